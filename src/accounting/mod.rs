@@ -1,0 +1,1 @@
+//! Facts to figures: who requested and used what, and what it cost.

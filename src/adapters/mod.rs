@@ -1,0 +1,1 @@
+//! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.

@@ -1,0 +1,1 @@
+//! Specs and engine settings: from what is written to what is valid.

@@ -1,0 +1,233 @@
+//! The ways in which the world changes. Plans are lists of these, so are the acts of people; the store
+//! keeps them as the record of everything that happened.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::decision::DecisionId;
+use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
+use crate::domain::policy::{Policy, PolicyName};
+use crate::domain::quantity::TaskSize;
+use crate::domain::rollout::{Actor, RolloutState};
+use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::world::{RestartState, RunKey, RunOutcome};
+
+/// One change of the world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum Change {
+    /// A workload was declared, or declared anew.
+    WorkloadApplied {
+        /// Its name.
+        workload: WorkloadName,
+        /// The spec.
+        spec: WorkloadSpec,
+    },
+    /// A workload is to go.
+    WorkloadDeleted {
+        /// Its name.
+        workload: WorkloadName,
+    },
+    /// A deleted workload has no tasks left.
+    WorkloadForgotten {
+        /// Its name.
+        workload: WorkloadName,
+    },
+    /// A service is to have another number of instances.
+    CountSet {
+        /// The service.
+        workload: WorkloadName,
+        /// Instances wanted.
+        count: u32,
+        /// The decision behind it; absent where a person did it.
+        decision: Option<DecisionId>,
+    },
+    /// The tasks of a workload are to have another size.
+    SizeSet {
+        /// The workload.
+        workload: WorkloadName,
+        /// The size.
+        size: TaskSize,
+        /// The decision behind it; absent where a person did it.
+        decision: Option<DecisionId>,
+    },
+    /// A smaller memory is tried on one task first.
+    SizeCanaryChosen {
+        /// The workload.
+        workload: WorkloadName,
+        /// The task.
+        task: TaskId,
+    },
+    /// A size is to hold for every task.
+    SizeConfirmed {
+        /// The workload.
+        workload: WorkloadName,
+    },
+    /// A size did harm and is taken back.
+    SizeReverted {
+        /// The workload.
+        workload: WorkloadName,
+        /// Why.
+        reason: String,
+    },
+    /// A rollout made progress or ended.
+    RolloutMoved {
+        /// The service.
+        workload: WorkloadName,
+        /// Where it stands now.
+        state: RolloutState,
+        /// Tasks of the new revision that failed so far.
+        failures: u32,
+        /// When an instance of the new revision last became ready.
+        progressed_at: Timestamp,
+    },
+    /// Failures and backoff of a workload changed.
+    RestartNoted {
+        /// The workload.
+        workload: WorkloadName,
+        /// The new state.
+        restart: RestartState,
+    },
+    /// A task is wanted.
+    TaskCreated {
+        /// The task, pending.
+        task: Box<Task>,
+    },
+    /// A node was found for a pending task.
+    TaskPlaced {
+        /// The task.
+        task: TaskId,
+        /// The node.
+        node: NodeName,
+    },
+    /// A task entered another state.
+    TaskMoved {
+        /// The task.
+        task: TaskId,
+        /// The new state.
+        state: TaskState,
+        /// Why.
+        reason: String,
+        /// How it ended, if it did.
+        exit: Option<ExitRecord>,
+    },
+    /// The ports that the agent gave a task.
+    TaskPorts {
+        /// The task.
+        task: TaskId,
+        /// Port numbers by name.
+        ports: BTreeMap<String, u16>,
+    },
+    /// A running task has, or is to have, another size in place.
+    TaskResized {
+        /// The task.
+        task: TaskId,
+        /// The size.
+        size: TaskSize,
+    },
+    /// A task that ended is no longer needed for planning; its record stays in the store.
+    TaskForgotten {
+        /// The task.
+        task: TaskId,
+    },
+    /// A run was asked for, or an occurrence became due.
+    RunOpened {
+        /// Its identity.
+        run: RunKey,
+        /// Whether someone asked for it.
+        manual: bool,
+    },
+    /// A run has its outcome.
+    RunClosed {
+        /// Its identity.
+        run: RunKey,
+        /// What became of it.
+        outcome: RunOutcome,
+    },
+    /// Occurrences of a cron job up to an instant are accounted for.
+    CronAdvanced {
+        /// The cron job.
+        workload: WorkloadName,
+        /// The instant.
+        to: Timestamp,
+    },
+    /// A pool was declared, or declared anew.
+    PoolApplied {
+        /// Its name.
+        pool: PoolName,
+        /// What its nodes are.
+        spec: PoolSpec,
+    },
+    /// A pool is to go.
+    PoolDeleted {
+        /// Its name.
+        pool: PoolName,
+    },
+    /// A pool is to have another number of nodes.
+    PoolTargetSet {
+        /// The pool.
+        pool: PoolName,
+        /// Nodes wanted.
+        target: u32,
+        /// The decision behind it; absent where a person did it.
+        decision: Option<DecisionId>,
+    },
+    /// A node is wanted.
+    NodeCreated {
+        /// Its name.
+        node: NodeName,
+        /// Its pool.
+        pool: PoolName,
+    },
+    /// A node entered another state.
+    NodeMoved {
+        /// The node.
+        node: NodeName,
+        /// The new state.
+        state: NodeState,
+        /// Why.
+        reason: String,
+        /// Whether it goes for good once it is empty.
+        remove_when_empty: bool,
+    },
+    /// The use of a node fell under, or rose over, its pool's threshold for removal.
+    NodeUse {
+        /// The node.
+        node: NodeName,
+        /// Since when it has been under it.
+        underused_since: Option<Timestamp>,
+    },
+    /// A node is gone.
+    NodeForgotten {
+        /// The node.
+        node: NodeName,
+    },
+    /// A policy was declared, or declared anew.
+    PolicyApplied {
+        /// Its name.
+        policy: PolicyName,
+        /// Its rules.
+        rules: Policy,
+    },
+    /// A policy is no more; workloads that name it fall back on the default one.
+    PolicyDeleted {
+        /// Its name.
+        policy: PolicyName,
+    },
+}
+
+/// A change with its circumstances, as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedChange {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// Why, in words; a person's message or the plan's reason.
+    pub reason: String,
+    /// What.
+    pub change: Change,
+}

@@ -1,0 +1,19 @@
+//! The nouns: every other module speaks these words. They know no back end, no clock and no file.
+
+pub mod change;
+pub mod cron;
+pub mod decision;
+pub mod load;
+pub mod money;
+pub mod node;
+pub mod observation;
+pub mod plan;
+pub mod policy;
+pub mod quantity;
+pub mod recommendation;
+pub mod rollout;
+pub mod scale;
+pub mod task;
+pub mod usage;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,123 @@
+//! Machines and the pools of equal machines that they come from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::money::MicroCents;
+use crate::domain::quantity::{Resources, Share};
+use crate::domain::workload::name_type;
+
+name_type!(
+    /// The name of a node pool.
+    PoolName
+);
+name_type!(
+    /// The name of a node: `POOL-NUMBER` where Loadline made it.
+    NodeName
+);
+
+/// A set of equal machines that can grow and shrink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// What one node offers to tasks.
+    pub size: Resources,
+    /// Never fewer nodes.
+    pub min: u32,
+    /// Never more nodes.
+    pub max: u32,
+    /// Price of one node and hour; from the engine's resource prices where absent.
+    pub price_per_hour: Option<MicroCents>,
+    /// Attributes that placement constraints can ask for.
+    pub attributes: BTreeMap<String, String>,
+    /// A node with a smaller share of its requests in use (the greater of CPU and memory) can be
+    /// emptied.
+    pub scale_down_below: Share,
+    /// For how long it must have been so.
+    pub scale_down_after: SignedDuration,
+    /// No node is added sooner after the last one was added.
+    pub cooldown_up: SignedDuration,
+    /// No node is removed sooner after the last change of the pool.
+    pub cooldown_down: SignedDuration,
+}
+
+/// A pool and how many nodes it should have now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePool {
+    /// Its name.
+    pub name: PoolName,
+    /// What its nodes are.
+    pub spec: PoolSpec,
+    /// The number of nodes wanted, within `[min, max]`.
+    pub target: u32,
+    /// The number that the next node gets; never given twice.
+    pub next_node: u64,
+    /// When the target last went up.
+    pub grown_at: Option<Timestamp>,
+    /// When the target last went down.
+    pub shrunk_at: Option<Timestamp>,
+    /// Its nodes are to be drained and removed, then it is forgotten.
+    pub deleted: bool,
+}
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Asked for, not there yet.
+    Joining,
+    /// Takes tasks.
+    Ready,
+    /// Takes no new tasks; those that it has move elsewhere.
+    Draining,
+    /// Empty and told to go.
+    Removing,
+    /// Gone with everything on it.
+    Lost,
+}
+
+impl NodeState {
+    /// The word in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Removing => "removing",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A machine that tasks run on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// The pool that it belongs to.
+    pub pool: PoolName,
+    /// What it offers to tasks.
+    pub size: Resources,
+    /// Attributes that placement constraints can ask for.
+    pub attributes: BTreeMap<String, String>,
+    /// Where it is in its life.
+    pub state: NodeState,
+    /// Why it is there, in words.
+    pub reason: String,
+    /// Whether it is removed once drained, or stays until someone lets it take tasks again.
+    pub remove_when_empty: bool,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it entered the state that it is in.
+    pub state_since: Timestamp,
+    /// Since when its use has been under the pool's `scale_down_below`.
+    pub underused_since: Option<Timestamp>,
+}

@@ -1,0 +1,85 @@
+//! The world as the cluster, the health checks and the front door report it at one instant.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::node::NodeName;
+use crate::domain::quantity::TaskSize;
+use crate::domain::task::{ExitRecord, TaskId};
+
+/// What the cluster knows of a task's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// The supervisor is there, the process not yet.
+    Starting,
+    /// The process runs.
+    Running {
+        /// Its process id.
+        pid: u32,
+        /// When it started.
+        started_at: Timestamp,
+    },
+    /// The process ended and its end is on record.
+    Exited(ExitRecord),
+    /// The supervisor is gone without a record, and the process with it.
+    Lost,
+}
+
+/// The answers of a task's health checks so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// The start-up check has not passed yet, or nothing has been asked yet.
+    Starting,
+    /// Ready for requests; a task without checks is ready once its process runs.
+    Ready,
+    /// The readiness check fails: alive, but no requests for now.
+    Unready {
+        /// What the check said.
+        message: String,
+    },
+    /// The start-up or the liveness check failed for good: to be restarted.
+    Failed {
+        /// Which check, and what it said.
+        message: String,
+    },
+}
+
+/// What is known of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskObservation {
+    /// Its process.
+    pub process: ProcessState,
+    /// Its health checks.
+    pub health: Health,
+    /// Requests that the front door has given it and that are not answered yet.
+    pub in_flight: u64,
+    /// The size in force where the cluster enforces one.
+    pub size: Option<TaskSize>,
+    /// Why a change of its size in place was refused, until it is resized or replaced.
+    pub resize_refused: Option<String>,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeObservation {
+    /// It is there.
+    Ready,
+    /// It does not answer, and nothing on it does.
+    Lost,
+}
+
+/// Everything observed at one instant. A task or node of which nothing is said does not exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Tasks that the cluster knows, those that ended and are not forgotten yet included.
+    pub tasks: BTreeMap<TaskId, TaskObservation>,
+    /// Nodes that the cluster knows.
+    pub nodes: BTreeMap<NodeName, NodeObservation>,
+    /// Whether a change of size in place is possible in this cluster.
+    pub can_resize: bool,
+}

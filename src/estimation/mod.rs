@@ -1,0 +1,1 @@
+//! Usage to size: estimators and their parts.

@@ -1,0 +1,1 @@
+//! Tasks to nodes: what fits where, and why it does not fit.

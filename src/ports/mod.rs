@@ -1,0 +1,12 @@
+//! What the loops ask of the outside world, in the engine's words. Adapters implement these; the
+//! conformance suites in `tests/conformance` hold for every one of them.
+
+pub mod clock;
+pub mod cluster;
+pub mod front_door;
+pub mod health;
+pub mod history;
+pub mod metric_source;
+pub mod node_provider;
+pub mod store;
+pub mod usage_source;

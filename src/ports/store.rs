@@ -1,0 +1,120 @@
+//! Everything that Loadline was told and everything that happened, on disk.
+
+use jiff::Timestamp;
+
+use crate::domain::change::RecordedChange;
+use crate::domain::decision::{Decision, DecisionId, DecisionOutcome, Proposal};
+use crate::domain::policy::PolicyMode;
+use crate::domain::task::{Task, TaskId};
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::{EntityKey, Run, World};
+
+/// Why the store did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is not a store, or it is damaged.
+    #[error("{path} is damaged or not a Loadline store: {message}; it has not been changed")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file was written by a newer Loadline.
+    #[error(
+        "{path} has schema version {found}, this Loadline knows versions up to {known}; it has not been changed"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// Another engine has it open.
+    #[error("{path} is in use by another engine")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// An operation failed.
+    #[error("cannot {operation}")]
+    Failed {
+        /// What was tried.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Which recorded changes are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Of this workload only.
+    pub workload: Option<WorkloadName>,
+    /// Of this task only.
+    pub task: Option<TaskId>,
+    /// Newest first, at most this many.
+    pub limit: usize,
+}
+
+/// Keeps the world and its record. Calls block; the loops call them off the executor's threads.
+/// What is acknowledged is on disk: a crash of the machine does not lose it.
+pub trait Store: Send + Sync {
+    /// The world as it was last committed.
+    fn load(&self) -> Result<World, StoreError>;
+
+    /// Appends changes to the record and writes the rows that they touched as they stand in `world`
+    /// (gone rows are deleted, but tasks and runs stay for history), in one transaction.
+    fn commit(
+        &self,
+        world: &World,
+        touched: &[EntityKey],
+        changes: &[RecordedChange],
+    ) -> Result<(), StoreError>;
+
+    /// Recorded changes.
+    fn events(&self, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, StoreError>;
+
+    /// A small named document, for example an estimator's state; absent where none was put.
+    fn document(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Puts a named document.
+    fn put_document(&self, name: &str, content: &[u8]) -> Result<(), StoreError>;
+}
+
+/// Keeps decisions.
+pub trait DecisionLog: Send + Sync {
+    /// Records a decision and tells its number.
+    fn record(
+        &self,
+        at: Timestamp,
+        mode: PolicyMode,
+        outcome: &DecisionOutcome,
+        proposal: &Proposal,
+    ) -> Result<DecisionId, StoreError>;
+
+    /// Records what became of a decision.
+    fn settle(&self, id: DecisionId, outcome: &DecisionOutcome) -> Result<(), StoreError>;
+
+    /// One decision.
+    fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError>;
+
+    /// Decisions about a workload or pool, or about all; newest first.
+    fn decisions(&self, subject: Option<&str>, limit: usize) -> Result<Vec<Decision>, StoreError>;
+}
+
+/// Tells what is no longer in the world: tasks and runs that ended.
+pub trait Archive: Send + Sync {
+    /// Tasks of a workload or of all, newest first.
+    fn tasks(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Task>, StoreError>;
+
+    /// Runs of a cron job or job, or of all; newest first.
+    fn runs(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Run>, StoreError>;
+
+    /// Deletes records of tasks, runs, events, decisions and samples that are older than `before`, and
+    /// all but the newest `keep` of each kind; what the world still holds is kept. Tells how many.
+    fn prune(&self, before: Timestamp, keep: usize) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,1 @@
+//! Recommendation, status and policy to decision: sizes, counts, nodes.

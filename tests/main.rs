@@ -1,0 +1,3 @@
+//! One integration binary: everything that is shown on real files, processes, sockets and traces.
+
+mod architecture;

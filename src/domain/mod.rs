@@ -3,6 +3,7 @@
 pub mod change;
 pub mod cron;
 pub mod decision;
+pub mod intent;
 pub mod load;
 pub mod money;
 pub mod node;

@@ -1,1 +1,2 @@
 //! Desired and observed state to plan.
+pub mod intent;

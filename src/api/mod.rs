@@ -8,7 +8,7 @@ pub mod problem;
 
 mod decisions;
 mod nodes;
-pub mod reports;
+mod reports;
 mod tasks;
 mod workloads;
 
@@ -25,7 +25,6 @@ use jiff::SignedDuration;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::api::dto::StatusDto;
-use crate::api::reports::Analytics;
 use crate::domain::money::Prices;
 use crate::domain::rollout::Actor;
 use crate::ports::clock::Clock;
@@ -59,8 +58,6 @@ pub struct ApiState {
     pub logs: Arc<dyn LogSource>,
     /// The engine's own metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Reports and traces; absent in a build without them.
-    pub analytics: Option<Arc<dyn Analytics>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What resources cost.

@@ -1,5 +1,6 @@
 //! `/v1/report` and `/v1/trace`.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use axum::extract::{Query, State};
@@ -10,40 +11,32 @@ use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use crate::accounting::facts::{Facts, PriceBook, TaskInterval, WorkloadFacts};
 use crate::accounting::report::Report;
+use crate::analytics::{AnalyticsError, TraceFormat};
 use crate::api::ApiState;
 use crate::api::dto::Problem;
+use crate::api::problem::chain;
+use crate::domain::node::{NodeName, PoolName};
+use crate::domain::recommendation::Estimate;
+use crate::domain::task::{Task, TaskId};
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::Workload;
 use crate::ports::control::View;
 
 /// The window of a report where none is asked for.
 const WINDOW_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
-/// The file format of a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TraceFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header.
-    Csv,
-}
+/// Tasks that a report looks at: the newest ones.
+const TASKS_MAX: usize = 1_000_000;
 
 /// From when to when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+struct Window {
     /// From this instant on.
-    pub from: Timestamp,
+    from: Timestamp,
     /// Before this instant.
-    pub to: Timestamp,
-}
-
-/// Makes reports and traces of what was recorded. Calls block.
-pub trait Analytics: Send + Sync {
-    /// Requested, used, recommended and idle by workload and owner, with prices.
-    fn report(&self, view: &View, window: Window) -> anyhow::Result<Report>;
-
-    /// Recorded usage as a trace file, resampled to `interval` seconds.
-    fn trace(&self, window: Window, interval: u32, format: TraceFormat) -> anyhow::Result<Vec<u8>>;
+    to: Timestamp,
 }
 
 pub(super) fn routes() -> Router<ApiState> {
@@ -75,23 +68,65 @@ fn window(query: &WindowQuery, now: Timestamp) -> Result<Window, Problem> {
     Ok(Window { from, to })
 }
 
-fn analytics(api: &ApiState) -> Result<std::sync::Arc<dyn Analytics>, Problem> {
-    let absent = "this binary was built without the feature `analytics`";
-    api.analytics.clone().ok_or_else(|| Problem::new(StatusCode::NOT_IMPLEMENTED, absent))
-}
-
-fn failed(error: &anyhow::Error) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
+fn failed(error: &AnalyticsError) -> Problem {
+    let status = match error {
+        AnalyticsError::NotBuilt => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Problem::new(status, chain(error))
 }
 
 async fn report(
     State(api): State<ApiState>,
     Query(query): Query<WindowQuery>,
 ) -> Result<Json<Report>, Problem> {
-    let (analytics, window) = (analytics(&api)?, window(&query, api.clock.now())?);
+    let window = window(&query, api.clock.now())?;
     let view = api.control.view().await;
-    let made = tokio::task::spawn_blocking(move || analytics.report(&view, window)).await?;
-    made.map(Json).map_err(|error| failed(&error))
+    tokio::task::spawn_blocking(move || make_report(&api, &view, window)).await?.map(Json)
+}
+
+fn make_report(api: &ApiState, view: &View, Window { from, to }: Window) -> Result<Report, Problem> {
+    let samples = api.history.usage(None, from, to)?;
+    let load = api.history.load(None, from, to)?;
+    let mut tasks: BTreeMap<TaskId, Task> = api
+        .archive
+        .tasks(None, TASKS_MAX)?
+        .into_iter()
+        .map(|task| (task.id.clone(), task))
+        .collect();
+    tasks.extend(view.world.tasks.iter().map(|(id, task)| (id.clone(), task.clone())));
+    let pool = |task: &Task| task.node.as_ref().and_then(|node| pool_of(view, node));
+    let intervals: Vec<TaskInterval> =
+        tasks.values().filter_map(|task| TaskInterval::of_record(task, pool(task))).collect();
+    let prices = PriceBook::new(api.prices, view.world.pools.iter().map(|(name, pool)| (name, &pool.spec)));
+    let facts = Facts {
+        from,
+        to,
+        workloads: &workload_facts(view),
+        tasks: &intervals,
+        samples: &samples,
+        load: &load,
+        prices: &prices,
+    };
+    crate::analytics::report(&facts).map_err(|error| failed(&error))
+}
+
+fn workload_facts(view: &View) -> BTreeMap<WorkloadName, WorkloadFacts> {
+    let facts = |name: &WorkloadName, workload: &Workload| WorkloadFacts {
+        kind: workload.spec.kind(),
+        owner: workload.spec.owner().clone(),
+        recommended: match view.recommendations.get(name) {
+            Some(Estimate::Recommended(found)) => Some(found.size.request),
+            _ => None,
+        },
+    };
+    view.world.workloads.iter().map(|(name, workload)| (name.clone(), facts(name, workload))).collect()
+}
+
+/// The pool of a node, also of one that is gone: its name is the pool's with a number.
+fn pool_of(view: &View, node: &NodeName) -> Option<PoolName> {
+    let present = view.world.nodes.get(node).map(|node| node.pool.clone());
+    present.or_else(|| PoolName::new(node.as_str().rsplit_once('-')?.0).ok())
 }
 
 /// A trace's window, interval in seconds and format.
@@ -116,12 +151,15 @@ async fn trace(
         return Err(Problem::bad_request("`interval` is 0, expected at least one second"));
     }
     let bounds = WindowQuery { from: query.from, to: query.to };
-    let (analytics, window) = (analytics(&api)?, window(&bounds, api.clock.now())?);
-    let made =
-        tokio::task::spawn_blocking(move || analytics.trace(window, query.interval, query.format)).await?;
+    let Window { from, to } = window(&bounds, api.clock.now())?;
+    let interval = SignedDuration::from_secs(query.interval.into());
+    let made = tokio::task::spawn_blocking(move || {
+        let (usage, load) = (api.history.usage(None, from, to)?, api.history.load(None, from, to)?);
+        crate::analytics::encode_trace(query.format, interval, &usage, &load).map_err(|error| failed(&error))
+    });
     let kind = match query.format {
         TraceFormat::Parquet => "application/vnd.apache.parquet",
         TraceFormat::Csv => "text/csv; charset=utf-8",
     };
-    Ok(([(header::CONTENT_TYPE, kind)], made.map_err(|error| failed(&error))?))
+    Ok(([(header::CONTENT_TYPE, kind)], made.await??))
 }

@@ -237,20 +237,19 @@ impl Autoscaler {
             return Ok(());
         };
         let policy = world.policy_of(workload);
-        let status = vertical::WorkloadStatus {
-            workload: &workload.name,
+        let status = vertical::SizeStatus {
             current: workload.size(),
-            instances: workload.spec.as_service().map_or(1, |_| workload.count),
-            settled_since: settled_since(world, workload),
+            since: settled_since(world, workload),
             last_oom: self.analyst.last_oom(&workload.name),
+            instances: workload.spec.as_service().map_or(1, |_| workload.count),
             largest_node: largest_node(world),
-            prices: self.settings.prices,
         };
         if workload.size.as_ref().is_some_and(|size| !size.everywhere) {
             // A smaller size is being tried on one task: what comes of it is waited for.
             return Ok(());
         }
-        let proposal = vertical::decide(recommendation, &status, &policy, &self.settings.vertical, now);
+        let (parameters, prices) = (&self.settings.vertical, &self.settings.prices);
+        let proposal = vertical::decide(recommendation, &status, &policy, parameters, prices, now);
         let Some(proposal) = proposal else { return Ok(()) };
         self.recorder
             .record(policy.size, proposal, |kind, decision| match kind {

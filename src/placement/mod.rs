@@ -7,4 +7,5 @@
 
 mod packing;
 
+pub(crate) use packing::dominant_share;
 pub use packing::{Ask, NODES_NAMED_MAX, Placement, Slot, place};

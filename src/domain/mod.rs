@@ -12,6 +12,7 @@ pub mod plan;
 pub mod policy;
 pub mod quantity;
 pub mod recommendation;
+pub mod reducer;
 pub mod rollout;
 pub mod scale;
 pub mod task;

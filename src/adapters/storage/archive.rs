@@ -1,0 +1,151 @@
+//! `Archive`: what is no longer in the world, and when it is deleted for good.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use serde::de::DeserializeOwned;
+
+use super::SqliteStore;
+use super::columns::{count, instant, microseconds, read_body};
+use super::fault::Fault;
+use crate::domain::task::Task;
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::Run;
+use crate::ports::store::{Archive, StoreError};
+
+/// Rows deleted in one transaction: between two of them, other writers get their turn.
+const PRUNE_BATCH: usize = 1000;
+
+/// A kind of record that is pruned.
+struct Kind {
+    table: &'static str,
+    /// The columns that identify a row and order rows from oldest to newest.
+    key: &'static [&'static str],
+    /// What a record's age is counted from.
+    age: Age,
+    /// What must hold of a row that may go.
+    may_go: &'static str,
+}
+
+/// A column of instants, in one of the two ways that they are kept.
+enum Age {
+    Text(&'static str),
+    Microseconds(&'static str),
+}
+
+/// Tasks and runs age from their end: the record of one that ran for a year is kept after it.
+const KINDS: [Kind; 6] = [
+    Kind {
+        table: "task",
+        key: &["created_at", "id"],
+        age: Age::Text("coalesce(ended_at, created_at)"),
+        may_go: "in_world = 0",
+    },
+    Kind {
+        table: "run",
+        key: &["at", "workload"],
+        age: Age::Text("coalesce(ended_at, at)"),
+        may_go: "in_world = 0",
+    },
+    Kind { table: "event", key: &["id"], age: Age::Text("at"), may_go: "true" },
+    // A decision that waits for someone, or whose size is in force, is still part of the world.
+    Kind {
+        table: "decision",
+        key: &["id"],
+        age: Age::Text("at"),
+        may_go: "outcome <> 'awaiting_approval' AND id NOT IN
+            (SELECT json_extract(body, '$.size.decision') FROM workload
+            WHERE json_extract(body, '$.size.decision') IS NOT NULL)",
+    },
+    Kind {
+        table: "usage",
+        key: &["at_us", "workload", "task_number"],
+        age: Age::Microseconds("at_us"),
+        may_go: "true",
+    },
+    Kind { table: "load", key: &["at_us", "workload"], age: Age::Microseconds("at_us"), may_go: "true" },
+];
+
+impl Archive for SqliteStore {
+    fn tasks(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Task>, StoreError> {
+        let query = match workload {
+            Some(_) => "SELECT body FROM task WHERE workload = ?1 ORDER BY created_at DESC, id DESC LIMIT ?2",
+            None => "SELECT body FROM task WHERE ?1 IS NULL ORDER BY created_at DESC, id DESC LIMIT ?2",
+        };
+        self.read("read tasks", |connection| newest(connection, query, workload, limit))
+    }
+
+    fn runs(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let query = match workload {
+            Some(_) => "SELECT body FROM run WHERE workload = ?1 ORDER BY at DESC, workload DESC LIMIT ?2",
+            None => "SELECT body FROM run WHERE ?1 IS NULL ORDER BY at DESC, workload DESC LIMIT ?2",
+        };
+        self.read("read runs", |connection| newest(connection, query, workload, limit))
+    }
+
+    fn prune(&self, before: Timestamp, keep: usize) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for kind in &KINDS {
+            let (column, before) = match kind.age {
+                Age::Text(column) => (column, Value::Text(instant(before))),
+                Age::Microseconds(column) => (column, Value::Integer(microseconds(before))),
+            };
+            deleted += self.delete_in_batches(kind, &format!("{column} < ?"), &[before])?;
+            let beyond = self.read("prune", |connection| first_beyond(connection, kind, keep))?;
+            if let Some(newest) = beyond {
+                let key = kind.key.join(", ");
+                let marks = vec!["?"; kind.key.len()].join(", ");
+                deleted += self.delete_in_batches(kind, &format!("({key}) <= ({marks})"), &newest)?;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+impl SqliteStore {
+    fn delete_in_batches(&self, kind: &Kind, old: &str, values: &[Value]) -> Result<u64, StoreError> {
+        let Kind { table, may_go, .. } = kind;
+        let key = kind.key.join(", ");
+        let statement = format!(
+            "DELETE FROM {table} WHERE ({key}) IN
+                (SELECT {key} FROM {table} WHERE {may_go} AND {old} LIMIT {PRUNE_BATCH})"
+        );
+        let mut deleted = 0;
+        loop {
+            let batch = self.write("prune", |transaction| {
+                Ok(transaction.prepare_cached(&statement)?.execute(params_from_iter(values))?)
+            })?;
+            deleted += batch as u64;
+            if batch < PRUNE_BATCH {
+                return Ok(deleted);
+            }
+        }
+    }
+}
+
+/// The newest row beyond the `keep` newest of its kind, by its key.
+fn first_beyond(connection: &Connection, kind: &Kind, keep: usize) -> Result<Option<Vec<Value>>, Fault> {
+    let key = kind.key.join(", ");
+    let newest_first = kind.key.join(" DESC, ");
+    let query = format!("SELECT {key} FROM {} ORDER BY {newest_first} DESC LIMIT 1 OFFSET ?1", kind.table);
+    let mut statement = connection.prepare_cached(&query)?;
+    let row = statement
+        .query_row([count(keep as u64)], |row| (0..kind.key.len()).map(|column| row.get(column)).collect())
+        .optional()?;
+    Ok(row)
+}
+
+fn newest<T: DeserializeOwned>(
+    connection: &Connection,
+    query: &str,
+    workload: Option<&WorkloadName>,
+    limit: usize,
+) -> Result<Vec<T>, Fault> {
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params![workload.map(|name| name.as_str()), count(limit as u64)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_body(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(found)
+}

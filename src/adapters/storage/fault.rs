@@ -1,0 +1,45 @@
+//! What can go wrong inside the store, before it is told in the port's words.
+
+use crate::ports::store::StoreError;
+
+/// A failure inside one operation.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// SQLite said no.
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    /// A row has content that this schema version does not write.
+    #[error("unreadable content: {0}")]
+    Content(String),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    Absent(String),
+    /// A file operation failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Fault {
+    /// The failure of `operation` on the store at `path`, in the port's words. Damage is told apart from
+    /// everything else, because a person has to act on it.
+    pub(super) fn during(self, operation: &str, path: &str) -> StoreError {
+        match self {
+            Self::Sql(error) if is_damage(&error) => {
+                StoreError::Corrupt { path: path.to_owned(), message: error.to_string() }
+            }
+            Self::Content(message) => StoreError::Corrupt {
+                path: path.to_owned(),
+                message: format!("cannot {operation}: {message}"),
+            },
+            other => StoreError::Failed { operation: operation.to_owned(), source: Box::new(other) },
+        }
+    }
+}
+
+/// Whether SQLite found the file itself to be wrong.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}

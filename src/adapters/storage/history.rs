@@ -1,0 +1,152 @@
+//! In: `UsageSample` and `LoadSample`, a batch each time the loops have looked.
+//! Out: the same samples over a range of time, for estimates, reports and traces.
+//!
+//! `History`. Instants of samples are kept to the microsecond.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::SqliteStore;
+use super::columns::{count, microseconds, read_count, read_microseconds};
+use super::fault::Fault;
+use crate::domain::load::LoadSample;
+use crate::domain::quantity::{Bytes, Millicores, Resources};
+use crate::domain::task::TaskId;
+use crate::domain::usage::UsageSample;
+use crate::domain::workload::WorkloadName;
+use crate::ports::history::History;
+use crate::ports::store::StoreError;
+
+/// A sample that is there already is the same sample: an append that is repeated adds nothing.
+const INSERT_USAGE: &str = "INSERT INTO usage (at_us, workload, task_number, interval_seconds, cpu_cores,
+        throttled_share, memory, page_cache, cpu_request, memory_request, oom_kills)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
+
+const INSERT_LOAD: &str = "INSERT INTO load (at_us, workload, requests_per_second, errors_per_second,
+        latency_p50, latency_p95, ready)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+
+impl History for SqliteStore {
+    fn append(&self, usage: &[UsageSample], load: &[LoadSample]) -> Result<(), StoreError> {
+        if usage.is_empty() && load.is_empty() {
+            return Ok(());
+        }
+        self.write("append samples", |transaction| {
+            let mut insert = transaction.prepare_cached(INSERT_USAGE)?;
+            for sample in usage {
+                insert.execute(params![
+                    microseconds(sample.at),
+                    sample.workload.as_str(),
+                    count(sample.task.number()),
+                    sample.interval_seconds,
+                    sample.cpu_cores,
+                    sample.throttled_share,
+                    count(sample.memory.get()),
+                    sample.page_cache.map(|bytes| count(bytes.get())),
+                    count(sample.request.cpu.get()),
+                    count(sample.request.memory.get()),
+                    count(sample.oom_kills),
+                ])?;
+            }
+            let mut insert = transaction.prepare_cached(INSERT_LOAD)?;
+            for sample in load {
+                insert.execute(params![
+                    microseconds(sample.at),
+                    sample.workload.as_str(),
+                    sample.requests_per_second,
+                    sample.errors_per_second,
+                    sample.latency_p50,
+                    sample.latency_p95,
+                    sample.ready,
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn usage(
+        &self,
+        workload: Option<&WorkloadName>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageSample>, StoreError> {
+        let columns = "at_us, workload, task_number, interval_seconds, cpu_cores, throttled_share, memory,
+            page_cache, cpu_request, memory_request, oom_kills";
+        self.samples(&range("usage", columns, workload), workload, (from, to), read_usage)
+    }
+
+    fn load(
+        &self,
+        workload: Option<&WorkloadName>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<LoadSample>, StoreError> {
+        let columns = "at_us, workload, requests_per_second, errors_per_second, latency_p50, latency_p95,
+            ready";
+        self.samples(&range("load", columns, workload), workload, (from, to), read_load)
+    }
+}
+
+impl SqliteStore {
+    fn samples<T>(
+        &self,
+        query: &str,
+        workload: Option<&WorkloadName>,
+        (from, to): (Timestamp, Timestamp),
+        read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.read("read samples", |connection| {
+            let mut statement = connection.prepare_cached(query)?;
+            let workload = workload.map(|name| name.as_str());
+            let mut rows = statement.query(params![microseconds(from), microseconds(to), workload])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// The query for a range of time, in the order of time.
+fn range(table: &str, columns: &str, workload: Option<&WorkloadName>) -> String {
+    let of = if workload.is_some() { "workload = ?3" } else { "?3 IS NULL" };
+    format!("SELECT {columns} FROM {table} WHERE at_us >= ?1 AND at_us < ?2 AND {of} ORDER BY at_us")
+}
+
+/// The workload in the second column of a sample's row.
+fn workload_of(row: &Row<'_>) -> Result<WorkloadName, Fault> {
+    let name = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+    WorkloadName::new(name).map_err(|rule| Fault::Content(format!("workload `{name}`: {rule}")))
+}
+
+fn read_usage(row: &Row<'_>) -> Result<UsageSample, Fault> {
+    let workload = workload_of(row)?;
+    Ok(UsageSample {
+        task: TaskId::new(workload.clone(), read_count(row.get(2)?)?),
+        workload,
+        at: read_microseconds(row.get(0)?)?,
+        interval_seconds: row.get(3)?,
+        cpu_cores: row.get(4)?,
+        throttled_share: row.get(5)?,
+        memory: Bytes::new(read_count(row.get(6)?)?),
+        page_cache: row.get::<_, Option<i64>>(7)?.map(read_count).transpose()?.map(Bytes::new),
+        request: Resources::new(
+            Millicores::new(read_count(row.get(8)?)?),
+            Bytes::new(read_count(row.get(9)?)?),
+        ),
+        oom_kills: read_count(row.get(10)?)?,
+    })
+}
+
+fn read_load(row: &Row<'_>) -> Result<LoadSample, Fault> {
+    Ok(LoadSample {
+        workload: workload_of(row)?,
+        at: read_microseconds(row.get(0)?)?,
+        requests_per_second: row.get(2)?,
+        errors_per_second: row.get(3)?,
+        latency_p50: row.get(4)?,
+        latency_p95: row.get(5)?,
+        ready: row.get(6)?,
+    })
+}

@@ -1,0 +1,127 @@
+//! `Store`: the world, the record of changes, and named documents.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::SqliteStore;
+use super::columns::{body, count, instant, read_body, read_count, read_instant};
+use super::fault::Fault;
+use super::world;
+use crate::domain::change::RecordedChange;
+use crate::domain::rollout::Actor;
+use crate::domain::world::{EntityKey, World};
+use crate::ports::store::{EventQuery, Store, StoreError};
+
+impl Store for SqliteStore {
+    fn load(&self) -> Result<World, StoreError> {
+        self.read("load the world", |connection| {
+            // One transaction: the tables are read as of one commit.
+            let snapshot = connection.unchecked_transaction()?;
+            world::load(&snapshot)
+        })
+    }
+
+    fn commit(
+        &self,
+        world: &World,
+        touched: &[EntityKey],
+        changes: &[RecordedChange],
+    ) -> Result<(), StoreError> {
+        if touched.is_empty() && changes.is_empty() {
+            return Ok(());
+        }
+        self.write("commit", |transaction| {
+            for change in changes {
+                append(transaction, change)?;
+            }
+            for key in touched {
+                world::write(transaction, world, key, changes)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, StoreError> {
+        self.read("read events", |connection| events(connection, query))
+    }
+
+    fn document(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(&format!("read document {name}"), |connection| {
+            let mut statement = connection.prepare_cached("SELECT content FROM document WHERE name = ?1")?;
+            Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn put_document(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.write(&format!("put document {name}"), |transaction| {
+            let statement = "INSERT OR REPLACE INTO document (name, content) VALUES (?1, ?2)";
+            transaction.prepare_cached(statement)?.execute(params![name, content])?;
+            Ok(())
+        })
+    }
+}
+
+fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<(), Fault> {
+    let change = serde_json::to_value(&recorded.change).map_err(|error| Fault::Content(error.to_string()))?;
+    let (workload, task) = world::subject(&recorded.change);
+    let statement = "INSERT INTO event (at, actor, reason, change, workload, task, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    transaction.prepare_cached(statement)?.execute(params![
+        instant(recorded.at),
+        actor(&recorded.by),
+        recorded.reason,
+        change["change"].as_str(),
+        workload.map(|name| name.as_str()),
+        task.map(ToString::to_string),
+        body(&recorded.change)?,
+    ])?;
+    Ok(())
+}
+
+fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, Fault> {
+    let mut select = "SELECT id, at, actor, reason, body FROM event WHERE true".to_owned();
+    let mut filters: Vec<String> = Vec::new();
+    // A task's name contains its workload's, so its index is the narrower one.
+    if let Some(task) = &query.task {
+        filters.push(task.to_string());
+        select.push_str(" AND task = ?");
+    }
+    if let Some(workload) = &query.workload {
+        filters.push(workload.to_string());
+        select.push_str(if query.task.is_some() { " AND +workload = ?" } else { " AND workload = ?" });
+    }
+    // The limit is a number of ours: there is nothing to escape.
+    select.push_str(&format!(" ORDER BY id DESC LIMIT {}", count(query.limit as u64)));
+    let mut statement = connection.prepare_cached(&select)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(&filters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_event(row)?);
+    }
+    Ok(found)
+}
+
+fn read_event(row: &Row<'_>) -> Result<(u64, RecordedChange), Fault> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let recorded = RecordedChange {
+        at: read_instant(&text(1)?)?,
+        by: read_actor(&text(2)?)?,
+        reason: text(3)?,
+        change: read_body(&text(4)?)?,
+    };
+    Ok((read_count(row.get(0)?)?, recorded))
+}
+
+fn actor(actor: &Actor) -> String {
+    match actor {
+        Actor::User(name) => format!("user {name}"),
+        Actor::Engine => "engine".to_owned(),
+    }
+}
+
+fn read_actor(text: &str) -> Result<Actor, Fault> {
+    match text.strip_prefix("user ") {
+        Some(name) => Ok(Actor::User(name.to_owned())),
+        None if text == "engine" => Ok(Actor::Engine),
+        None => Err(Fault::Content(format!("`{text}` where an actor is expected"))),
+    }
+}

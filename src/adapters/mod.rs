@@ -1,1 +1,3 @@
 //! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.
+
+pub mod front_door;

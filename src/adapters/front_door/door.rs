@@ -100,10 +100,11 @@ impl Door {
     }
 
     /// Finds an instance that is not in `tried`, waiting for one until `deadline` where none is ready.
-    /// Where all that are ready have been tried, it waits shortly for another, then takes any.
+    /// Where all that are ready have been tried, it waits for `pause` for another, then takes any.
     pub(super) async fn choose(
         &self,
         tried: &[SocketAddr],
+        pause: Duration,
         deadline: Instant,
     ) -> Result<(Arc<Link>, Attempt), NoInstance> {
         let draw = self.drawn.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +118,7 @@ impl Door {
         }
         let _place = Place(&self.waiting);
         let mut links = self.links.subscribe();
-        let again_at = Instant::now() + self.options.failover_pause;
+        let again_at = Instant::now() + pause;
         loop {
             let ready = Arc::clone(&links.borrow_and_update());
             if let Some(found) = choose(&ready, tried, &mut rng) {

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -47,6 +48,8 @@ enum Failure {
     Broken {
         /// Whether another instance may have the request.
         replayable: bool,
+        /// Whether there was no connection at all; otherwise one that was kept open may have been stale.
+        refused: bool,
         /// In words.
         message: String,
     },
@@ -68,8 +71,9 @@ pub(super) async fn answer(
     let mut outgoing = Outgoing::new(&door, request, peer);
     let deadline = Instant::now() + door.options.ready_wait;
     let mut tried = Vec::new();
+    let mut pause = Duration::ZERO;
     loop {
-        let (link, mut attempt) = match door.choose(&tried, deadline).await {
+        let (link, mut attempt) = match door.choose(&tried, pause, deadline).await {
             Ok(found) => found,
             Err(why) => {
                 visit.error = true;
@@ -88,7 +92,8 @@ pub(super) async fn answer(
         attempt.error = true;
         drop(attempt);
         match failure {
-            Failure::Broken { replayable: true, message } if tried.len() < ATTEMPTS_MAX => {
+            Failure::Broken { replayable: true, refused, message } if tried.len() < ATTEMPTS_MAX => {
+                pause = if refused { door.options.failover_pause } else { Duration::ZERO };
                 tracing::debug!(service = %door.workload, task = %link.task, message, "trying another instance");
             }
             Failure::Broken { message, .. } => {
@@ -142,8 +147,8 @@ impl Outgoing {
             match tokio::time::timeout_at(deadline, answered.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
-                    let message = in_words(&error);
-                    return Err(Failure::Broken { replayable: self.replayable(&error), message });
+                    let (replayable, refused) = (self.replayable(&error), error.is_connect());
+                    return Err(Failure::Broken { replayable, refused, message: in_words(&error) });
                 }
                 // An instance is not silent while it takes or awaits the client's body.
                 Err(_) => match self.body.silent_since() {

@@ -31,10 +31,10 @@ use crate::ports::front_door::{Backend, FrontDoor, Route, RouteFailure};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// From one request to the end of the next one's headers on a client's connection; also how long an
 /// idle connection is kept.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+pub const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest silence of an instance before or within an answer, of a client within a body, and longest
 /// time in which a client takes nothing of its answer.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Idle connections to instances are closed after this. Shorter than the keep-alive time of common
 /// servers (gunicorn 2 s, Node.js and uvicorn 5 s): who closes first decides whether a request is lost.
 pub const BACKEND_IDLE: Duration = Duration::from_millis(1500);
@@ -42,7 +42,8 @@ pub const BACKEND_IDLE: Duration = Duration::from_millis(1500);
 pub const READY_WAIT: Duration = Duration::from_secs(5);
 /// Requests of one address that may wait so.
 pub const WAITING_MAX: usize = 1024;
-/// Where every ready instance has failed a request: how long it waits for another one.
+/// Where every ready instance has failed a request and refuses connections: how long the request waits
+/// for another one.
 pub const FAILOVER_PAUSE: Duration = Duration::from_millis(250);
 
 /// Limits and the seed. The default holds the constants of this module.

@@ -2,3 +2,4 @@
 
 mod architecture;
 mod front_door;
+mod prober;

@@ -3,3 +3,5 @@
 mod architecture;
 mod conformance;
 mod storage;
+mod front_door;
+mod prober;

@@ -1,3 +1,4 @@
 //! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.
 
 pub mod storage;
+pub mod front_door;

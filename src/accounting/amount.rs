@@ -100,6 +100,30 @@ pub struct Figures<T> {
     pub unsampled: T,
 }
 
+impl<T> Figures<T> {
+    /// Five integers in the order of the fields, each in the unit of `T`.
+    fn of(five: &[i64], unit: impl Fn(i64) -> T) -> Self {
+        Self {
+            requested: unit(five[0]),
+            used: unit(five[1]),
+            idle: unit(five[2]),
+            overuse: unit(five[3]),
+            unsampled: unit(five[4]),
+        }
+    }
+
+    /// The same figures in another unit.
+    pub(crate) fn map<U>(self, unit: impl Fn(T) -> U) -> Figures<U> {
+        Figures {
+            requested: unit(self.requested),
+            used: unit(self.used),
+            idle: unit(self.idle),
+            overuse: unit(self.overuse),
+            unsampled: unit(self.unsampled),
+        }
+    }
+}
+
 impl<T: Add<Output = T>> Add for Figures<T> {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -131,6 +155,67 @@ pub struct Amounts {
     /// What CPU and memory cost together.
     #[serde(rename = "price_micro_cents")]
     pub price: Figures<MicroCents>,
+}
+
+impl Amounts {
+    /// The names of `columns`, in order.
+    pub const COLUMNS: [&'static str; 17] = [
+        "task_microseconds",
+        "unsampled_task_microseconds",
+        "cpu_requested",
+        "cpu_used",
+        "cpu_idle",
+        "cpu_overuse",
+        "cpu_unsampled",
+        "memory_requested",
+        "memory_used",
+        "memory_idle",
+        "memory_overuse",
+        "memory_unsampled",
+        "price_requested",
+        "price_used",
+        "price_idle",
+        "price_overuse",
+        "price_unsampled",
+    ];
+
+    /// The amounts as one row of integers, for tables.
+    pub fn columns(&self) -> [i64; 17] {
+        let Self { time, unsampled_time, cpu, memory, price } = self;
+        [
+            time.get(),
+            unsampled_time.get(),
+            cpu.requested.get(),
+            cpu.used.get(),
+            cpu.idle.get(),
+            cpu.overuse.get(),
+            cpu.unsampled.get(),
+            memory.requested.get(),
+            memory.used.get(),
+            memory.idle.get(),
+            memory.overuse.get(),
+            memory.unsampled.get(),
+            price.requested.get(),
+            price.used.get(),
+            price.idle.get(),
+            price.overuse.get(),
+            price.unsampled.get(),
+        ]
+    }
+
+    /// The amounts that `columns` shows.
+    pub fn from_columns(columns: [i64; 17]) -> Self {
+        let [time, unsampled_time, figures @ ..] = columns;
+        let (cpu, rest) = figures.split_at(5);
+        let (memory, price) = rest.split_at(5);
+        Self {
+            time: TaskTime::new(time),
+            unsampled_time: TaskTime::new(unsampled_time),
+            cpu: Figures::of(cpu, CoreTime::new),
+            memory: Figures::of(memory, MemoryTime::new),
+            price: Figures::of(price, MicroCents::new),
+        }
+    }
 }
 
 impl Add for Amounts {
@@ -180,5 +265,15 @@ mod tests {
         assert!((CoreTime::new(HOUR_MICROS).core_hours() - 1.0).abs() < 1e-12);
         assert!((MemoryTime::new(3600 * 1024 * 1024).gib_hours() - 1.0).abs() < 1e-12);
         assert!((TaskTime::new(HOUR_MICROS / 2).hours() - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn columns_read_back() {
+        let columns: [i64; 17] = std::array::from_fn(|i| i as i64 * 7);
+        let amounts = Amounts::from_columns(columns);
+        assert_eq!(amounts.columns(), columns);
+        let place = |name| Amounts::COLUMNS.iter().position(|column| *column == name).expect("a column");
+        assert_eq!(amounts.price.idle, MicroCents::new(columns[place("price_idle")]));
+        assert_eq!(amounts.memory.used, MemoryTime::new(columns[place("memory_used")]));
     }
 }

@@ -169,8 +169,8 @@ impl Terms {
         let amounts = Amounts {
             time: TaskTime::new(sums.micros),
             unsampled_time: TaskTime::new(sums.unsampled_micros),
-            cpu: map(sums.cpu.figures(core_micros), CoreTime::new),
-            memory: map(sums.memory.figures(kib_seconds), MemoryTime::new),
+            cpu: sums.cpu.figures(core_micros).map(CoreTime::new),
+            memory: sums.memory.figures(kib_seconds).map(MemoryTime::new),
             price,
         };
         let recommended = self.recommended.map(|size| {
@@ -197,18 +197,8 @@ impl Terms {
     }
 }
 
-fn map<T>(figures: Figures<i64>, unit: impl Fn(i64) -> T) -> Figures<T> {
-    Figures {
-        requested: unit(figures.requested),
-        used: unit(figures.used),
-        idle: unit(figures.idle),
-        overuse: unit(figures.overuse),
-        unsampled: unit(figures.unsampled),
-    }
-}
-
 fn money(figures: Figures<i64>) -> Figures<MicroCents> {
-    map(figures, MicroCents::new)
+    figures.map(MicroCents::new)
 }
 
 /// Core-microseconds of millicore-microseconds.

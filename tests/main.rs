@@ -5,3 +5,4 @@ mod conformance;
 mod storage;
 mod front_door;
 mod prober;
+mod config;

@@ -1,1 +1,4 @@
 //! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.
+
+pub mod local;
+pub mod system_clock;

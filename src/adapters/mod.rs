@@ -2,3 +2,5 @@
 
 pub mod storage;
 pub mod front_door;
+pub mod local;
+pub mod system_clock;

@@ -2,4 +2,5 @@
 
 mod architecture;
 mod conformance;
+mod prometheus;
 mod storage;

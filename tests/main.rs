@@ -2,6 +2,7 @@
 
 mod architecture;
 mod conformance;
+mod prometheus;
 mod storage;
 mod front_door;
 mod prober;

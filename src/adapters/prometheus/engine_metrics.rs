@@ -1,0 +1,271 @@
+//! The engine's own metrics: what it does and how long it takes, for its operators' Prometheus.
+//!
+//! | metric | type | labels |
+//! | --- | --- | --- |
+//! | `loadline_ticks_total`, `loadline_tick_duration_seconds` | counter, histogram | |
+//! | `loadline_plan_steps_total` | counter | |
+//! | `loadline_scrapes_total` | counter | `outcome`: ok, failed, late |
+//! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
+//! | `loadline_tasks` | gauge | `state`; pending ones are those without a node |
+//! | `loadline_nodes` | gauge | `state` |
+//! | `loadline_store_commit_duration_seconds` | histogram | |
+//! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode as write_text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::exposition;
+use crate::domain::change::Change;
+use crate::domain::decision::{DecisionKind, DecisionOutcome};
+use crate::domain::node::NodeState;
+use crate::domain::task::TaskState;
+use crate::domain::world::World;
+
+/// The media type of what `EngineMetrics::encode` writes.
+pub const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
+
+/// Upper ends of the buckets for durations inside the engine, in seconds: a tick is milliseconds, a
+/// commit is one wait for the disk.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// States that are shown with zero while nothing is in them.
+const TASK_STATES: [TaskState; 10] = [
+    TaskState::Pending,
+    TaskState::Launching,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Retiring,
+    TaskState::Stopping,
+    TaskState::Finished,
+    TaskState::Failed,
+    TaskState::Stopped,
+    TaskState::Lost,
+];
+
+/// Like `TASK_STATES`.
+const NODE_STATES: [NodeState; 5] =
+    [NodeState::Joining, NodeState::Ready, NodeState::Draining, NodeState::Removing, NodeState::Lost];
+
+/// Labels whose values are words of this program.
+type Words<const N: usize> = [(&'static str, &'static str); N];
+
+/// How a scrape went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrapeOutcome {
+    /// It gave a reading.
+    Ok,
+    /// It failed.
+    Failed,
+    /// There was no whole answer in time.
+    Late,
+}
+
+/// The engine's metrics. Clones share their counts.
+#[derive(Debug, Clone)]
+pub struct EngineMetrics {
+    registry: Arc<Registry>,
+    ticks: Counter,
+    tick_duration: Histogram,
+    plan_steps: Counter,
+    scrapes: Family<Words<1>, Counter>,
+    decisions: Family<Words<2>, Counter>,
+    tasks: Family<Words<1>, Gauge>,
+    nodes: Family<Words<1>, Gauge>,
+    commit_duration: Histogram,
+    restarts: Family<[(&'static str, String); 1], Counter>,
+    oom_kills: Family<[(&'static str, String); 1], Counter>,
+}
+
+impl Default for EngineMetrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("loadline");
+        let metrics = Self {
+            registry: Arc::default(),
+            ticks: Counter::default(),
+            tick_duration: Histogram::new(DURATION_BUCKETS),
+            plan_steps: Counter::default(),
+            scrapes: Family::default(),
+            decisions: Family::default(),
+            tasks: Family::default(),
+            nodes: Family::default(),
+            commit_duration: Histogram::new(DURATION_BUCKETS),
+            restarts: Family::default(),
+            oom_kills: Family::default(),
+        };
+        registry.register("ticks", "Rounds of the loop", metrics.ticks.clone());
+        registry.register(
+            "tick_duration_seconds",
+            "Time from the observation to the end of the plan",
+            metrics.tick_duration.clone(),
+        );
+        registry.register("plan_steps", "Changes that plans asked for", metrics.plan_steps.clone());
+        registry.register("scrapes", "Scrapes of agents", metrics.scrapes.clone());
+        registry.register("decisions", "Decisions recorded", metrics.decisions.clone());
+        registry.register("tasks", "Tasks that are not forgotten", metrics.tasks.clone());
+        registry.register("nodes", "Nodes", metrics.nodes.clone());
+        registry.register(
+            "store_commit_duration_seconds",
+            "Time until a commit is on disk",
+            metrics.commit_duration.clone(),
+        );
+        registry.register("restarts", "Failures that are answered by a restart", metrics.restarts.clone());
+        registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
+        // A counter that appears with its first event hides that event from `rate`.
+        for outcome in ["ok", "failed", "late"] {
+            drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
+        }
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+}
+
+impl EngineMetrics {
+    /// Counts a round of the loop.
+    pub fn tick(&self, took: Duration, plan_steps: usize) {
+        self.ticks.inc();
+        self.tick_duration.observe(took.as_secs_f64());
+        self.plan_steps.inc_by(plan_steps as u64);
+    }
+
+    /// Counts a scrape of an agent.
+    pub fn scrape(&self, outcome: ScrapeOutcome) {
+        let word = match outcome {
+            ScrapeOutcome::Ok => "ok",
+            ScrapeOutcome::Failed => "failed",
+            ScrapeOutcome::Late => "late",
+        };
+        self.scrapes.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    /// Counts a decision.
+    pub fn decision(&self, kind: &DecisionKind, outcome: &DecisionOutcome) {
+        let kind = match kind {
+            DecisionKind::Size { .. } => "size",
+            DecisionKind::Count { .. } => "count",
+            DecisionKind::Pool { .. } => "pool",
+        };
+        let outcome = match outcome {
+            DecisionOutcome::Observed => "observed",
+            DecisionOutcome::AwaitingApproval => "awaiting_approval",
+            DecisionOutcome::Applied => "applied",
+            DecisionOutcome::Superseded => "superseded",
+            DecisionOutcome::Reverted { .. } => "reverted",
+        };
+        self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
+    }
+
+    /// Counts a commit of the store.
+    pub fn commit(&self, took: Duration) {
+        self.commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts what a change says of restarts and kills for want of memory.
+    pub fn change(&self, change: &Change) {
+        match change {
+            Change::RestartNoted { workload, restart } if restart.failures > 0 => {
+                self.restarts.get_or_create(&[("workload", workload.to_string())]).inc();
+            }
+            Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
+                self.oom_kills.get_or_create(&[("workload", task.workload().to_string())]).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows how many tasks and nodes are in each state.
+    pub fn world(&self, world: &World) {
+        let tasks = world.tasks.values().map(|task| task.state.as_str());
+        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
+        let nodes = world.nodes.values().map(|node| node.state.as_str());
+        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
+    }
+
+    /// Everything as `OpenMetrics` text, of the media type `CONTENT_TYPE`.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        write_text(&mut text, &self.registry).expect("a String takes all text");
+        text
+    }
+}
+
+/// Sets the gauge of each state to the number of times that it occurs.
+fn show(
+    family: &Family<Words<1>, Gauge>,
+    states: impl IntoIterator<Item = &'static str>,
+    found: impl Iterator<Item = &'static str>,
+) {
+    let mut counts: BTreeMap<&'static str, i64> = states.into_iter().map(|state| (state, 0)).collect();
+    for state in found {
+        *counts.entry(state).or_default() += 1;
+    }
+    for (state, count) in counts {
+        family.get_or_create(&[("state", state)]).set(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::prometheus::text;
+    use crate::domain::workload::WorkloadName;
+    use crate::domain::world::RestartState;
+
+    fn value(metrics: &EngineMetrics, name: &str, label: (&str, &str)) -> Option<f64> {
+        let text = metrics.encode();
+        let found = text::parse(&text).expect("our own text");
+        found
+            .samples
+            .iter()
+            .find(|s| s.name == name && (label.0.is_empty() || s.label(label.0) == Some(label.1)))
+            .map(|s| s.value)
+    }
+
+    #[test]
+    fn clones_count_together_and_the_text_reads_back() {
+        let metrics = EngineMetrics::default();
+        let clone = metrics.clone();
+        clone.tick(Duration::from_millis(3), 2);
+        metrics.tick(Duration::from_millis(4), 5);
+        metrics.scrape(ScrapeOutcome::Late);
+        metrics.commit(Duration::from_millis(4));
+        assert_eq!(value(&clone, "loadline_ticks_total", ("", "")), Some(2.0));
+        assert_eq!(value(&clone, "loadline_plan_steps_total", ("", "")), Some(7.0));
+        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
+        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
+        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "late")), Some(1.0));
+        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "ok")), Some(0.0));
+        assert_eq!(value(&clone, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
+    }
+
+    #[test]
+    fn decisions_and_restarts_are_counted_by_what_they_are() {
+        let metrics = EngineMetrics::default();
+        let web = WorkloadName::new("web").expect("a name");
+        let kind = DecisionKind::Count { workload: web.clone(), from: 1, to: 2 };
+        metrics.decision(&kind, &DecisionOutcome::Applied);
+        assert_eq!(value(&metrics, "loadline_decisions_total", ("kind", "count")), Some(1.0));
+        let noted = |failures| Change::RestartNoted {
+            workload: web.clone(),
+            restart: RestartState { failures, ..RestartState::default() },
+        };
+        metrics.change(&noted(1));
+        metrics.change(&noted(0));
+        assert_eq!(value(&metrics, "loadline_restarts_total", ("workload", "web")), Some(1.0));
+    }
+
+    #[test]
+    fn an_empty_world_shows_zero_in_every_state() {
+        let metrics = EngineMetrics::default();
+        metrics.world(&World::default());
+        assert_eq!(value(&metrics, "loadline_tasks", ("state", "pending")), Some(0.0));
+        assert_eq!(value(&metrics, "loadline_nodes", ("state", "lost")), Some(0.0));
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+pub mod report_table;
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::timeline::Span;
 
 /// Parts that a window is cut into for the course of the count; a table row has room for as many.
-pub const COURSE_PARTS: usize = 24;
+pub const COURSE_PARTS: usize = 20;
 
 /// The number of a workload's tasks over a window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ fn spread(parts: &mut [f64], window: Span, span: Span, count: f64) {
 mod tests {
     use super::*;
 
-    const WINDOW: Span = Span { from: 0, to: 24_000 };
+    const WINDOW: Span = Span { from: 0, to: 20_000 };
 
     fn span(from: i64, to: i64) -> Span {
         Span { from, to }
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn a_second_task_for_half_of_the_window() {
         let mut instances = Instances::default();
-        instances.add([span(0, 6_000), span(6_000, 24_000)].into_iter());
-        instances.add([span(12_000, 24_000)].into_iter());
+        instances.add([span(0, 6_000), span(6_000, 20_000)].into_iter());
+        instances.add([span(10_000, 20_000)].into_iter());
         let counts = instances.counts(WINDOW).expect("counts");
         assert_eq!(counts.peak, 2);
         assert!((counts.mean - 1.5).abs() < 1e-9);
-        assert!((counts.course[11] - 1.0).abs() < 1e-9 && (counts.course[12] - 2.0).abs() < 1e-9);
+        assert!((counts.course[9] - 1.0).abs() < 1e-9 && (counts.course[10] - 2.0).abs() < 1e-9);
     }
 
     #[test]

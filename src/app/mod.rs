@@ -1,7 +1,6 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod loops;
-mod telemetry;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
 use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
+use crate::adapters::prometheus::engine_metrics::EngineMetrics;
 use crate::adapters::prometheus::exposition;
 use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
@@ -29,7 +29,6 @@ use crate::agent::prober::{CommandSurroundings, Prober};
 use crate::agent::sampler;
 use crate::api::{ApiState, router};
 use crate::app::loops::{Bodies, Loops};
-use crate::app::telemetry::EngineTelemetry;
 use crate::config::EngineConfig;
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
@@ -101,8 +100,8 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
         let cluster = open_cluster(&config, &data_dir, &clock)?;
-        let telemetry = Arc::new(EngineTelemetry::new());
-        let counted: Arc<dyn Telemetry> = telemetry.clone();
+        let metrics = EngineMetrics::default();
+        let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
         let shutdown = CancellationToken::new();
@@ -163,7 +162,7 @@ impl App {
             decisions: store.clone(),
             history: store,
             logs: Arc::new(cluster.clone()),
-            metrics: Arc::new(move || telemetry.encode()),
+            metrics: Arc::new(move || metrics.encode()),
             clock,
             prices,
         };

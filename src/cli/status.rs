@@ -32,7 +32,9 @@ pub(super) fn render(status: &StatusDto) -> String {
     ));
     for scrape in status.engine.scrapes.iter().filter(|scrape| scrape.last_error.is_some()) {
         let error = scrape.last_error.as_deref().unwrap_or_default();
-        text.push(format!("agent {}: {} of {} scrapes failed, last: {error}", scrape.agent, scrape.failed, scrape.failed + scrape.succeeded));
+        let (failed, late) = (scrape.failed, scrape.late);
+        let all = scrape.succeeded + failed + late;
+        text.push(format!("agent {}: of {all} scrapes {failed} failed, {late} were late; last: {error}", scrape.agent));
     }
     text.extend(status.engine.limitations.iter().map(|line| format!("warning: {line}")));
     text.extend(status.engine.problems.iter().map(|line| format!("problem: {line}")));

@@ -15,6 +15,7 @@ use crate::controllers::driver::chain;
 use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
+use crate::domain::decision::{DecisionId, DecisionKind};
 use crate::domain::money::Prices;
 use crate::domain::node::PoolSpec;
 use crate::domain::observation::Observed;
@@ -138,18 +139,12 @@ impl Autoscaler {
         let verdict = horizontal::decide(scale, &status, &self.settings.horizontal, counts, now);
         let Verdict::Change(proposal) = verdict else { return Ok(()) };
         let mode = world.policy_of(workload).count;
+        let kind = proposal.kind.clone();
         let applied = self
             .recorder
-            .record(mode, *proposal, |kind, decision| match kind {
-                crate::domain::decision::DecisionKind::Count { workload, to, .. } => Some(Change::CountSet {
-                    workload: workload.clone(),
-                    count: *to,
-                    decision: Some(decision),
-                }),
-                _ => None,
-            })
+            .record(mode, *proposal, |id| count_set(&kind, id).into_iter().collect())
             .await?;
-        if let Some(crate::domain::decision::DecisionKind::Count { from, to, .. }) = applied {
+        if let Some(DecisionKind::Count { from, to, .. }) = applied {
             counts.applied(from, to, now);
         }
         Ok(())
@@ -251,18 +246,20 @@ impl Autoscaler {
         let (parameters, prices) = (&self.settings.vertical, &self.settings.prices);
         let proposal = vertical::decide(recommendation, &status, &policy, parameters, prices, now);
         let Some(proposal) = proposal else { return Ok(()) };
-        self.recorder
-            .record(policy.size, proposal, |kind, decision| match kind {
-                crate::domain::decision::DecisionKind::Size { workload, to, .. } => Some(Change::SizeSet {
-                    workload: workload.clone(),
-                    size: *to,
-                    decision: Some(decision),
-                }),
-                _ => None,
-            })
-            .await?;
+        let kind = proposal.kind.clone();
+        self.recorder.record(policy.size, proposal, |id| size_set(&kind, id).into_iter().collect()).await?;
         Ok(())
     }
+}
+
+fn count_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {
+    let DecisionKind::Count { workload, to, .. } = kind else { return None };
+    Some(Change::CountSet { workload: workload.clone(), count: *to, decision: Some(id) })
+}
+
+fn size_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {
+    let DecisionKind::Size { workload, to, .. } = kind else { return None };
+    Some(Change::SizeSet { workload: workload.clone(), size: *to, decision: Some(id) })
 }
 
 fn instance(task: &Task, observed: &Observed) -> InstanceStatus {

@@ -2,7 +2,8 @@
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |
-//! | `loadline_ticks_total`, `loadline_tick_duration_seconds` | counter, histogram | |
+//! | `loadline_passes_total` | counter | `controller`, `outcome`: ok, failed |
+//! | `loadline_pass_duration_seconds` | histogram | `controller` |
 //! | `loadline_plan_steps_total` | counter | |
 //! | `loadline_scrapes_total` | counter | `outcome`: ok, failed, late |
 //! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
@@ -24,10 +25,11 @@ use prometheus_client::registry::Registry;
 
 use super::exposition;
 use crate::domain::change::Change;
-use crate::domain::decision::{DecisionKind, DecisionOutcome};
+use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
 use crate::domain::task::TaskState;
 use crate::domain::world::World;
+use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
 
 /// The media type of what `EngineMetrics::encode` writes.
 pub const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
@@ -58,23 +60,12 @@ const NODE_STATES: [NodeState; 5] =
 /// Labels whose values are words of this program.
 type Words<const N: usize> = [(&'static str, &'static str); N];
 
-/// How a scrape went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScrapeOutcome {
-    /// It gave a reading.
-    Ok,
-    /// It failed.
-    Failed,
-    /// There was no whole answer in time.
-    Late,
-}
-
 /// The engine's metrics. Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct EngineMetrics {
     registry: Arc<Registry>,
-    ticks: Counter,
-    tick_duration: Histogram,
+    passes: Family<Words<2>, Counter>,
+    pass_duration: Family<Words<1>, Histogram, fn() -> Histogram>,
     plan_steps: Counter,
     scrapes: Family<Words<1>, Counter>,
     decisions: Family<Words<2>, Counter>,
@@ -90,8 +81,8 @@ impl Default for EngineMetrics {
         let mut registry = Registry::with_prefix("loadline");
         let metrics = Self {
             registry: Arc::default(),
-            ticks: Counter::default(),
-            tick_duration: Histogram::new(DURATION_BUCKETS),
+            passes: Family::default(),
+            pass_duration: Family::new_with_constructor(durations),
             plan_steps: Counter::default(),
             scrapes: Family::default(),
             decisions: Family::default(),
@@ -101,12 +92,8 @@ impl Default for EngineMetrics {
             restarts: Family::default(),
             oom_kills: Family::default(),
         };
-        registry.register("ticks", "Rounds of the loop", metrics.ticks.clone());
-        registry.register(
-            "tick_duration_seconds",
-            "Time from the observation to the end of the plan",
-            metrics.tick_duration.clone(),
-        );
+        registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
+        registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
         registry.register("plan_steps", "Changes that plans asked for", metrics.plan_steps.clone());
         registry.register("scrapes", "Scrapes of agents", metrics.scrapes.clone());
         registry.register("decisions", "Decisions recorded", metrics.decisions.clone());
@@ -127,16 +114,31 @@ impl Default for EngineMetrics {
     }
 }
 
-impl EngineMetrics {
-    /// Counts a round of the loop.
-    pub fn tick(&self, took: Duration, plan_steps: usize) {
-        self.ticks.inc();
-        self.tick_duration.observe(took.as_secs_f64());
-        self.plan_steps.inc_by(plan_steps as u64);
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+impl Telemetry for EngineMetrics {
+    fn pass(&self, controller: &'static str, took: Duration, failed: bool) {
+        let outcome = if failed { "failed" } else { "ok" };
+        self.passes.get_or_create(&[("controller", controller), ("outcome", outcome)]).inc();
+        self.pass_duration.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
     }
 
-    /// Counts a scrape of an agent.
-    pub fn scrape(&self, outcome: ScrapeOutcome) {
+    fn planned(&self, steps: usize) {
+        self.plan_steps.inc_by(steps as u64);
+    }
+
+    fn committed(&self, took: Duration, changes: &[&Change], world: &World) {
+        self.commit_duration.observe(took.as_secs_f64());
+        changes.iter().for_each(|change| self.count(change));
+        let tasks = world.tasks.values().map(|task| task.state.as_str());
+        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
+        let nodes = world.nodes.values().map(|node| node.state.as_str());
+        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
+    }
+
+    fn scraped(&self, outcome: ScrapeOutcome) {
         let word = match outcome {
             ScrapeOutcome::Ok => "ok",
             ScrapeOutcome::Failed => "failed",
@@ -145,14 +147,13 @@ impl EngineMetrics {
         self.scrapes.get_or_create(&[("outcome", word)]).inc();
     }
 
-    /// Counts a decision.
-    pub fn decision(&self, kind: &DecisionKind, outcome: &DecisionOutcome) {
-        let kind = match kind {
+    fn decided(&self, decision: &Decision) {
+        let kind = match decision.proposal.kind {
             DecisionKind::Size { .. } => "size",
             DecisionKind::Count { .. } => "count",
             DecisionKind::Pool { .. } => "pool",
         };
-        let outcome = match outcome {
+        let outcome = match decision.outcome {
             DecisionOutcome::Observed => "observed",
             DecisionOutcome::AwaitingApproval => "awaiting_approval",
             DecisionOutcome::Applied => "applied",
@@ -161,14 +162,11 @@ impl EngineMetrics {
         };
         self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
     }
+}
 
-    /// Counts a commit of the store.
-    pub fn commit(&self, took: Duration) {
-        self.commit_duration.observe(took.as_secs_f64());
-    }
-
+impl EngineMetrics {
     /// Counts what a change says of restarts and kills for want of memory.
-    pub fn change(&self, change: &Change) {
+    fn count(&self, change: &Change) {
         match change {
             Change::RestartNoted { workload, restart } if restart.failures > 0 => {
                 self.restarts.get_or_create(&[("workload", workload.to_string())]).inc();
@@ -178,14 +176,6 @@ impl EngineMetrics {
             }
             _ => {}
         }
-    }
-
-    /// Shows how many tasks and nodes are in each state.
-    pub fn world(&self, world: &World) {
-        let tasks = world.tasks.values().map(|task| task.state.as_str());
-        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
-        let nodes = world.nodes.values().map(|node| node.state.as_str());
-        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
     }
 
     /// Everything as `OpenMetrics` text, of the media type `CONTENT_TYPE`.
@@ -232,39 +222,31 @@ mod tests {
     fn clones_count_together_and_the_text_reads_back() {
         let metrics = EngineMetrics::default();
         let clone = metrics.clone();
-        clone.tick(Duration::from_millis(3), 2);
-        metrics.tick(Duration::from_millis(4), 5);
-        metrics.scrape(ScrapeOutcome::Late);
-        metrics.commit(Duration::from_millis(4));
-        assert_eq!(value(&clone, "loadline_ticks_total", ("", "")), Some(2.0));
+        clone.pass("scheduler", Duration::from_millis(3), false);
+        metrics.pass("scheduler", Duration::from_millis(4), true);
+        clone.planned(2);
+        metrics.planned(5);
+        metrics.scraped(ScrapeOutcome::Late);
+        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "ok")), Some(1.0));
+        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "failed")), Some(1.0));
         assert_eq!(value(&clone, "loadline_plan_steps_total", ("", "")), Some(7.0));
-        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
-        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
+        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
+        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "late")), Some(1.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "ok")), Some(0.0));
-        assert_eq!(value(&clone, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
     }
 
     #[test]
-    fn decisions_and_restarts_are_counted_by_what_they_are() {
+    fn restarts_are_counted_and_an_empty_world_shows_zero_in_every_state() {
         let metrics = EngineMetrics::default();
         let web = WorkloadName::new("web").expect("a name");
-        let kind = DecisionKind::Count { workload: web.clone(), from: 1, to: 2 };
-        metrics.decision(&kind, &DecisionOutcome::Applied);
-        assert_eq!(value(&metrics, "loadline_decisions_total", ("kind", "count")), Some(1.0));
         let noted = |failures| Change::RestartNoted {
             workload: web.clone(),
             restart: RestartState { failures, ..RestartState::default() },
         };
-        metrics.change(&noted(1));
-        metrics.change(&noted(0));
+        metrics.committed(Duration::from_millis(4), &[&noted(1), &noted(0)], &World::default());
         assert_eq!(value(&metrics, "loadline_restarts_total", ("workload", "web")), Some(1.0));
-    }
-
-    #[test]
-    fn an_empty_world_shows_zero_in_every_state() {
-        let metrics = EngineMetrics::default();
-        metrics.world(&World::default());
+        assert_eq!(value(&metrics, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
         assert_eq!(value(&metrics, "loadline_tasks", ("state", "pending")), Some(0.0));
         assert_eq!(value(&metrics, "loadline_nodes", ("state", "lost")), Some(0.0));
     }

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use crate::accounting::facts::Facts;
 use crate::accounting::report::Report;
@@ -103,28 +104,35 @@ pub fn report(_facts: &Facts<'_>) -> Result<Report, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }
 
-/// Writes samples as a usage trace, a row a task and `interval`; Parquet or CSV by the file's name.
-/// Tells how many rows.
+/// The file format of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TraceFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// Samples as a usage trace, a row a task and `interval`: the content of a file.
 #[cfg(feature = "analytics")]
-pub fn write_trace(
-    path: &Path,
+pub fn encode_trace(
+    format: TraceFormat,
     interval: SignedDuration,
     usage: &[UsageSample],
     load: &[LoadSample],
-) -> Result<usize, AnalyticsError> {
-    let rows = trace::resample(interval, usage, load)?;
-    trace_file::write(path, &rows)?;
-    Ok(rows.len())
+) -> Result<Vec<u8>, AnalyticsError> {
+    trace_file::encode(format, &trace::resample(interval, usage, load)?)
 }
 
-/// Writes samples as a usage trace; this build cannot.
+/// Samples as a usage trace; this build cannot.
 #[cfg(not(feature = "analytics"))]
-pub fn write_trace(
-    _path: &Path,
+pub fn encode_trace(
+    _format: TraceFormat,
     _interval: SignedDuration,
     _usage: &[UsageSample],
     _load: &[LoadSample],
-) -> Result<usize, AnalyticsError> {
+) -> Result<Vec<u8>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }
 

@@ -6,50 +6,35 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use crate::analytics::AnalyticsError;
+use crate::analytics::{AnalyticsError, TraceFormat};
 use crate::analytics::trace::TraceRow;
 
 /// The columns of a trace, in the order in which they are written.
 const COLUMNS: [&str; 8] =
     ["workload", "task", "time", "cpu", "memory", "cpu_request", "memory_request", "load"];
 
-/// The format of a trace file.
-enum Format {
-    Parquet,
-    Csv,
-}
-
-fn format(path: &Path) -> Result<Format, AnalyticsError> {
+fn format(path: &Path) -> Result<TraceFormat, AnalyticsError> {
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => Ok(Format::Parquet),
-        Some("csv") => Ok(Format::Csv),
+        Some("parquet") => Ok(TraceFormat::Parquet),
+        Some("csv") => Ok(TraceFormat::Csv),
         _ => Err(AnalyticsError::Extension { path: path.to_owned() }),
     }
 }
 
-/// Writes rows as they come.
-pub(super) fn write(path: &Path, rows: &[TraceRow]) -> Result<(), AnalyticsError> {
-    let format = format(path)?;
+/// Rows as they come, as the content of a file.
+pub(super) fn encode(format: TraceFormat, rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
     let failed = |source| AnalyticsError::Frame {
-        operation: format!("write the trace {}", path.display()),
+        operation: "write the trace".to_owned(),
         source: Box::new(source),
     };
     let mut frame = frame(rows).map_err(failed)?;
-    let file = File::create(path).map_err(|source| AnalyticsError::File {
-        operation: "create",
-        path: path.to_owned(),
-        source,
-    })?;
+    let mut content = Vec::new();
     match format {
-        Format::Parquet => ParquetWriter::new(&file).finish(&mut frame).map(|_| ()),
-        Format::Csv => CsvWriter::new(&file).finish(&mut frame),
+        TraceFormat::Parquet => ParquetWriter::new(&mut content).finish(&mut frame).map(|_| ()),
+        TraceFormat::Csv => CsvWriter::new(&mut content).finish(&mut frame),
     }
     .map_err(failed)?;
-    file.sync_all().map_err(|source| AnalyticsError::File {
-        operation: "write",
-        path: path.to_owned(),
-        source,
-    })
+    Ok(content)
 }
 
 fn frame(rows: &[TraceRow]) -> PolarsResult<DataFrame> {
@@ -80,9 +65,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
     let open = |source| AnalyticsError::File { operation: "open", path: path.to_owned(), source };
     let file = File::open(path).map_err(open)?;
     let frame = match format {
-        Format::Parquet => ParquetReader::new(file).finish(),
+        TraceFormat::Parquet => ParquetReader::new(file).finish(),
         // Every column as text: polars' own errors do not tell the row of a value that it cannot read.
-        Format::Csv => CsvReadOptions::default()
+        TraceFormat::Csv => CsvReadOptions::default()
             .with_infer_schema_length(Some(0))
             .into_reader_with_file_handle(file)
             .finish(),
@@ -238,7 +223,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["trace.parquet", "trace.csv"] {
             let path = folder.path().join(name);
-            write(&path, &rows()).expect("written");
+            let format = format(&path).expect("a format");
+            std::fs::write(&path, encode(format, &rows()).expect("encoded")).expect("written");
             assert_eq!(read(&path).expect("read"), rows(), "{name}");
         }
     }

@@ -235,9 +235,8 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
 fn open_cluster(config: &AppConfig, data_dir: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<LocalCluster> {
     let local = LocalConfig {
         logs: LogLimits {
-            max_size: config.engine.logs.max_size.get(),
-            files: config.engine.logs.files,
-            ..LogLimits::default()
+            file_bytes: config.engine.logs.max_size.get(),
+            rotated_files: config.engine.logs.files.saturating_sub(1),
         },
         ..LocalConfig::new(data_dir.to_owned(), config.executable.clone(), instance_of(data_dir))
     };
@@ -322,7 +321,7 @@ fn analyst(
 pub fn whole_machine() -> anyhow::Result<(PoolName, PoolSpec)> {
     let size = local::machine_size().context("cannot tell this machine's size")?;
     let name = PoolName::new("local").map_err(anyhow::Error::msg)?;
-    Ok((name, crate::config::default_pool(size)))
+    Ok((name, PoolSpec::one_node(size)))
 }
 
 /// The agent's endpoint.

@@ -16,7 +16,7 @@ const ABSENT: &str = "-";
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The report: a table of workloads, then one of owners with the total in its last row.
-pub fn report_table(report: &Report) -> String {
+pub(super) fn report_table(report: &Report) -> String {
     let window = report.to.duration_since(report.from).as_secs_f64() / 3600.0;
     let head = format!("{} to {} ({window:.2} h)", report.from, report.to);
     if report.rows.is_empty() {

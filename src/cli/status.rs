@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::api::client::Client;
 use crate::api::dto::{StatusDto, WorkloadDto};
-use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, table};
 
 /// `loadline status`
 #[derive(Debug, Args)]

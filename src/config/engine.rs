@@ -11,7 +11,7 @@ use crate::config::error::SpecError;
 use crate::config::limits::NUMBER_MAX;
 use crate::config::reader::{Document, Report, Table, Value};
 use crate::config::source::{Source, read_files};
-use crate::config::values::{cores, duration_from, interval, memory, number, whole};
+use crate::config::values::{cores, duration, duration_from, interval, memory, number, whole};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::quantity::{Bytes, Millicores};
 
@@ -101,6 +101,10 @@ pub struct EstimatorOverrides {
 pub struct AutoscalerConfig {
     /// From one decision to the next.
     pub interval: SignedDuration,
+    /// A size that is within its bounds is left alone for so long.
+    pub size_min_age: SignedDuration,
+    /// One instance lives so long with less memory before the others get less.
+    pub size_soak: SignedDuration,
 }
 
 /// `[recommender]`
@@ -165,9 +169,14 @@ impl Default for LoopConfig {
 }
 
 impl Default for AutoscalerConfig {
-    /// Kubernetes' `--horizontal-pod-autoscaler-sync-period`.
+    /// Kubernetes' `--horizontal-pod-autoscaler-sync-period`, and the Vertical Pod Autoscaler's updater,
+    /// which leaves pods alone for 12 hours.
     fn default() -> Self {
-        Self { interval: SignedDuration::from_secs(15) }
+        Self {
+            interval: SignedDuration::from_secs(15),
+            size_min_age: SignedDuration::from_hours(12),
+            size_soak: SignedDuration::from_secs(60),
+        }
     }
 }
 
@@ -248,6 +257,8 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         estimator: section(root, "estimator", |table, _| estimator(table)),
         autoscaler: section(root, "autoscaler", |table, default: AutoscalerConfig| AutoscalerConfig {
             interval: table.or("interval", default.interval, interval),
+            size_min_age: table.or("size_min_age", default.size_min_age, duration),
+            size_soak: table.or("size_soak", default.size_soak, duration),
         }),
         recommender: section(root, "recommender", |table, default: RecommenderConfig| RecommenderConfig {
             interval: table.or("interval", default.interval, interval),

@@ -26,4 +26,4 @@ pub use engine::{
 };
 pub use error::{SpecError, render_errors};
 pub use source::read_sources;
-pub use specs::{Known, Specs, load_specs, parse_specs, parse_specs_with};
+pub use specs::{Known, load_specs, parse_specs, parse_specs_with};

@@ -11,20 +11,10 @@ use crate::config::source::{Source, read_files};
 use crate::config::task::Uses;
 use crate::config::values::key_name;
 use crate::config::workload::{cron_job, job, service};
+use crate::domain::intent::Declared;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-
-/// Everything that specs declare.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Specs {
-    /// Services, cron jobs and jobs.
-    pub workloads: BTreeMap<WorkloadName, WorkloadSpec>,
-    /// Node pools.
-    pub pools: BTreeMap<PoolName, PoolSpec>,
-    /// Policies.
-    pub policies: BTreeMap<PolicyName, Policy>,
-}
 
 /// What was declared earlier: specs may refer to it as to what they declare themselves.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,35 +27,35 @@ pub struct Known {
 
 /// Reads specs from files and folders (the `*.toml` files of a folder by name, not of folders in it).
 /// Relative paths in a spec are relative to its file's folder. The errors are those of all files.
-pub fn load_specs(paths: &[PathBuf]) -> Result<Specs, Vec<SpecError>> {
+pub fn load_specs(paths: &[PathBuf]) -> Result<Declared, Vec<SpecError>> {
     read_specs(&read_files(paths)?, &Known::default())
 }
 
 /// Reads specs from texts, each with the name of its file. Relative paths in a spec are relative to its
 /// file's folder if that name is an absolute path, and an error otherwise.
-pub fn parse_specs(sources: &[(String, String)]) -> Result<Specs, Vec<SpecError>> {
+pub fn parse_specs(sources: &[(String, String)]) -> Result<Declared, Vec<SpecError>> {
     parse_specs_with(sources, &Known::default())
 }
 
 /// As `parse_specs`, for specs that may refer to what was declared earlier.
-pub fn parse_specs_with(sources: &[(String, String)], known: &Known) -> Result<Specs, Vec<SpecError>> {
+pub fn parse_specs_with(sources: &[(String, String)], known: &Known) -> Result<Declared, Vec<SpecError>> {
     let sources: Vec<_> = sources.iter().map(|(file, text)| Source::named(file, text)).collect();
     read_specs(&sources, known)
 }
 
 /// What is declared under one kind of name, and where. A refused declaration has its name only.
-type Declared<N, T> = BTreeMap<N, (Option<T>, Place)>;
+type Named<N, T> = BTreeMap<N, (Option<T>, Place)>;
 
 /// What was read so far.
 #[derive(Default)]
 struct Reading {
-    workloads: Declared<WorkloadName, WorkloadSpec>,
-    pools: Declared<PoolName, PoolSpec>,
-    policies: Declared<PolicyName, Policy>,
+    workloads: Named<WorkloadName, WorkloadSpec>,
+    pools: Named<PoolName, PoolSpec>,
+    policies: Named<PolicyName, Policy>,
     uses: Uses,
 }
 
-fn read_specs(sources: &[Source], known: &Known) -> Result<Specs, Vec<SpecError>> {
+fn read_specs(sources: &[Source], known: &Known) -> Result<Declared, Vec<SpecError>> {
     let report = Report::default();
     let mut reading = Reading::default();
     for index in 0..sources.len() {
@@ -101,8 +91,8 @@ impl Reading {
         context.each(root, "policy", PolicyName::new, policies, |table| Some(policy(table)));
     }
 
-    fn into_specs(self) -> Specs {
-        Specs {
+    fn into_specs(self) -> Declared {
+        Declared {
             workloads: declared(self.workloads),
             pools: declared(self.pools),
             policies: declared(self.policies),
@@ -110,7 +100,7 @@ impl Reading {
     }
 }
 
-fn declared<N: Ord, T>(declared: Declared<N, T>) -> BTreeMap<N, T> {
+fn declared<N: Ord, T>(declared: Named<N, T>) -> BTreeMap<N, T> {
     declared.into_iter().filter_map(|(name, (spec, _))| Some((name, spec?))).collect()
 }
 
@@ -127,7 +117,7 @@ impl Context<'_> {
         root: &Table<'t>,
         key: &'static str,
         make: impl Fn(&str) -> Result<N, &'static str>,
-        declared: &mut Declared<N, T>,
+        declared: &mut Named<N, T>,
         mut read: impl FnMut(&Table<'t>) -> Option<T>,
     ) {
         let Some(group) = root.get(key) else { return };

@@ -8,6 +8,7 @@
 mod adopt;
 mod cgroup;
 mod launch;
+mod log_source;
 mod logs;
 mod nodes;
 mod observer;
@@ -33,6 +34,7 @@ use crate::adapters::local::cgroup::{Found, Group};
 use crate::adapters::local::process::ProcessIdentity;
 use crate::adapters::local::record::{NodeRecord, Started, TaskFolder, TaskRecord};
 use crate::domain::node::NodeName;
+use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::task::{ExitRecord, TaskId};
 use crate::ports::clock::Clock;
 use crate::ports::cluster::ClusterError;
@@ -163,6 +165,11 @@ impl LocalCluster {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The folder that a task starts in where its template names none.
+    pub fn work_folder(&self, task: &TaskId) -> PathBuf {
+        self.inner.folder(task).workdir()
+    }
+
     /// Runs a call that blocks, off the executor's threads.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -226,6 +233,14 @@ impl Inner {
 /// An operation on the machine that failed.
 fn failed(operation: impl Into<String>, source: io::Error) -> ClusterError {
     ClusterError::Io { operation: operation.into(), source }
+}
+
+/// What this machine can offer to tasks: its processors, and nine tenths of its memory, since the system
+/// and the engine need some.
+pub fn machine_size() -> io::Result<Resources> {
+    let processors = std::thread::available_parallelism()?.get() as u64;
+    let memory = <procfs::Meminfo as procfs::Current>::current().map_err(io::Error::other)?.mem_total / 10 * 9;
+    Ok(Resources::new(Millicores::new(processors * 1000), Bytes::new(memory)))
 }
 
 /// Runs this process as a supervisor or as the helper that becomes a task's program, where its first

@@ -260,6 +260,7 @@ pub(super) fn subject(change: &Change) -> (Option<&WorkloadName>, Option<&TaskId
         Change::RunOpened { run, .. } | Change::RunClosed { run, .. } => (Some(&run.workload), None),
         Change::PoolApplied { .. }
         | Change::PoolDeleted { .. }
+        | Change::PoolForgotten { .. }
         | Change::PoolTargetSet { .. }
         | Change::NodeCreated { .. }
         | Change::NodeMoved { .. }

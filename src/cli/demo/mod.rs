@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounting::report::Report;
@@ -129,7 +128,7 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     watched?;
 
     let report: Report = client.get("/v1/report").await?;
-    say(&format!("\n{}", crate::cli::report_table::render(&report)));
+    say(&format!("\n{}", crate::cli::report_table::report_table(&report)));
     say(&format!("\n{}", shop::load_words(&stats.summary())));
     if let Some(file) = &args.record {
         crate::cli::dataset::record(&client, file, 5, "").await?;

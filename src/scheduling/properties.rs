@@ -11,9 +11,7 @@ use crate::domain::node::{NodeName, NodeState, PoolName};
 use crate::domain::task::TaskId;
 use crate::domain::workload::{OverlapPolicy, WorkloadSpec};
 use crate::domain::world::RunOutcome;
-use crate::scheduling::simulation::{
-    Simulation, cron, job, name, pool_spec, seconds, service_spec, size,
-};
+use crate::scheduling::simulation::{Simulation, cron, job, name, pool_spec, seconds, service_spec, size};
 
 const SERVICES: [&str; 3] = ["api", "shop", "web"];
 const COMMANDS: [&str; 7] = ["serve 0", "serve 3", "crash 0", "crash 4", "hang", "sick 5", "hog 70"];
@@ -177,7 +175,7 @@ fn check_occurrences(sim: &Simulation) {
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

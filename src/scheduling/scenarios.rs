@@ -6,31 +6,12 @@ use crate::domain::change::Change;
 use crate::domain::node::{NodeName, NodeState, PoolName};
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::TaskState;
-use crate::domain::workload::{Constraint, OverlapPolicy, WorkloadSpec};
-use crate::domain::world::{RunKey, RunOutcome};
-use crate::scheduling::simulation::{
-    Simulation, cron, job, name, pool_spec, seconds, service, service_spec, size,
-};
+use crate::domain::workload::{Constraint, WorkloadSpec};
+use crate::scheduling::simulation::{Simulation, name, pool_spec, service, service_spec, size};
 use crate::scheduling::summary;
-
-/// A pool `small` of some nodes, joined.
-fn with_nodes(nodes: u32) -> Simulation {
-    let mut sim = Simulation::new();
-    sim.pool("small", pool_spec(nodes, nodes + 4));
-    sim.run_for(7);
-    sim
-}
 
 fn node(text: &str) -> NodeName {
     NodeName::new(text).expect("a name")
-}
-
-fn says(sim: &Simulation, part: &str) -> bool {
-    sim.journal.iter().any(|line| line.contains(part))
-}
-
-fn assert_says(sim: &Simulation, part: &str) {
-    assert!(says(sim, part), "nothing says {part:?}:\n{}", sim.tail());
 }
 
 fn states(sim: &Simulation, workload: &str) -> Vec<String> {
@@ -44,7 +25,7 @@ fn rollout(sim: &Simulation, workload: &str) -> RolloutState {
 
 #[test]
 fn a_service_comes_up_and_its_rollout_is_done() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 2", 2));
     sim.run_for(6);
     assert_eq!(states(&sim, "web"), ["web.1 running", "web.2 running"]);
@@ -57,26 +38,28 @@ fn a_service_comes_up_and_its_rollout_is_done() {
 
 #[test]
 fn a_killed_task_is_replaced_after_its_backoff() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(5);
     sim.kill(&"web.1".parse().expect("an id"));
     sim.run_for(1);
     assert_eq!(states(&sim, "web"), ["web.2 running", "web.3 pending"]);
-    assert_says(&sim, "web.3: replaces web.1, which failed: killed by signal 9; failure 1, waits 2s");
+    sim.assert_says("web.3: replaces web.1, which failed: killed by signal 9; failure 1, waits 2s");
     sim.run_for(3);
     assert_eq!(sim.ready("web"), 2, "{}", sim.tail());
 }
 
 #[test]
 fn failures_in_a_row_become_a_crash_loop_and_a_life_ends_it() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("crash 1", 1));
     sim.run_for(60);
     let workload = &sim.world.workloads[&name("web")];
     assert!(workload.restart.crash_loop, "{:?}", workload.restart);
     assert!(matches!(rollout(&sim, "web"), RolloutState::Failing { .. }));
-    assert_says(&sim, "crash loop: 5 failures in a row, the last one web.5 (exit status 1); the next try is in 32s");
+    sim.assert_says(
+        "crash loop: 5 failures in a row, the last one web.5 (exit status 1); the next try is in 32s",
+    );
     sim.apply("web", service("serve 0", 1));
     sim.run_for(10);
     assert_eq!(sim.ready("web"), 1, "{}", sim.tail());
@@ -85,7 +68,7 @@ fn failures_in_a_row_become_a_crash_loop_and_a_life_ends_it() {
 
 #[test]
 fn instances_that_fail_together_are_one_failure_and_a_long_life_is_forgiven() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 0", 4));
     sim.run_for(5);
     for task in sim.in_state("web", TaskState::Running) {
@@ -95,35 +78,37 @@ fn instances_that_fail_together_are_one_failure_and_a_long_life_is_forgiven() {
     assert_eq!(sim.world.workloads[&name("web")].restart.failures, 1);
     sim.run_for(130);
     assert_eq!(sim.world.workloads[&name("web")].restart.failures, 0);
-    assert_says(&sim, "has lived for 2m: earlier failures are forgotten");
+    sim.assert_says("has lived for 2m: earlier failures are forgotten");
 }
 
 #[test]
 fn a_service_that_ends_well_has_failed_all_the_same() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("work 1", 1));
     sim.run_for(4);
-    assert_says(&sim, "it ended though it is a service");
+    sim.assert_says("it ended though it is a service");
 }
 
 #[test]
 fn an_instance_whose_check_fails_is_stopped_and_replaced() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("sick 3", 1));
     sim.run_for(6);
-    assert_says(&sim, "web.2: replaces web.1, which failed: its health check failed: HTTP 500; failure 1, waits 2s");
+    sim.assert_says(
+        "web.2: replaces web.1, which failed: its health check failed: HTTP 500; failure 1, waits 2s",
+    );
 }
 
 #[test]
 fn a_lost_node_has_its_tasks_run_elsewhere_without_waiting() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(5);
     let lost = sim.world.tasks_of(&name("web")).next().and_then(|task| task.node.clone()).expect("a node");
     sim.fail_node(&lost);
     sim.run_for(3);
     assert_eq!(sim.ready("web"), 2, "{}", sim.tail());
-    assert_says(&sim, &format!("replaces web.1, which was lost: its node {lost} is lost"));
+    sim.assert_says(&format!("replaces web.1, which was lost: its node {lost} is lost"));
     assert!(!sim.world.nodes.contains_key(&lost));
     sim.run_for(8);
     assert_eq!(sim.world.nodes.len(), 2, "the pool is filled up again");
@@ -131,7 +116,7 @@ fn a_lost_node_has_its_tasks_run_elsewhere_without_waiting() {
 
 #[test]
 fn a_drained_node_is_emptied_without_losing_capacity() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 2", 3));
     sim.run_for(8);
     sim.drain(&node("small-1"), true);
@@ -139,12 +124,12 @@ fn a_drained_node_is_emptied_without_losing_capacity() {
     assert_eq!(sim.ready("web"), 3);
     assert!(!sim.world.nodes.contains_key(&node("small-1")), "{}", sim.tail());
     assert!(sim.world.nodes.contains_key(&node("small-3")), "the pool keeps its target");
-    assert_says(&sim, "which is on small-1, which is to be emptied");
+    sim.assert_says("which is on small-1, which is to be emptied");
 }
 
 #[test]
 fn a_rollout_replaces_one_by_one_under_surge() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 1", 3));
     sim.run_for(8);
     sim.apply("web", service("serve 2", 3));
@@ -157,18 +142,20 @@ fn a_rollout_replaces_one_by_one_under_surge() {
     assert_eq!(most, 4);
     assert_eq!(rollout(&sim, "web"), RolloutState::Done);
     assert!(sim.world.tasks.values().all(|task| task.revision == 2));
-    assert_says(&sim, "web.4: replaces web.1, which is of revision 1, not 2");
-    assert_says(&sim, "web.1: it is of revision 1, not 2; 3 others are ready");
+    sim.assert_says("web.4: replaces web.1, which is of revision 1, not 2");
+    sim.assert_says("web.1: it is of revision 1, not 2; 3 others are ready");
 }
 
 #[test]
 fn a_revision_that_fails_is_rolled_back() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 0", 3));
     sim.run_for(6);
     sim.apply("web", service("crash 0", 3));
     sim.run_for(60);
-    assert_says(&sim, "web: 3 tasks of revision 2 failed, the last one web.6: exit status 1; back to revision 1");
+    sim.assert_says(
+        "web: 3 tasks of revision 2 failed, the last one web.6: exit status 1; back to revision 1",
+    );
     assert!(matches!(rollout(&sim, "web"), RolloutState::RolledBack { .. }));
     let workload = &sim.world.workloads[&name("web")];
     assert_eq!((workload.revision, workload.restart.failures), (1, 0));
@@ -177,20 +164,20 @@ fn a_revision_that_fails_is_rolled_back() {
 
 #[test]
 fn a_revision_that_is_never_ready_is_rolled_back_at_the_deadline() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(6);
     sim.apply("web", service("hang", 2));
     sim.run_for(118);
     assert_eq!(rollout(&sim, "web"), RolloutState::InProgress);
     sim.run_for(10);
-    assert_says(&sim, "no instance of revision 2 became ready for 2m; back to revision 1");
+    sim.assert_says("no instance of revision 2 became ready for 2m; back to revision 1");
     assert_eq!(states(&sim, "web"), ["web.1 running", "web.2 running"]);
 }
 
 #[test]
 fn a_retired_instance_is_stopped_when_its_requests_are_answered() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(5);
     sim.change(Change::CountSet { workload: name("web"), count: 1, decision: None });
@@ -205,8 +192,32 @@ fn a_retired_instance_is_stopped_when_its_requests_are_answered() {
 }
 
 #[test]
+fn a_size_that_the_cluster_refuses_in_place_is_reached_by_replacement() {
+    let mut sim = Simulation::with_nodes(2);
+    sim.cluster.refuses_sizes = true;
+    sim.apply("web", service("serve 0", 2));
+    sim.run_for(5);
+    sim.change(Change::SizeSet { workload: name("web"), size: size(260, 200), decision: None });
+    sim.run_for(20);
+    assert_eq!(sim.ready("web"), 2);
+    assert!(sim.observed.tasks.values().all(|seen| seen.size == Some(size(260, 200))), "{}", sim.tail());
+}
+
+#[test]
+fn a_rollout_goes_on_after_the_engine_was_away_for_longer_than_its_deadline() {
+    let mut sim = Simulation::with_nodes(2);
+    sim.apply("web", service("serve 1", 3));
+    sim.run_for(8);
+    sim.apply("web", service("serve 2", 3));
+    sim.run_for(5);
+    sim.tick(SignedDuration::from_hours(1));
+    sim.run_for(30);
+    assert_eq!(rollout(&sim, "web"), RolloutState::Done, "{}", sim.tail());
+}
+
+#[test]
 fn a_size_grows_in_place() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(5);
     sim.change(Change::SizeSet { workload: name("web"), size: size(300, 200), decision: None });
@@ -217,7 +228,7 @@ fn a_size_grows_in_place() {
 
 #[test]
 fn a_size_that_does_not_fit_on_the_node_is_reached_by_replacement() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.apply("web", service("serve 0", 2));
     sim.run_for(5);
     sim.change(Change::SizeSet { workload: name("web"), size: size(900, 200), decision: None });
@@ -229,7 +240,7 @@ fn a_size_that_does_not_fit_on_the_node_is_reached_by_replacement() {
 
 #[test]
 fn less_memory_is_tried_on_one_instance_first() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("hog 40", 2));
     sim.run_for(5);
     sim.change(Change::SizeSet { workload: name("web"), size: size(250, 50), decision: None });
@@ -243,12 +254,12 @@ fn less_memory_is_tried_on_one_instance_first() {
 
 #[test]
 fn a_size_that_kills_the_first_instance_is_taken_back() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("hog 80", 2));
     sim.run_for(5);
     sim.change(Change::SizeSet { workload: name("web"), size: size(250, 50), decision: None });
     sim.run_for(20);
-    assert_says(&sim, "had 0.25 cores, 50.0 MiB (memory limit 50.0 MiB) on trial and failed: OOM: killed");
+    sim.assert_says("had 0.25 cores, 50.0 MiB (memory limit 50.0 MiB) on trial and failed: OOM: killed");
     assert_eq!(sim.world.workloads[&name("web")].size, None);
     assert_eq!(sim.ready("web"), 2);
     assert!(sim.world.tasks.values().all(|task| task.size == size(250, 100)));
@@ -256,7 +267,7 @@ fn a_size_that_kills_the_first_instance_is_taken_back() {
 
 #[test]
 fn without_resizing_in_place_the_trial_is_a_replacement() {
-    let mut sim = with_nodes(2);
+    let mut sim = Simulation::with_nodes(2);
     sim.cluster.can_resize = false;
     sim.apply("web", service("serve 1", 3));
     sim.run_for(8);
@@ -273,7 +284,7 @@ fn without_resizing_in_place_the_trial_is_a_replacement() {
 
 #[test]
 fn what_does_not_fit_waits_with_a_reason_until_there_is_room() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     let mut big = service_spec("serve 0", 1);
     big.template.size = size(800, 100);
     sim.apply("web", service("serve 0", 2));
@@ -289,7 +300,7 @@ fn what_does_not_fit_waits_with_a_reason_until_there_is_room() {
 
 #[test]
 fn higher_priority_is_placed_first() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     let spec = |priority| {
         let mut spec = service_spec("serve 0", 1);
         spec.template.size = size(800, 100);
@@ -313,14 +324,16 @@ fn a_pool_shrinks_from_its_least_loaded_node() {
     sim.run_for(5);
     sim.change(Change::PoolTargetSet { pool, target: 2, decision: None });
     sim.run_for(10);
-    assert_says(&sim, "small-3: pool small is to have 2 nodes, and this is its least loaded one (0 % reserved)");
+    sim.assert_says(
+        "small-3: pool small is to have 2 nodes, and this is its least loaded one (0 % reserved)",
+    );
     assert_eq!(sim.world.nodes.len(), 2);
     assert_eq!(sim.ready("web"), 5);
 }
 
 #[test]
 fn a_deleted_pool_is_emptied_removed_and_forgotten() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.pool("other", pool_spec(2, 4));
     sim.apply("web", service("serve 0", 2));
     sim.run_for(8);
@@ -332,133 +345,8 @@ fn a_deleted_pool_is_emptied_removed_and_forgotten() {
 }
 
 #[test]
-fn a_deleted_workload_leaves_nothing() {
-    let mut sim = with_nodes(1);
-    sim.apply("web", service("serve 0", 2));
-    sim.apply("tidy", cron("work 60", "*/20 * * * * *", OverlapPolicy::Forbid));
-    sim.run_for(25);
-    sim.change(Change::WorkloadDeleted { workload: name("web") });
-    sim.change(Change::WorkloadDeleted { workload: name("tidy") });
-    sim.run_for(5);
-    assert!(sim.world.tasks.is_empty() && sim.world.workloads.is_empty(), "{}", sim.tail());
-    assert!(sim.observed.tasks.is_empty());
-    assert!(sim.outcomes("tidy").contains(&"20 cancelled".to_owned()), "{:?}", sim.outcomes("tidy"));
-    assert!(sim.world.runs.is_empty());
-}
-
-#[test]
-fn a_name_can_become_another_kind() {
-    let mut sim = with_nodes(1);
-    sim.apply("web", service("serve 0", 2));
-    sim.run_for(5);
-    sim.apply("web", WorkloadSpec::Job(Box::new(job("work 3", true, 0))));
-    sim.run_for(8);
-    assert!(sim.world.tasks.is_empty(), "{}", sim.tail());
-    assert_eq!(sim.world.runs.values().map(|run| run.outcome.as_str()).collect::<Vec<_>>(), ["succeeded"]);
-}
-
-#[test]
-fn cron_occurrences_run_in_time_and_overlaps_are_skipped() {
-    let mut sim = with_nodes(1);
-    sim.apply("tidy", cron("work 30", "*/20 * * * * *", OverlapPolicy::Forbid));
-    sim.run_for(100);
-    assert_eq!(
-        sim.outcomes("tidy"),
-        ["20 succeeded", "40 skipped", "60 succeeded", "80 skipped", "100 active"]
-    );
-}
-
-#[test]
-fn cron_replaces_the_old_run_before_the_new_one_starts() {
-    let mut sim = with_nodes(1);
-    sim.apply("tidy", cron("work 30", "*/20 * * * * *", OverlapPolicy::Replace));
-    for _ in 0..60 {
-        sim.run_for(1);
-        assert!(sim.world.tasks_of(&name("tidy")).count() <= 1);
-    }
-    assert_eq!(sim.outcomes("tidy"), ["20 cancelled", "40 cancelled", "60 active"]);
-    assert_says(&sim, "replaced by the run of 2026-11-22T10:00:40Z");
-}
-
-#[test]
-fn cron_lets_runs_overlap_where_allowed() {
-    let mut sim = with_nodes(1);
-    sim.apply("tidy", cron("work 30", "*/20 * * * * *", OverlapPolicy::Allow));
-    sim.run_for(38);
-    assert_eq!(sim.in_state("tidy", TaskState::Running).len(), 2);
-}
-
-#[test]
-fn after_an_outage_only_the_newest_occurrence_starts_and_the_past_of_a_new_job_does_not_count() {
-    let mut sim = with_nodes(1);
-    sim.apply("tidy", cron("work 3", "0 * * * * *", OverlapPolicy::Forbid));
-    sim.tick(SignedDuration::from_secs(4 * 60 + 5));
-    sim.run_for(10);
-    assert_eq!(sim.outcomes("tidy"), ["60 missed", "120 missed", "180 missed", "240 succeeded"]);
-    sim.tick(SignedDuration::from_secs(60 + 30));
-    assert_eq!(sim.outcomes("tidy").last().map(String::as_str), Some("300 missed"));
-}
-
-#[test]
-fn an_occurrence_that_finds_no_room_in_time_is_missed() {
-    let mut sim = Simulation::new();
-    sim.apply("tidy", cron("work 3", "0 * * * * *", OverlapPolicy::Forbid));
-    sim.run_for(100);
-    assert_eq!(sim.outcomes("tidy"), ["60 missed"]);
-    assert_says(&sim, "no node had room for it within 30s");
-}
-
-#[test]
-fn a_job_runs_once_for_each_revision_and_when_asked_for() {
-    let mut sim = with_nodes(1);
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 2", true, 0))));
-    sim.run_for(5);
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 2", true, 0))));
-    sim.run_for(5);
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 1", true, 0))));
-    sim.run_for(5);
-    let run = RunKey { workload: name("load"), at: sim.now };
-    sim.change(Change::RunOpened { run, manual: true });
-    sim.run_for(5);
-    assert_eq!(sim.outcomes("load"), ["7 succeeded", "17 succeeded", "22 succeeded"]);
-}
-
-#[test]
-fn a_run_is_retried_after_its_backoff_and_closed_once() {
-    let mut sim = with_nodes(1);
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("fail 1", true, 2))));
-    sim.run_for(30);
-    let (_, outcomes) = sim.runs.values().next().expect("a run");
-    assert_eq!(*outcomes, [RunOutcome::Failed { reason: "exit status 1 (3 tries)".to_owned() }]);
-    assert_says(&sim, "retry 2 of 2, exit status 1, waits 4s");
-}
-
-#[test]
-fn a_lost_try_is_repeated_at_once_and_counts() {
-    let mut sim = with_nodes(2);
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 5", true, 1))));
-    sim.run_for(3);
-    let lost = sim.world.tasks.values().next().and_then(|task| task.node.clone()).expect("a node");
-    sim.fail_node(&lost);
-    sim.run_for(10);
-    assert_eq!(sim.outcomes("load"), ["7 succeeded"]);
-    assert_says(&sim, "retry 1 of 1, its node small-1 is lost, waits 0s");
-}
-
-#[test]
-fn a_run_over_its_time_limit_is_stopped_and_has_failed() {
-    let mut sim = with_nodes(1);
-    let mut spec = job("work 60", true, 0);
-    spec.run.time_limit = Some(seconds(5));
-    sim.apply("load", WorkloadSpec::Job(Box::new(spec)));
-    sim.run_for(12);
-    assert_eq!(sim.outcomes("load"), ["7 failed"]);
-    assert_says(&sim, "it ran longer than its time limit of 5s (1 try)");
-}
-
-#[test]
 fn constraints_hold_and_the_reason_names_them() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     let mut spec = service_spec("serve 0", 1);
     spec.template.placement.constraints =
         vec![Constraint { attribute: "pool".to_owned(), any_of: vec!["large".to_owned()] }];
@@ -469,7 +357,7 @@ fn constraints_hold_and_the_reason_names_them() {
 
 #[test]
 fn after_a_restart_with_the_same_world_nothing_is_started_twice() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 0", 3));
     sim.run_for(6);
     let steps = sim.journal.len();
@@ -480,7 +368,7 @@ fn after_a_restart_with_the_same_world_nothing_is_started_twice() {
 
 #[test]
 fn strays_are_stopped_and_forgotten() {
-    let mut sim = with_nodes(1);
+    let mut sim = Simulation::with_nodes(1);
     sim.apply("web", service("serve 0", 1));
     sim.run_for(5);
     let newer = sim.world.clone();

@@ -35,6 +35,7 @@ struct Process {
     started_at: Timestamp,
     size: TaskSize,
     sized_at: Timestamp,
+    refused: Option<String>,
     stopped_at: Option<Timestamp>,
     end: Option<ExitRecord>,
 }
@@ -46,6 +47,8 @@ pub(super) struct Cluster {
     nodes: BTreeMap<NodeName, Timestamp>,
     /// Whether sizes change in place.
     pub(super) can_resize: bool,
+    /// Whether it refuses each change of a size all the same.
+    pub(super) refuses_sizes: bool,
 }
 
 impl Process {
@@ -109,6 +112,7 @@ impl Cluster {
                     started_at: now,
                     size: task.size,
                     sized_at: now,
+                    refused: None,
                     stopped_at: None,
                     end: None,
                 });
@@ -121,8 +125,12 @@ impl Cluster {
             Effect::Resize { task, size } => {
                 let process = self.processes.get_mut(&task).expect("a process");
                 assert!(self.can_resize, "{task} is resized where that is impossible");
-                process.size = size;
-                process.sized_at = now;
+                if self.refuses_sizes {
+                    process.refused = Some("more is in use".to_owned());
+                } else {
+                    process.size = size;
+                    process.sized_at = now;
+                }
             }
             Effect::Forget(id) => {
                 let process = self.processes.remove(&id).expect("a process");
@@ -160,7 +168,7 @@ impl Cluster {
                 health: process.health(now),
                 in_flight: u64::from(open),
                 size: Some(process.size),
-                resize_refused: None,
+                resize_refused: process.refused.clone(),
             };
             observed.tasks.insert(id.clone(), seen);
         }
@@ -198,6 +206,19 @@ impl Simulation {
             runs: BTreeMap::new(),
             start,
         }
+    }
+
+    /// With a pool `small` of some nodes, joined.
+    pub(super) fn with_nodes(nodes: u32) -> Self {
+        let mut sim = Self::new();
+        sim.pool("small", pool_spec(nodes, nodes + 4));
+        sim.run_for(7);
+        sim
+    }
+
+    pub(super) fn assert_says(&self, part: &str) {
+        let says = self.journal.iter().any(|line| line.contains(part));
+        assert!(says, "nothing says {part:?}:\n{}", self.tail());
     }
 
     /// A change from outside: a person's or the scaler's.

@@ -264,17 +264,22 @@ mod tests {
     }
 
     fn small_full() -> Build {
-        Build::default()
-            .pool("small", resources(1000, 1024), 1)
-            .node("small", 1, NodeState::Ready)
-            .task("web", 1, resources(900, 900), Some("small-1"))
+        Build::default().pool("small", resources(1000, 1024), 1).node("small", 1, NodeState::Ready).task(
+            "web",
+            1,
+            resources(900, 900),
+            Some("small-1"),
+        )
     }
 
     /// A workload with constraints, for tasks of revision 1.
     fn with_constraints(world: &mut World, name: &str, constraints: &[(&str, &str)]) {
         let constraints = constraints
             .iter()
-            .map(|(attribute, value)| Constraint { attribute: (*attribute).to_owned(), any_of: vec![(*value).to_owned()] })
+            .map(|(attribute, value)| Constraint {
+                attribute: (*attribute).to_owned(),
+                any_of: vec![(*value).to_owned()],
+            })
             .collect();
         let restart = RestartPolicy {
             backoff: SignedDuration::from_secs(1),
@@ -282,7 +287,7 @@ mod tests {
             jitter: Share::new(0.0),
             reset_after: SignedDuration::from_secs(1),
         };
-        let spec = WorkloadSpec::Job(JobSpec {
+        let spec = WorkloadSpec::Job(Box::new(JobSpec {
             owner: Owner::default(),
             template: TaskTemplate {
                 command: vec!["true".to_owned()],
@@ -297,7 +302,7 @@ mod tests {
             run_on_apply: false,
             run: RunPolicy { retries: 0, restart, time_limit: None },
             policy: None,
-        });
+        }));
         let name = WorkloadName::new(name).expect("a name");
         let revision = Revision { number: 1, spec: spec.clone(), at: ago(9000), by: Actor::Engine };
         let workload = Workload {
@@ -327,15 +332,27 @@ mod tests {
         let verdict = build.decide();
         assert_eq!(change(&verdict), grown("small", 1, 3));
         let decision = verdict.decision.expect("a decision");
-        let target = Change::PoolTargetSet { pool: PoolName::new("small").expect("a name"), target: 3, decision: None };
+        let target = Change::PoolTargetSet {
+            pool: PoolName::new("small").expect("a name"),
+            target: 3,
+            decision: None,
+        };
         assert_eq!(decision.steps.iter().map(|step| &step.change).collect::<Vec<_>>(), [&target]);
-        assert_eq!(decision.proposal.price_after - decision.proposal.price_before, MicroCents::from_units(0.088));
-        assert!(decision.proposal.reason.contains("api.0, api.1, api.2, 1 more found no node"), "{}", decision.proposal.reason);
+        assert_eq!(
+            decision.proposal.price_after - decision.proposal.price_before,
+            MicroCents::from_units(0.088)
+        );
+        assert!(
+            decision.proposal.reason.contains("api.1, api.3, api.0, 1 more found no node"),
+            "{}",
+            decision.proposal.reason
+        );
     }
 
     #[test]
     fn the_pool_that_wastes_least_grows() {
-        let build = || small_full().pool("big", resources(4000, 4096), 0).pool("lean", resources(1000, 2048), 0);
+        let build =
+            || small_full().pool("big", resources(4000, 4096), 0).pool("lean", resources(1000, 2048), 0);
         let small_task = build().task("api", 1, resources(900, 1000), None).decide();
         assert_eq!(change(&small_task), grown("small", 1, 2));
         let large_task = build().task("api", 1, resources(3000, 500), None).decide();
@@ -348,7 +365,8 @@ mod tests {
 
     #[test]
     fn nodes_on_their_way_are_counted_on() {
-        let build = small_full().task("api", 1, resources(600, 100), None).task("api", 2, resources(300, 100), None);
+        let build =
+            small_full().task("api", 1, resources(600, 100), None).task("api", 2, resources(300, 100), None);
         let joining = build.edit(|world| world.pools.values_mut().for_each(|pool| pool.target = 2));
         assert_eq!(joining.decide(), ClusterVerdict::default(), "the target is set, the node not made yet");
         let joining = joining.node("small", 2, NodeState::Joining);
@@ -358,7 +376,8 @@ mod tests {
         // A node that is being removed is no room, and a lost one will be made anew.
         let leaving = more.edit(|world| {
             world.nodes.values_mut().for_each(|node| {
-                node.state = if node.state == NodeState::Joining { NodeState::Removing } else { NodeState::Lost };
+                node.state =
+                    if node.state == NodeState::Joining { NodeState::Removing } else { NodeState::Lost };
             });
         });
         assert_eq!(change(&leaving.decide()), None, "two wanted, none there: both are on their way");
@@ -366,7 +385,8 @@ mod tests {
 
     #[test]
     fn bounds_and_cooldown_hold_growth_back_and_say_so() {
-        let mut build = (1..=3).fold(small_full(), |build, i| build.task("api", i, resources(900, 100), None));
+        let mut build =
+            (1..=3).fold(small_full(), |build, i| build.task("api", i, resources(900, 100), None));
         build.pool_mut("small").spec.max = 3;
         let verdict = build.decide();
         assert_eq!(change(&verdict), Some(("small".to_owned(), 1, 3, "max nodes".to_owned())));
@@ -388,14 +408,17 @@ mod tests {
         let verdict = small_full().task("api", 1, resources(1001, 100), None).decide();
         assert_eq!(change(&verdict), None);
         assert!(verdict.unserved[0].fits_nowhere);
-        assert!(verdict.unserved[0].reason.contains("a node of pool small has 1 cores"), "{}", verdict.unserved[0].reason);
+        assert!(
+            verdict.unserved[0].reason.contains("a node of pool small has 1 cores"),
+            "{}",
+            verdict.unserved[0].reason
+        );
     }
 
     #[test]
     fn constraints_choose_the_pool() {
-        let build = || {
-            small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None)
-        };
+        let build =
+            || small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None);
         for (constraints, expected) in [
             (&[("pool", "big")][..], grown("big", 0, 1)),
             (&[("disk", "ssd")], grown("small", 1, 2)),
@@ -424,7 +447,9 @@ mod tests {
         let decision = verdict.decision.expect("a decision");
         assert!(decision.proposal.reason.contains("web.2 to small-1"), "{}", decision.proposal.reason);
         let drained = decision.steps.iter().find_map(|step| match &step.change {
-            Change::NodeMoved { node, state: NodeState::Draining, remove_when_empty: true, .. } => Some(node.as_str()),
+            Change::NodeMoved { node, state: NodeState::Draining, remove_when_empty: true, .. } => {
+                Some(node.as_str())
+            }
             _ => None,
         });
         assert_eq!(drained, Some("small-2"));
@@ -492,7 +517,8 @@ mod tests {
             .node("small", 2, NodeState::Ready)
             .task("web", 1, resources(100, 512), Some("small-1"));
         let changes = node_use(&build.0, now());
-        let second = Change::NodeUse { node: NodeName::new("small-2").expect("a name"), underused_since: Some(now()) };
+        let second =
+            Change::NodeUse { node: NodeName::new("small-2").expect("a name"), underused_since: Some(now()) };
         assert_eq!(changes, [second], "half is not under half");
         let build = build.rested();
         assert_eq!(node_use(&build.0, now()), []);

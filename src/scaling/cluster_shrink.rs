@@ -91,7 +91,8 @@ fn elsewhere(
     node: &Node,
     used: &BTreeMap<&NodeName, Resources>,
 ) -> Result<Vec<String>, String> {
-    let others = world.nodes.values().filter(|other| other.state == NodeState::Ready && other.name != node.name);
+    let others =
+        world.nodes.values().filter(|other| other.state == NodeState::Ready && other.name != node.name);
     let mut bins: Vec<Bin<'_>> =
         others.map(|other| Bin::of(other, used.get(&other.name).copied().unwrap_or_default())).collect();
     let drained = |task: &Task| {

@@ -4,3 +4,5 @@ mod architecture;
 mod conformance;
 mod prometheus;
 mod storage;
+mod front_door;
+mod prober;

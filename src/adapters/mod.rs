@@ -2,3 +2,4 @@
 
 pub mod prometheus;
 pub mod storage;
+pub mod front_door;

@@ -1,1 +1,3 @@
 //! What runs beside tasks on a node.
+
+pub mod prober;

@@ -1,1 +1,12 @@
-//! The loops: observe, decide, act.
+//! The loops: observe, decide, act. They see ports and pure functions, no adapter.
+
+pub mod analyst;
+pub mod autoscaler;
+pub mod cluster_scaler;
+pub mod control;
+pub mod decisions;
+pub mod driver;
+pub mod housekeeper;
+pub mod routes;
+pub mod scheduler;
+pub mod state;

@@ -13,7 +13,7 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::{Actor, RolloutState};
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-use crate::domain::world::{RestartState, RunKey, RunOutcome};
+use crate::domain::world::{EntityKey, RestartState, RunKey, RunOutcome};
 
 /// One change of the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,6 +166,11 @@ pub enum Change {
         /// Its name.
         pool: PoolName,
     },
+    /// A deleted pool has no nodes left.
+    PoolForgotten {
+        /// Its name.
+        pool: PoolName,
+    },
     /// A pool is to have another number of nodes.
     PoolTargetSet {
         /// The pool.
@@ -217,6 +222,50 @@ pub enum Change {
         /// Its name.
         policy: PolicyName,
     },
+}
+
+impl Change {
+    /// What it is about: every entity that it names, the one that it changes first.
+    pub fn subjects(&self) -> Vec<EntityKey> {
+        match self {
+            Self::WorkloadApplied { workload, .. }
+            | Self::WorkloadDeleted { workload }
+            | Self::WorkloadForgotten { workload }
+            | Self::CountSet { workload, .. }
+            | Self::SizeSet { workload, .. }
+            | Self::SizeCanaryChosen { workload, .. }
+            | Self::SizeConfirmed { workload }
+            | Self::SizeReverted { workload, .. }
+            | Self::RolloutMoved { workload, .. }
+            | Self::RestartNoted { workload, .. }
+            | Self::CronAdvanced { workload, .. } => vec![EntityKey::Workload(workload.clone())],
+            Self::TaskCreated { task } => {
+                let mut keys =
+                    vec![EntityKey::Task(task.id.clone()), EntityKey::Workload(task.workload().clone())];
+                keys.extend(task.run().map(EntityKey::Run));
+                keys
+            }
+            Self::TaskPlaced { task, .. }
+            | Self::TaskMoved { task, .. }
+            | Self::TaskPorts { task, .. }
+            | Self::TaskResized { task, .. }
+            | Self::TaskForgotten { task } => vec![EntityKey::Task(task.clone())],
+            Self::RunOpened { run, .. } | Self::RunClosed { run, .. } => vec![EntityKey::Run(run.clone())],
+            Self::PoolApplied { pool, .. }
+            | Self::PoolDeleted { pool }
+            | Self::PoolForgotten { pool }
+            | Self::PoolTargetSet { pool, .. } => vec![EntityKey::Pool(pool.clone())],
+            Self::NodeCreated { node, pool } => {
+                vec![EntityKey::Node(node.clone()), EntityKey::Pool(pool.clone())]
+            }
+            Self::NodeMoved { node, .. } | Self::NodeUse { node, .. } | Self::NodeForgotten { node } => {
+                vec![EntityKey::Node(node.clone())]
+            }
+            Self::PolicyApplied { policy, .. } | Self::PolicyDeleted { policy } => {
+                vec![EntityKey::Policy(policy.clone())]
+            }
+        }
+    }
 }
 
 /// A change with its circumstances, as it is stored.

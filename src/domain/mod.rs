@@ -3,6 +3,7 @@
 pub mod change;
 pub mod cron;
 pub mod decision;
+pub mod intent;
 pub mod load;
 pub mod money;
 pub mod node;
@@ -11,6 +12,7 @@ pub mod plan;
 pub mod policy;
 pub mod quantity;
 pub mod recommendation;
+pub mod reducer;
 pub mod rollout;
 pub mod scale;
 pub mod task;

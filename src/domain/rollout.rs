@@ -52,8 +52,21 @@ pub enum RolloutState {
         /// Why.
         reason: String,
     },
+    /// The new revision did not become healthy and there is none to go back to; its instances are
+    /// tried on, and it is done once they are healthy after all.
+    Failing {
+        /// Why.
+        reason: String,
+    },
     /// A newer revision came before this one was done.
     Superseded,
+}
+
+impl RolloutState {
+    /// Whether it still moves.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::InProgress | Self::Failing { .. })
+    }
 }
 
 /// The way of a service from one revision to the next.
@@ -73,4 +86,11 @@ pub struct Rollout {
     pub failures: u32,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+impl Rollout {
+    /// The newest revision known to be healthy, as far as this rollout tells.
+    pub fn last_healthy(&self) -> Option<u64> {
+        if self.state == RolloutState::Done { Some(self.to) } else { self.from }
+    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::node::NodeName;
 use crate::domain::quantity::{Bytes, TaskSize};
 use crate::domain::workload::{WorkloadKind, WorkloadName};
+use crate::domain::world::RunKey;
 
 /// The identity of a task: `WORKLOAD.NUMBER`; numbers of a workload are never given twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -248,6 +249,16 @@ impl Task {
     /// The workload that it belongs to.
     pub fn workload(&self) -> &WorkloadName {
         self.id.workload()
+    }
+
+    /// The run that it is a try of; none for instances.
+    pub fn run(&self) -> Option<RunKey> {
+        match self.origin {
+            TaskOrigin::Instance => None,
+            TaskOrigin::Occurrence { planned_for: at, .. } | TaskOrigin::Run { asked_at: at, .. } => {
+                Some(RunKey { workload: self.workload().clone(), at })
+            }
+        }
     }
 
     /// How often this run was tried before; 0 for instances.

@@ -41,6 +41,8 @@ pub struct SizeOverride {
     /// The one task that has the size so far, where memory decreases; the others follow once it has
     /// lived with it for a while.
     pub canary: Option<TaskId>,
+    /// Since when that task is the canary.
+    pub canary_since: Option<Timestamp>,
     /// Whether every task is to have it.
     pub everywhere: bool,
 }
@@ -192,6 +194,12 @@ pub enum EntityKey {
 }
 
 impl World {
+    /// The runs of a cron job or job, oldest first.
+    pub fn runs_of<'a>(&'a self, workload: &'a WorkloadName) -> impl Iterator<Item = &'a Run> {
+        let first = RunKey { workload: workload.clone(), at: Timestamp::MIN };
+        self.runs.range(first..).map(|(_, run)| run).take_while(move |run| run.key.workload == *workload)
+    }
+
     /// The tasks of a workload.
     pub fn tasks_of<'a>(&'a self, workload: &'a WorkloadName) -> impl Iterator<Item = &'a Task> {
         let first = TaskId::new(workload.clone(), 0);

@@ -3,10 +3,13 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod control;
 pub mod front_door;
 pub mod health;
 pub mod history;
+pub mod logs;
 pub mod metric_source;
 pub mod node_provider;
 pub mod store;
+pub mod telemetry;
 pub mod usage_source;

@@ -1,1 +1,9 @@
 //! Recommendation, status and policy to decision: sizes, counts, nodes.
+//!
+//! In: what is wanted, what is there, what was measured. Out: a `Proposal` with everything that it was
+//! decided from, or why nothing changes.
+
+pub mod horizontal;
+mod metric_count;
+pub mod stabilization;
+pub mod vertical;

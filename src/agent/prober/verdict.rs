@@ -1,0 +1,202 @@
+//! From the answers of a task's checks to its health. Pure: no clock, no socket.
+
+use std::fmt;
+
+use crate::domain::observation::Health;
+use crate::domain::workload::{HealthCheck, HealthChecks};
+
+/// Which of a service's checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckKind {
+    /// Asked first, until it passes.
+    Startup,
+    /// Decides whether the front door sends requests.
+    Readiness,
+    /// Decides whether the task is restarted.
+    Liveness,
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Startup => "start-up",
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+        })
+    }
+}
+
+/// How a check stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Standing {
+    /// Too few answers so far.
+    #[default]
+    Undecided,
+    Passed,
+    /// What the answer that decided it said.
+    Failed(String),
+}
+
+/// One check with its consecutive answers.
+#[derive(Debug, Clone)]
+struct Tally {
+    failures_needed: u32,
+    passes_needed: u32,
+    failures: u32,
+    passes: u32,
+    standing: Standing,
+}
+
+impl Tally {
+    fn new(check: &HealthCheck) -> Self {
+        Self {
+            failures_needed: check.failures.max(1),
+            passes_needed: check.passes.max(1),
+            failures: 0,
+            passes: 0,
+            standing: Standing::Undecided,
+        }
+    }
+
+    fn record(&mut self, passed: bool, message: &str) {
+        if passed {
+            self.passes = self.passes.saturating_add(1);
+            self.failures = 0;
+            if self.passes >= self.passes_needed {
+                self.standing = Standing::Passed;
+            }
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.passes = 0;
+            if self.failures >= self.failures_needed {
+                self.standing = Standing::Failed(message.to_owned());
+            }
+        }
+    }
+}
+
+/// The health of one task, from its answers.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    startup: Option<Tally>,
+    readiness: Option<Tally>,
+    liveness: Option<Tally>,
+    /// A failure for good stays: the task is to be restarted, whatever is answered later.
+    failed: Option<String>,
+}
+
+impl Verdict {
+    /// Nothing has been answered so far.
+    pub(super) fn new(checks: &HealthChecks) -> Self {
+        let tally = |check: &Option<HealthCheck>| check.as_ref().map(Tally::new);
+        Self {
+            startup: tally(&checks.startup),
+            readiness: tally(&checks.readiness),
+            liveness: tally(&checks.liveness),
+            failed: None,
+        }
+    }
+
+    /// Takes an answer in.
+    pub(super) fn record(&mut self, kind: CheckKind, passed: bool, message: &str) {
+        let tally = match kind {
+            CheckKind::Startup => &mut self.startup,
+            CheckKind::Readiness => &mut self.readiness,
+            CheckKind::Liveness => &mut self.liveness,
+        };
+        let Some(tally) = tally else { return };
+        tally.record(passed, message);
+        if kind != CheckKind::Readiness
+            && self.failed.is_none()
+            && let Standing::Failed(message) = &tally.standing
+        {
+            self.failed = Some(format!("{kind} check failed {} times: {message}", tally.failures));
+        }
+    }
+
+    /// Whether the start-up check has passed, or there is none.
+    pub(super) fn started(&self) -> bool {
+        self.startup.as_ref().is_none_or(|tally| tally.standing == Standing::Passed)
+    }
+
+    /// Whether nothing more needs to be asked: the task is to be restarted.
+    pub(super) fn failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The health now.
+    pub(super) fn health(&self) -> Health {
+        if let Some(message) = &self.failed {
+            return Health::Failed { message: message.clone() };
+        }
+        if !self.started() {
+            return Health::Starting;
+        }
+        // Without a readiness check the first sign of life will do: an instance that was never seen
+        // alive must not replace one that works.
+        match self.readiness.as_ref().or(self.liveness.as_ref()).map(|tally| &tally.standing) {
+            None | Some(Standing::Passed) => Health::Ready,
+            Some(Standing::Undecided) => Health::Starting,
+            Some(Standing::Failed(message)) => Health::Unready { message: message.clone() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::workload::Probe;
+
+    fn check(failures: u32, passes: u32) -> Option<HealthCheck> {
+        Some(HealthCheck {
+            probe: Probe::Tcp { port: None },
+            interval: SignedDuration::from_secs(1),
+            timeout: SignedDuration::from_secs(1),
+            failures,
+            passes,
+        })
+    }
+
+    #[test]
+    fn readiness_needs_its_passes_and_is_lost_after_its_failures() {
+        let mut verdict = Verdict::new(&HealthChecks { readiness: check(2, 2), ..HealthChecks::default() });
+        let mut answer = |passed| {
+            verdict.record(CheckKind::Readiness, passed, "refused");
+            verdict.health()
+        };
+        assert_eq!(answer(false), Health::Starting);
+        assert_eq!(answer(true), Health::Starting);
+        assert_eq!(answer(true), Health::Ready);
+        assert_eq!(answer(false), Health::Ready);
+        assert_eq!(answer(false), Health::Unready { message: "refused".to_owned() });
+        assert_eq!(answer(true), Health::Unready { message: "refused".to_owned() });
+        assert_eq!(answer(true), Health::Ready);
+    }
+
+    #[test]
+    fn nothing_counts_before_the_start_up_check_has_passed() {
+        let checks = HealthChecks { startup: check(3, 1), readiness: check(1, 1), liveness: check(1, 1) };
+        let mut verdict = Verdict::new(&checks);
+        verdict.record(CheckKind::Startup, false, "refused");
+        assert_eq!((verdict.started(), verdict.health()), (false, Health::Starting));
+        verdict.record(CheckKind::Startup, true, "");
+        assert_eq!((verdict.started(), verdict.health()), (true, Health::Starting));
+        verdict.record(CheckKind::Readiness, true, "");
+        assert_eq!(verdict.health(), Health::Ready);
+    }
+
+    #[test]
+    fn a_failure_for_good_stays() {
+        let mut verdict = Verdict::new(&HealthChecks { liveness: check(2, 1), ..HealthChecks::default() });
+        verdict.record(CheckKind::Liveness, true, "");
+        assert_eq!(verdict.health(), Health::Ready);
+        verdict.record(CheckKind::Liveness, false, "refused");
+        assert_eq!(verdict.health(), Health::Ready);
+        verdict.record(CheckKind::Liveness, false, "refused");
+        verdict.record(CheckKind::Liveness, true, "");
+        let message = "liveness check failed 2 times: refused".to_owned();
+        assert_eq!(verdict.health(), Health::Failed { message });
+    }
+}

@@ -1,0 +1,315 @@
+//! What the API says, and what programs can rely on: flat, named, with units in the names.
+//! Not the domain: fields here change only with the version in the path.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::decision::DecisionId;
+use crate::domain::node::NodeState;
+use crate::domain::quantity::TaskSize;
+use crate::domain::rollout::Rollout;
+use crate::domain::task::{ExitRecord, TaskState};
+use crate::domain::workload::WorkloadKind;
+use crate::domain::world::RunOutcome;
+use crate::ports::control::EngineHealth;
+
+/// A size: request and limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SizeDto {
+    /// Cores reserved.
+    pub cpu_request: f64,
+    /// Bytes reserved.
+    pub memory_request: u64,
+    /// Cores at most; absent where not capped.
+    pub cpu_limit: Option<f64>,
+    /// Bytes at most.
+    pub memory_limit: u64,
+}
+
+impl From<TaskSize> for SizeDto {
+    fn from(size: TaskSize) -> Self {
+        Self {
+            cpu_request: size.request.cpu.cores(),
+            memory_request: size.request.memory.get(),
+            cpu_limit: size.cpu_limit.map(crate::domain::quantity::Millicores::cores),
+            memory_limit: size.memory_limit.get(),
+        }
+    }
+}
+
+/// A workload and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadDto {
+    /// Its name.
+    pub name: String,
+    /// Service, cron job or job.
+    pub kind: WorkloadKind,
+    /// The owning team.
+    pub team: Option<String>,
+    /// Where its cost is booked.
+    pub cost_centre: Option<String>,
+    /// One word: `healthy`, `starting`, `degraded`, `crash loop`, `rolling out`, `waiting`, `idle`,
+    /// `deleting`.
+    pub state: String,
+    /// What is to be known beyond that word; empty when nothing is.
+    pub notes: Vec<String>,
+    /// The revision in force.
+    pub revision: u64,
+    /// Instances wanted (services).
+    pub wanted: Option<u32>,
+    /// Bounds of automatic counts.
+    pub scale_bounds: Option<(u32, u32)>,
+    /// Instances that are ready, or runs that are active.
+    pub ready: u32,
+    /// Tasks that hold resources or wait for them.
+    pub tasks: u32,
+    /// The size of a task.
+    pub size: SizeDto,
+    /// Cores in use over all its tasks, at the newest sample.
+    pub cpu_used: Option<f64>,
+    /// Bytes in use over all its tasks, at the newest sample.
+    pub memory_used: Option<u64>,
+    /// Requests per second through the front door.
+    pub requests_per_second: Option<f64>,
+    /// The 95th percentile of latency, in seconds.
+    pub latency_p95: Option<f64>,
+    /// The stable addresses: number by port name.
+    pub front_doors: BTreeMap<String, u16>,
+    /// The schedule (cron jobs).
+    pub schedule: Option<String>,
+    /// When it is due next (cron jobs).
+    pub next_run: Option<Timestamp>,
+    /// The last rollout (services).
+    pub rollout: Option<Rollout>,
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskDto {
+    /// Its identity.
+    pub id: String,
+    /// Its workload.
+    pub workload: String,
+    /// The revision that it was made from.
+    pub revision: u64,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Why it is there.
+    pub reason: String,
+    /// Its node.
+    pub node: Option<String>,
+    /// Its process id, while it runs.
+    pub pid: Option<u32>,
+    /// Its health, while it runs.
+    pub health: Option<String>,
+    /// Its size.
+    pub size: SizeDto,
+    /// Cores in use at the newest sample.
+    pub cpu_used: Option<f64>,
+    /// Share of CPU periods in which it was throttled, at the newest sample.
+    pub throttled_share: Option<f64>,
+    /// Working set in bytes at the newest sample.
+    pub memory_used: Option<u64>,
+    /// File cache in bytes at the newest sample.
+    pub page_cache: Option<u64>,
+    /// Port numbers by name.
+    pub ports: BTreeMap<String, u16>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its process was first seen.
+    pub started_at: Option<Timestamp>,
+    /// When it entered its state.
+    pub state_since: Timestamp,
+    /// How it ended.
+    pub exit: Option<ExitRecord>,
+    /// Why it has no node, in total and per node.
+    pub waiting: Vec<String>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeDto {
+    /// Its name.
+    pub name: String,
+    /// Its pool.
+    pub pool: String,
+    /// Where it is in its life.
+    pub state: NodeState,
+    /// Why it is there.
+    pub reason: String,
+    /// Tasks on it.
+    pub tasks: u32,
+    /// Cores that it offers.
+    pub cpu: f64,
+    /// Cores requested by its tasks.
+    pub cpu_requested: f64,
+    /// Cores in use by its tasks.
+    pub cpu_used: f64,
+    /// Bytes that it offers.
+    pub memory: u64,
+    /// Bytes requested by its tasks.
+    pub memory_requested: u64,
+    /// Bytes in use by its tasks.
+    pub memory_used: u64,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolDto {
+    /// Its name.
+    pub name: String,
+    /// Never fewer nodes.
+    pub min: u32,
+    /// Never more nodes.
+    pub max: u32,
+    /// Nodes wanted now.
+    pub target: u32,
+    /// Nodes that take tasks.
+    pub ready: u32,
+    /// Cores of one node.
+    pub cpu: f64,
+    /// Bytes of one node.
+    pub memory: u64,
+    /// Price of one node and hour, in currency units.
+    pub price_per_hour: f64,
+}
+
+/// A run of a cron job or a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDto {
+    /// The cron job or job.
+    pub workload: String,
+    /// The instant that it was planned or asked for.
+    pub at: Timestamp,
+    /// Whether someone asked for it.
+    pub manual: bool,
+    /// What became of it.
+    pub outcome: RunOutcome,
+    /// Its tries.
+    pub tasks: Vec<String>,
+    /// When its first try was made.
+    pub started_at: Option<Timestamp>,
+    /// When its outcome became final.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A recommendation, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecommendationDto {
+    /// The workload.
+    pub workload: String,
+    /// The size now.
+    pub current: SizeDto,
+    /// The size recommended.
+    pub recommended: Option<SizeDto>,
+    /// Below this (cores, bytes) a request is too small.
+    pub lower: Option<(f64, u64)>,
+    /// Above this (cores, bytes) a request is too large.
+    pub upper: Option<(f64, u64)>,
+    /// Samples that it rests on.
+    pub samples: u64,
+    /// Days of history that it rests on.
+    pub confidence_days: f64,
+    /// What all its instances would cost more per month of 730 hours, in currency units; negative is a
+    /// saving.
+    pub price_per_month: f64,
+    /// Why this size, or why none.
+    pub reason: String,
+    /// What the policy does with it.
+    pub mode: String,
+}
+
+/// Everything at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusDto {
+    /// The engine.
+    pub engine: EngineHealth,
+    /// Workloads.
+    pub workloads: Vec<WorkloadDto>,
+    /// Pools.
+    pub pools: Vec<PoolDto>,
+    /// Tasks without a node, and why.
+    pub waiting: Vec<WaitingDto>,
+    /// What the nodes that are there cost per hour, in currency units.
+    pub price_per_hour: f64,
+}
+
+/// A task without a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitingDto {
+    /// The task.
+    pub task: String,
+    /// Why, in total.
+    pub reason: String,
+    /// Why, per node.
+    pub nodes: BTreeMap<String, String>,
+}
+
+/// Spec files to be applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApplyRequest {
+    /// Name and text of each file; names appear in error messages and give relative paths a place.
+    pub files: Vec<SpecFile>,
+    /// Why, in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// A spec file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpecFile {
+    /// Its path as the sender sees it.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// What a call changed, in words; empty where everything was so already.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Changed {
+    /// A line a change.
+    pub changes: Vec<String>,
+}
+
+/// Another number of instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScaleRequest {
+    /// Instances wanted.
+    pub count: u32,
+    /// Why, in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Why, for calls that need nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MessageRequest {
+    /// Why, in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// An answer to a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approved {
+    /// The decision.
+    pub decision: DecisionId,
+}
+
+/// What went wrong (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A few words that are the same for every problem of its kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// A line an error, where there are several (spec errors).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}

@@ -1,0 +1,306 @@
+//! From the engine's view to what the API says.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::dto::{
+    NodeDto, PoolDto, RecommendationDto, RunDto, SizeDto, StatusDto, TaskDto, WaitingDto, WorkloadDto,
+};
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::node::{NodePool, NodeState};
+use crate::domain::observation::{Health, ProcessState};
+use crate::domain::plan::Waiting;
+use crate::domain::quantity::{Bytes, Millicores, Resources};
+use crate::domain::recommendation::Estimate;
+use crate::domain::rollout::RolloutState;
+use crate::domain::task::{Task, TaskState};
+use crate::domain::workload::{WorkloadKind, WorkloadSpec};
+use crate::domain::world::{Run, Workload};
+use crate::ports::control::View;
+
+/// Hours in a month as clouds bill them: 365 x 24 / 12.
+pub const HOURS_PER_MONTH: f64 = 730.0;
+
+/// Everything at a glance.
+pub fn status(view: &View, prices: &Prices, now: Timestamp) -> StatusDto {
+    let pools: Vec<PoolDto> = view.world.pools.values().map(|each| pool(view, each, prices)).collect();
+    let price_per_hour = view
+        .world
+        .nodes
+        .values()
+        .filter(|node| node.state != NodeState::Lost)
+        .map(|node| {
+            let declared = view.world.pools.get(&node.pool).and_then(|pool| pool.spec.price_per_hour);
+            declared.unwrap_or_else(|| prices.per_hour(node.size))
+        })
+        .sum::<MicroCents>();
+    StatusDto {
+        engine: view.engine.clone(),
+        workloads: view.world.workloads.values().map(|each| workload(view, each, now)).collect(),
+        pools,
+        waiting: view.waiting.iter().map(waiting).collect(),
+        price_per_hour: price_per_hour.units(),
+    }
+}
+
+/// A workload and where it stands.
+pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto {
+    let spec = &workload.spec;
+    let service = spec.as_service();
+    let live: Vec<&Task> =
+        view.world.tasks_of(&workload.name).filter(|task| !task.state.is_terminal()).collect();
+    let ready = match service {
+        Some(_) => live.iter().filter(|task| is_ready(view, task)).count(),
+        None => live.iter().filter(|task| task.state.holds_resources()).count(),
+    };
+    let used = usage_of(view, &live);
+    let load = view.load.get(&workload.name);
+    let mut dto = WorkloadDto {
+        name: workload.name.to_string(),
+        kind: spec.kind(),
+        team: spec.owner().team.clone(),
+        cost_centre: spec.owner().cost_centre.clone(),
+        state: String::new(),
+        notes: Vec::new(),
+        revision: workload.revision,
+        wanted: service.map(|_| workload.count),
+        scale_bounds: service.and_then(|s| s.scale.as_ref()).map(|scale| (scale.min, scale.max)),
+        ready: count(ready),
+        tasks: count(live.len()),
+        size: workload.size().into(),
+        cpu_used: used.map(|(cpu, _)| cpu),
+        memory_used: used.map(|(_, memory)| memory.get()),
+        requests_per_second: load.map(|sample| sample.requests_per_second),
+        latency_p95: load.and_then(|sample| sample.latency_p95),
+        front_doors: view.front_doors.get(&workload.name).cloned().unwrap_or_default(),
+        schedule: spec.as_cron().map(|cron| cron.schedule.to_string()),
+        next_run: spec.as_cron().and_then(|cron| cron.schedule.next_after(now)),
+        rollout: workload.rollout.clone(),
+    };
+    dto.state = state_word(view, workload, &dto, &live).to_owned();
+    dto.notes = notes(view, workload, &live);
+    dto
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn is_ready(view: &View, task: &Task) -> bool {
+    task.state == TaskState::Running
+        && view.observed.tasks.get(&task.id).is_some_and(|seen| seen.health == Health::Ready)
+}
+
+/// Cores and working set over the tasks that have a sample; absent where none has.
+fn usage_of(view: &View, tasks: &[&Task]) -> Option<(f64, Bytes)> {
+    let samples: Vec<_> = tasks.iter().filter_map(|task| view.usage.get(&task.id)).collect();
+    if samples.is_empty() {
+        return None;
+    }
+    let memory = samples.iter().fold(Bytes::ZERO, |sum, sample| sum + sample.memory);
+    Some((samples.iter().filter_map(|sample| sample.cpu_cores).sum(), memory))
+}
+
+fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task]) -> &'static str {
+    if workload.deleted {
+        return "deleting";
+    }
+    if workload.restart.crash_loop {
+        return "crash loop";
+    }
+    if live.iter().any(|task| view.waiting.iter().any(|waiting| waiting.task == task.id)) {
+        return "waiting";
+    }
+    if matches!(&workload.rollout, Some(rollout) if rollout.state == RolloutState::InProgress && rollout.from.is_some())
+    {
+        return "rolling out";
+    }
+    match dto.wanted {
+        None if dto.ready > 0 => "running",
+        None => "idle",
+        Some(wanted) if dto.ready >= wanted => "healthy",
+        Some(_) if dto.ready == 0 => "starting",
+        Some(_) => "degraded",
+    }
+}
+
+fn notes(view: &View, workload: &Workload, live: &[&Task]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state) {
+        notes.push(format!("the last rollout was rolled back: {reason}"));
+    }
+    if workload.restart.failures > 0 {
+        let next = workload.restart.not_before.map(|at| format!(", next start not before {at:.0}"));
+        notes.push(format!("{} failures in a row{}", workload.restart.failures, next.unwrap_or_default()));
+    }
+    for task in live {
+        if let Some(waiting) = view.waiting.iter().find(|waiting| waiting.task == task.id) {
+            notes.push(format!("{} waits: {}", task.id, waiting.reason));
+        }
+    }
+    notes
+}
+
+/// A task as it stands; `view` adds what is known of it while it lives.
+pub fn task(view: &View, task: &Task) -> TaskDto {
+    let seen = view.observed.tasks.get(&task.id).filter(|_| !task.state.is_terminal());
+    let sample = view.usage.get(&task.id).filter(|_| !task.state.is_terminal());
+    TaskDto {
+        id: task.id.to_string(),
+        workload: task.workload().to_string(),
+        revision: task.revision,
+        state: task.state,
+        reason: task.reason.clone(),
+        node: task.node.as_ref().map(ToString::to_string),
+        pid: seen.and_then(|seen| match seen.process {
+            ProcessState::Running { pid, .. } => Some(pid),
+            _ => None,
+        }),
+        health: seen.map(|seen| health_words(&seen.health)),
+        size: task.size.into(),
+        cpu_used: sample.and_then(|sample| sample.cpu_cores),
+        throttled_share: sample.and_then(|sample| sample.throttled_share),
+        memory_used: sample.map(|sample| sample.memory.get()),
+        page_cache: sample.and_then(|sample| sample.page_cache).map(Bytes::get),
+        ports: task.ports.clone(),
+        created_at: task.created_at,
+        started_at: task.started_at,
+        state_since: task.state_since,
+        exit: task.exit.clone(),
+        waiting: view.waiting.iter().find(|waiting| waiting.task == task.id).map(lines).unwrap_or_default(),
+    }
+}
+
+fn health_words(health: &Health) -> String {
+    match health {
+        Health::Starting => "starting".to_owned(),
+        Health::Ready => "ready".to_owned(),
+        Health::Unready { message } => format!("unready: {message}"),
+        Health::Failed { message } => format!("failed: {message}"),
+    }
+}
+
+fn lines(waiting: &Waiting) -> Vec<String> {
+    let nodes = waiting.nodes.iter().map(|(node, misfit)| format!("{node} {misfit}"));
+    std::iter::once(waiting.reason.clone()).chain(nodes).collect()
+}
+
+fn waiting(waiting: &Waiting) -> WaitingDto {
+    WaitingDto {
+        task: waiting.task.to_string(),
+        reason: waiting.reason.clone(),
+        nodes: waiting.nodes.iter().map(|(node, misfit)| (node.to_string(), misfit.to_string())).collect(),
+    }
+}
+
+/// All nodes.
+pub fn nodes(view: &View) -> Vec<NodeDto> {
+    let mut requested: BTreeMap<&str, (u32, Resources, f64, Bytes)> = BTreeMap::new();
+    for task in view.world.tasks.values().filter(|task| task.state.holds_resources()) {
+        let Some(node) = &task.node else { continue };
+        let entry = requested.entry(node.as_str()).or_default();
+        entry.0 += 1;
+        entry.1 += task.size.request;
+        if let Some(sample) = view.usage.get(&task.id) {
+            entry.2 += sample.cpu_cores.unwrap_or(0.0);
+            entry.3 += sample.memory;
+        }
+    }
+    let dto = |node: &crate::domain::node::Node| {
+        let (tasks, request, cpu_used, memory_used) =
+            requested.get(node.name.as_str()).copied().unwrap_or_default();
+        NodeDto {
+            name: node.name.to_string(),
+            pool: node.pool.to_string(),
+            state: node.state,
+            reason: node.reason.clone(),
+            tasks,
+            cpu: node.size.cpu.cores(),
+            cpu_requested: request.cpu.cores(),
+            cpu_used,
+            memory: node.size.memory.get(),
+            memory_requested: request.memory.get(),
+            memory_used: memory_used.get(),
+            created_at: node.created_at,
+        }
+    };
+    view.world.nodes.values().map(dto).collect()
+}
+
+/// A pool.
+pub fn pool(view: &View, pool: &NodePool, prices: &Prices) -> PoolDto {
+    let ready = view.world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
+    PoolDto {
+        name: pool.name.to_string(),
+        min: pool.spec.min,
+        max: pool.spec.max,
+        target: pool.target,
+        ready: count(ready),
+        cpu: pool.spec.size.cpu.cores(),
+        memory: pool.spec.size.memory.get(),
+        price_per_hour: pool.spec.price_per_hour.unwrap_or_else(|| prices.per_hour(pool.spec.size)).units(),
+    }
+}
+
+/// A run.
+pub fn run(run: &Run) -> RunDto {
+    RunDto {
+        workload: run.key.workload.to_string(),
+        at: run.key.at,
+        manual: run.manual,
+        outcome: run.outcome.clone(),
+        tasks: run.tasks.iter().map(ToString::to_string).collect(),
+        started_at: run.started_at,
+        ended_at: run.ended_at,
+    }
+}
+
+/// The recommendation of each workload, or why there is none.
+pub fn recommendations(view: &View) -> Vec<RecommendationDto> {
+    let workloads = view.world.workloads.values().filter(|workload| !workload.deleted);
+    workloads.map(|workload| recommendation(view, workload)).collect()
+}
+
+fn recommendation(view: &View, workload: &Workload) -> RecommendationDto {
+    let pair = |resources: Resources| (Millicores::cores(resources.cpu), resources.memory.get());
+    let mut dto = RecommendationDto {
+        workload: workload.name.to_string(),
+        current: workload.size().into(),
+        recommended: None,
+        lower: None,
+        upper: None,
+        samples: 0,
+        confidence_days: 0.0,
+        price_per_month: 0.0,
+        reason: "nothing measured yet".to_owned(),
+        mode: view.world.policy_of(workload).size.to_string(),
+    };
+    match view.recommendations.get(&workload.name) {
+        None => {}
+        Some(Estimate::Withheld(why)) => dto.reason = why.to_string(),
+        Some(Estimate::Recommended(found)) => {
+            dto.recommended = Some(SizeDto::from(found.size));
+            dto.lower = Some(pair(found.lower));
+            dto.upper = Some(pair(found.upper));
+            dto.samples = found.samples;
+            dto.confidence_days = found.confidence_days;
+            dto.reason.clone_from(&found.reason);
+            dto.price_per_month = found.price_effect.units() * HOURS_PER_MONTH * instances(workload);
+        }
+    }
+    dto
+}
+
+/// Instances that a price per instance is multiplied by: a job is counted as one.
+fn instances(workload: &Workload) -> f64 {
+    match &workload.spec {
+        WorkloadSpec::Service(_) => f64::from(workload.count),
+        _ => 1.0,
+    }
+}
+
+/// Whether a workload has runs.
+pub fn has_runs(workload: &Workload) -> bool {
+    workload.spec.kind() != WorkloadKind::Service
+}

@@ -1,0 +1,93 @@
+//! `loadline tasks` and `loadline nodes`.
+
+use clap::{Args, Subcommand};
+
+use crate::api::client::Client;
+use crate::api::dto::{Changed, MessageRequest, NodeDto, TaskDto};
+use crate::cli::manual::say_changed;
+use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+
+/// `loadline tasks`
+#[derive(Debug, Args)]
+pub(super) struct TasksArgs {
+    /// Tasks of this workload only.
+    workload: Option<String>,
+    /// Tasks that ended as well.
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// `loadline nodes`
+#[derive(Debug, Args)]
+pub(super) struct NodesArgs {
+    #[command(subcommand)]
+    action: Option<NodeAction>,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeAction {
+    /// Fail a node with everything on it, as a machine would, to see what the engine makes of it.
+    Fail {
+        /// The node.
+        name: String,
+    },
+}
+
+pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> anyhow::Result<()> {
+    let workload = args.workload.map(|name| format!("&workload={name}")).unwrap_or_default();
+    let tasks: Vec<TaskDto> = client.get(&format!("/v1/tasks?ended={}{workload}", args.all)).await?;
+    if output == Output::Json {
+        return say_json(&tasks);
+    }
+    let now = now();
+    let mut rows = table(&["task", "state", "since", "node", "rev", "cpu", "memory", "reason"]);
+    for task in &tasks {
+        let cpu = or_dash(task.cpu_used, cores);
+        let used = or_dash(task.memory_used, memory);
+        let reason = task.waiting.first().unwrap_or(&task.reason);
+        rows.add_row(vec![
+            task.id.clone(),
+            task.state.to_string(),
+            age(task.state_since, now),
+            or_dash(task.node.clone(), |node| node),
+            task.revision.to_string(),
+            format!("{cpu} of {}", cores(task.size.cpu_request)),
+            format!("{used} of {}", memory(task.size.memory_request)),
+            reason.clone(),
+        ]);
+    }
+    say_table(&rows);
+    for task in tasks.iter().filter(|task| task.waiting.len() > 1) {
+        say(&format!("\n{} waits:", task.id));
+        task.waiting.iter().skip(1).for_each(|line| say(&format!("  {line}")));
+    }
+    Ok(())
+}
+
+pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> anyhow::Result<()> {
+    if let Some(NodeAction::Fail { name }) = args.action {
+        let changed: Changed =
+            client.post(&format!("/v1/nodes/{name}/fail"), &MessageRequest::default()).await?;
+        return say_changed(output, &changed);
+    }
+    let nodes: Vec<NodeDto> = client.get("/v1/nodes").await?;
+    if output == Output::Json {
+        return say_json(&nodes);
+    }
+    let now = now();
+    let mut rows =
+        table(&["node", "pool", "state", "since", "tasks", "cpu used/requested/size", "memory used/requested/size"]);
+    for node in &nodes {
+        rows.add_row(vec![
+            node.name.clone(),
+            node.pool.clone(),
+            node.state.to_string(),
+            age(node.created_at, now),
+            node.tasks.to_string(),
+            format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)),
+            format!("{} / {} / {}", memory(node.memory_used), memory(node.memory_requested), memory(node.memory)),
+        ]);
+    }
+    say_table(&rows);
+    Ok(())
+}

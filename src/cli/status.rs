@@ -1,0 +1,96 @@
+//! `loadline status`: everything at a glance.
+
+use clap::Args;
+
+use crate::api::client::Client;
+use crate::api::dto::{StatusDto, WorkloadDto};
+use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+
+/// `loadline status`
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {}
+
+pub(super) async fn run(client: &Client, output: Output, _args: StatusArgs) -> anyhow::Result<()> {
+    let status: StatusDto = client.get("/v1/status").await?;
+    if output == Output::Json {
+        return say_json(&status);
+    }
+    say(&render(&status));
+    Ok(())
+}
+
+/// The status as text.
+pub(super) fn render(status: &StatusDto) -> String {
+    let mut text = Vec::new();
+    let now = now();
+    let passed = or_dash(status.engine.scheduled_at, |at| format!("{} ago", age(at, now)));
+    text.push(format!(
+        "loadline {}, up {}, last pass {passed}, nodes cost {:.4} per hour",
+        status.engine.version,
+        age(status.engine.started_at, now),
+        status.price_per_hour
+    ));
+    for scrape in status.engine.scrapes.iter().filter(|scrape| scrape.last_error.is_some()) {
+        let error = scrape.last_error.as_deref().unwrap_or_default();
+        text.push(format!("agent {}: {} of {} scrapes failed, last: {error}", scrape.agent, scrape.failed, scrape.failed + scrape.succeeded));
+    }
+    text.extend(status.engine.limitations.iter().map(|line| format!("warning: {line}")));
+    text.extend(status.engine.problems.iter().map(|line| format!("problem: {line}")));
+    text.push(String::new());
+    let mut pools = table(&["pool", "nodes ready/wanted", "min", "max", "node size", "price/hour"]);
+    for pool in &status.pools {
+        pools.add_row(vec![
+            pool.name.clone(),
+            format!("{} / {}", pool.ready, pool.target),
+            pool.min.to_string(),
+            pool.max.to_string(),
+            format!("{} cores, {}", cores(pool.cpu), memory(pool.memory)),
+            format!("{:.5}", pool.price_per_hour),
+        ]);
+    }
+    text.push(pools.trim_fmt());
+    text.push(String::new());
+    text.push(workloads(&status.workloads));
+    for waiting in &status.waiting {
+        text.push(format!("\n{} waits: {}", waiting.task, waiting.reason));
+        text.extend(waiting.nodes.iter().map(|(node, why)| format!("  {node} {why}")));
+    }
+    text.join("\n")
+}
+
+fn workloads(workloads: &[WorkloadDto]) -> String {
+    let mut rows =
+        table(&["workload", "kind", "team", "state", "ready", "rev", "request", "used", "req/s", "p95", "address"]);
+    for workload in workloads {
+        let used = match (workload.cpu_used, workload.memory_used) {
+            (Some(cpu), Some(bytes)) => format!("{} cores, {}", cores(cpu), memory(bytes)),
+            _ => "-".to_owned(),
+        };
+        let addresses: Vec<String> =
+            workload.front_doors.values().map(|port| format!("127.0.0.1:{port}")).collect();
+        let ready = match workload.wanted {
+            Some(wanted) => format!("{}/{wanted}", workload.ready),
+            None => workload.ready.to_string(),
+        };
+        rows.add_row(vec![
+            workload.name.clone(),
+            workload.kind.to_string(),
+            or_dash(workload.team.clone(), |team| team),
+            workload.state.clone(),
+            ready,
+            workload.revision.to_string(),
+            format!("{} cores, {}", cores(workload.size.cpu_request), memory(workload.size.memory_request)),
+            used,
+            or_dash(workload.requests_per_second, |rate| format!("{rate:.1}")),
+            or_dash(workload.latency_p95, |p95| format!("{:.0} ms", p95 * 1000.0)),
+            if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") },
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    for workload in workloads {
+        for note in &workload.notes {
+            text.push_str(&format!("\n{}: {note}", workload.name));
+        }
+    }
+    text
+}

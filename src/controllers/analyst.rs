@@ -1,0 +1,296 @@
+//! In: readings of agents and of the front door. Out: samples in the history, recommendations.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, watch};
+
+use crate::controllers::control::{blocking, shared};
+use crate::controllers::driver::chain;
+use crate::controllers::state::EngineState;
+use crate::domain::change::{Change, RecordedChange};
+use crate::domain::load::{LoadReading, LoadSample};
+use crate::domain::money::Prices;
+use crate::domain::observation::Health;
+use crate::domain::policy::PolicyMode;
+use crate::domain::recommendation::{Estimate, Withheld};
+use crate::domain::task::TaskId;
+use crate::domain::usage::{TaskReading, UsageSample};
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::World;
+use crate::estimation::{Estimator, OomKill, Subject};
+use crate::ports::control::ScrapeHealth;
+use crate::ports::front_door::FrontDoor;
+use crate::ports::history::History;
+use crate::ports::store::StoreError;
+use crate::ports::usage_source::UsageSource;
+
+/// The document that the estimators' state is kept in.
+const CHECKPOINT: &str = "estimators";
+
+/// What was measured last, and what follows from everything that was measured.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    /// The newest sample of each task.
+    pub usage: Arc<BTreeMap<TaskId, UsageSample>>,
+    /// The newest load of each service.
+    pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
+    /// The newest recommendation of each workload.
+    pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
+    /// How reading the agents goes.
+    pub scrapes: Vec<ScrapeHealth>,
+    /// When the agents were last read.
+    pub at: Option<Timestamp>,
+}
+
+impl Default for Analysis {
+    fn default() -> Self {
+        Self { usage: shared(), load: shared(), recommendations: shared(), scrapes: Vec::new(), at: None }
+    }
+}
+
+/// An agent and how reading it goes.
+pub struct AgentSource {
+    /// Its address, for people.
+    pub name: String,
+    /// Where it is read.
+    pub source: Arc<dyn UsageSource>,
+}
+
+/// The analyst's loop body.
+pub struct Analyst {
+    state: Arc<EngineState>,
+    agents: Vec<AgentSource>,
+    front_door: Arc<dyn FrontDoor>,
+    history: Arc<dyn History>,
+    prices: Prices,
+    memory: Mutex<Memory>,
+    published: watch::Sender<Analysis>,
+}
+
+/// What the analyst remembers from one pass to the next.
+struct Memory {
+    estimator: Box<dyn Estimator>,
+    changes: broadcast::Receiver<Arc<RecordedChange>>,
+    readings: BTreeMap<TaskId, TaskReading>,
+    usage: BTreeMap<TaskId, UsageSample>,
+    load_readings: BTreeMap<WorkloadName, LoadReading>,
+    load: BTreeMap<WorkloadName, LoadSample>,
+    scrapes: BTreeMap<String, ScrapeHealth>,
+}
+
+impl Analyst {
+    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off,
+    /// if that can be read.
+    pub fn new(
+        state: Arc<EngineState>,
+        agents: Vec<AgentSource>,
+        front_door: Arc<dyn FrontDoor>,
+        history: Arc<dyn History>,
+        (mut estimator, prices): (Box<dyn Estimator>, Prices),
+        published: watch::Sender<Analysis>,
+    ) -> Result<Self, StoreError> {
+        if let Some(checkpoint) = state.store().document(CHECKPOINT)?
+            && let Err(error) = estimator.restore(&checkpoint)
+        {
+            // The state is derived: a version that cannot be read costs history, not correctness.
+            tracing::warn!(error = %chain(&error), "estimates begin anew");
+        }
+        let memory = Memory {
+            estimator,
+            changes: state.subscribe(),
+            readings: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            load_readings: BTreeMap::new(),
+            load: BTreeMap::new(),
+            scrapes: BTreeMap::new(),
+        };
+        Ok(Self { state, agents, front_door, history, prices, memory: Mutex::new(memory), published })
+    }
+
+    /// Reads every agent and the front door, keeps the samples, tells the estimator.
+    pub async fn sample(&self) -> Result<(), StoreError> {
+        let world = self.state.world().await;
+        let mut usage = Vec::new();
+        for agent in &self.agents {
+            usage.extend(self.scrape(agent).await);
+        }
+        let now = self.state.clock().now();
+        let load = self.take_load(&world, now);
+        {
+            let mut memory = self.lock();
+            memory.take_ooms(&world);
+            for sample in &usage {
+                memory.estimator.observe(sample);
+                memory.usage.insert(sample.task.clone(), sample.clone());
+            }
+            memory.usage.retain(|task, _| world.tasks.contains_key(task));
+            memory.readings.retain(|task, _| world.tasks.contains_key(task));
+            memory.load.retain(|workload, _| world.workloads.contains_key(workload));
+        }
+        self.publish(now);
+        let history = Arc::clone(&self.history);
+        blocking(move || history.append(&usage, &load)).await
+    }
+
+    /// Asks the estimator for every workload, and keeps its state.
+    pub async fn recommend(&self) -> Result<(), StoreError> {
+        let world = self.state.world().await;
+        let now = self.state.clock().now();
+        let checkpoint = {
+            let memory = self.lock();
+            let recommendations: BTreeMap<_, _> = world
+                .workloads
+                .values()
+                .filter(|workload| !workload.deleted)
+                .map(|workload| {
+                    let policy = world.policy_of(workload);
+                    if policy.size == PolicyMode::Off {
+                        return (workload.name.clone(), Estimate::Withheld(Withheld::PolicyOff));
+                    }
+                    let subject = Subject {
+                        workload: &workload.name,
+                        declared: workload.spec.template().size,
+                        current: workload.size(),
+                        bounds: policy.bounds,
+                        prices: self.prices,
+                    };
+                    (workload.name.clone(), memory.estimator.estimate(&subject, now))
+                })
+                .collect();
+            self.published.send_modify(|analysis| analysis.recommendations = Arc::new(recommendations));
+            memory.estimator.checkpoint()
+        };
+        match checkpoint {
+            Ok(checkpoint) => {
+                let store = Arc::clone(self.state.store());
+                blocking(move || store.put_document(CHECKPOINT, &checkpoint)).await
+            }
+            Err(error) => Err(StoreError::Failed {
+                operation: "write the estimators' state".to_owned(),
+                source: Box::new(error),
+            }),
+        }
+    }
+
+    /// When a task of the workload was last killed for want of memory.
+    pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
+        self.lock().estimator.last_oom(workload)
+    }
+
+    /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples of one agent. A failed reading is counted and shown; the gap stays a gap.
+    async fn scrape(&self, agent: &AgentSource) -> Vec<UsageSample> {
+        let answer = agent.source.read().await;
+        let now = self.state.clock().now();
+        self.state.telemetry().scraped(answer.is_ok());
+        let mut memory = self.lock();
+        let health = memory.scrapes.entry(agent.name.clone()).or_default();
+        health.agent.clone_from(&agent.name);
+        let reading = match answer {
+            Ok(reading) => {
+                health.succeeded += 1;
+                health.last_success = Some(now);
+                health.last_error = None;
+                reading
+            }
+            Err(error) => {
+                health.failed += 1;
+                health.last_error = Some(chain(&error));
+                tracing::warn!(agent = agent.name, error = %chain(&error), "scrape failed");
+                return Vec::new();
+            }
+        };
+        let mut samples = Vec::new();
+        for reading in reading.tasks {
+            samples.extend(reading.since(memory.readings.get(&reading.task)));
+            memory.readings.insert(reading.task.clone(), reading);
+        }
+        samples
+    }
+
+    /// Load of each service since the last pass.
+    fn take_load(&self, world: &World, now: Timestamp) -> Vec<LoadSample> {
+        let mut memory = self.lock();
+        let mut samples = Vec::new();
+        for reading in self.front_door.load() {
+            let earlier = memory.load_readings.insert(reading.workload.clone(), reading.clone());
+            let Some(earlier) = earlier else { continue };
+            let seconds = reading.at.duration_since(earlier.at).as_secs_f64();
+            if seconds <= 0.0 {
+                continue;
+            }
+            let passed = reading.total.since(&earlier.total);
+            let ready = world.tasks_of(&reading.workload).filter(|task| {
+                task.state == crate::domain::task::TaskState::Running
+            });
+            let sample = LoadSample {
+                workload: reading.workload.clone(),
+                at: now,
+                requests_per_second: passed.requests as f64 / seconds,
+                errors_per_second: passed.errors as f64 / seconds,
+                latency_p50: passed.latency_quantile(0.5),
+                latency_p95: passed.latency_quantile(0.95),
+                ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
+            };
+            memory.load.insert(reading.workload, sample.clone());
+            samples.push(sample);
+        }
+        samples
+    }
+
+    fn publish(&self, now: Timestamp) {
+        let memory = self.lock();
+        let (usage, load) = (Arc::new(memory.usage.clone()), Arc::new(memory.load.clone()));
+        let scrapes = memory.scrapes.values().cloned().collect();
+        self.published.send_modify(|analysis| {
+            analysis.usage = usage;
+            analysis.load = load;
+            analysis.scrapes = scrapes;
+            analysis.at = Some(now);
+        });
+    }
+}
+
+impl Memory {
+    /// Kills for want of memory among the ends of tasks since the last pass. The samples tell of kills
+    /// too, but a task that dies between two samples is told by its end alone.
+    fn take_ooms(&mut self, world: &World) {
+        loop {
+            let change = match self.changes.try_recv() {
+                Ok(change) => change,
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "changes came faster than they were read");
+                    continue;
+                }
+                Err(_) => return,
+            };
+            match &change.change {
+                Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
+                    let known = world.tasks.get(task).map(|task| task.size);
+                    let declared = || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
+                    let Some(size) = known.or_else(declared) else { continue };
+                    self.estimator.observe_oom(&OomKill {
+                        task: task.clone(),
+                        at: exit.at,
+                        request: size.request.memory,
+                        limit: exit.memory_limit,
+                        peak: exit.peak_memory,
+                    });
+                }
+                Change::WorkloadForgotten { workload } => self.estimator.forget(workload),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a task is ready for requests at the last pass of the scheduler.
+pub(super) fn is_ready(observed: &crate::domain::observation::Observed, task: &TaskId) -> bool {
+    observed.tasks.get(task).is_some_and(|seen| seen.health == Health::Ready)
+}

@@ -1,0 +1,366 @@
+//! In: what the cluster, the health checks and the front door report. Out: a plan, committed; then its
+//! effects: tasks started, stopped and resized, nodes made and removed, routes set.
+//!
+//! Effects follow from state, not from the plan's steps: whatever a crash or an error left undone is
+//! asked for again at the next pass, until the observation shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::controllers::driver::chain;
+use crate::controllers::routes::FrontDoorPorts;
+use crate::controllers::state::EngineState;
+use crate::domain::change::Change;
+use crate::domain::observation::{Health, Observed, ProcessState, TaskObservation};
+use crate::domain::plan::{Step, Waiting};
+use crate::domain::rollout::Actor;
+use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
+use crate::domain::workload::WorkloadSpec;
+use crate::domain::world::World;
+use crate::ports::cluster::{ClusterError, ClusterObserver, Launch, Resized, TaskRunner};
+use crate::ports::front_door::FrontDoor;
+use crate::ports::health::{HealthSource, ProbeTarget};
+use crate::ports::node_provider::NodeProvider;
+use crate::ports::store::StoreError;
+use crate::scheduling::{Effect, PlanSettings, effects, plan};
+
+/// The outside world as the scheduler needs it.
+pub struct SchedulerPorts {
+    /// Starts, stops and resizes tasks.
+    pub runner: Arc<dyn TaskRunner>,
+    /// Shows what runs.
+    pub observer: Arc<dyn ClusterObserver>,
+    /// Makes and removes nodes.
+    pub nodes: Arc<dyn NodeProvider>,
+    /// Asks health checks.
+    pub health: Arc<dyn HealthSource>,
+    /// Balances requests.
+    pub front_door: Arc<dyn FrontDoor>,
+}
+
+/// What a pass saw and could not place.
+#[derive(Debug, Clone, Default)]
+pub struct Pass {
+    /// What was observed.
+    pub observed: Arc<Observed>,
+    /// Tasks without a node, and why.
+    pub waiting: Arc<Vec<Waiting>>,
+    /// When the pass ended.
+    pub at: Option<jiff::Timestamp>,
+    /// What went wrong with effects and routes, in words.
+    pub problems: Vec<String>,
+}
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The cluster could not be observed: nothing is planned on a guess.
+    #[error("cannot observe the cluster")]
+    Observe(#[source] ClusterError),
+    /// The plan could not be committed: nothing of it was done.
+    #[error("cannot commit the plan")]
+    Commit(#[source] StoreError),
+}
+
+/// The scheduler's loop body.
+pub struct Scheduler {
+    state: Arc<EngineState>,
+    ports: SchedulerPorts,
+    settings: PlanSettings,
+    doors: Mutex<FrontDoorPorts>,
+    under_way: Arc<Mutex<UnderWay>>,
+    published: watch::Sender<Pass>,
+}
+
+/// Effects that were begun and have not ended, and what came of the last ones.
+#[derive(Default)]
+struct UnderWay {
+    effects: BTreeSet<String>,
+    /// Tasks that could not be started: shown to the planner as tasks that ended.
+    not_started: BTreeMap<TaskId, ExitRecord>,
+    /// Sizes that the cluster refused to change in place.
+    refused: BTreeMap<TaskId, (crate::domain::quantity::TaskSize, String)>,
+    problems: BTreeMap<String, String>,
+}
+
+impl Scheduler {
+    /// A scheduler over the given ports. `doors` are the stable addresses chosen so far.
+    pub fn new(
+        state: Arc<EngineState>,
+        ports: SchedulerPorts,
+        settings: PlanSettings,
+        doors: FrontDoorPorts,
+        published: watch::Sender<Pass>,
+    ) -> Self {
+        Self { state, ports, settings, doors: Mutex::new(doors), under_way: Arc::default(), published }
+    }
+
+    /// Returns when there is something to look at before the clock says so.
+    pub async fn signal(&self) {
+        tokio::select! {
+            () = self.state.woken() => {}
+            () = self.ports.observer.changed() => {}
+            () = self.ports.health.changed() => {}
+            () = self.ports.front_door.drained() => {}
+        }
+    }
+
+    /// Observes, plans, commits, acts.
+    pub async fn pass(&self) -> Result<(), SchedulerError> {
+        let observed = Arc::new(self.observe().await?);
+        let now = self.state.clock().now();
+        let planned = self.state.update(&Actor::Engine, |world| {
+            let plan = plan(world, &observed, &self.settings, now);
+            self.state.telemetry().planned(plan.steps.len());
+            (plan.steps, plan.waiting)
+        });
+        let waiting = planned.await.map_err(SchedulerError::Commit)?;
+        let world = self.state.world().await;
+        self.watch_health(&world);
+        let mut problems = self.set_routes(&world, &observed).await;
+        self.begin_effects(&world, &observed);
+        problems.extend(lock(&self.under_way).problems.values().cloned());
+        let at = Some(self.state.clock().now());
+        self.published.send_replace(Pass { observed, waiting: Arc::new(waiting), at, problems });
+        Ok(())
+    }
+
+    /// Puts together what the cluster, the checks, the front door and failed launches say.
+    async fn observe(&self) -> Result<Observed, SchedulerError> {
+        let seen = self.ports.observer.observe().await.map_err(SchedulerError::Observe)?;
+        let world = self.state.world().await;
+        let mut checks = self.ports.health.health();
+        let mut observed =
+            Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
+        let mut under_way = lock(&self.under_way);
+        // A task that the world has forgotten needs no memory of how it failed to start.
+        under_way.not_started.retain(|id, _| world.tasks.contains_key(id));
+        under_way.refused.retain(|id, (size, _)| world.tasks.get(id).is_some_and(|task| task.size == *size));
+        for (id, exit) in &under_way.not_started {
+            observed.tasks.entry(id.clone()).or_insert_with(|| TaskObservation {
+                process: ProcessState::Exited(exit.clone()),
+                health: Health::Starting,
+                in_flight: 0,
+                size: None,
+                resize_refused: None,
+            });
+        }
+        for (id, task) in &mut observed.tasks {
+            let checked = world.tasks.get(id).is_some_and(|task| has_checks(&world, task));
+            task.health = match checks.remove(id) {
+                Some(health) => health,
+                None if checked => Health::Starting,
+                None => Health::Ready,
+            };
+            task.in_flight = self.ports.front_door.in_flight(id);
+            task.resize_refused = under_way.refused.get(id).map(|(_, why)| why.clone());
+        }
+        Ok(observed)
+    }
+
+    fn watch_health(&self, world: &World) {
+        let targets = world
+            .tasks
+            .values()
+            .filter(|task| matches!(task.state, TaskState::Starting | TaskState::Running))
+            .filter(|task| has_checks(world, task))
+            .filter_map(|task| probe_target(world, task))
+            .collect();
+        self.ports.health.watch(targets);
+    }
+
+    async fn set_routes(&self, world: &World, observed: &Observed) -> Vec<String> {
+        let (routes, chosen) = {
+            let mut doors = lock(&self.doors);
+            let chosen = doors.assign(world);
+            (doors.routes(world, observed), chosen.then(|| doors.document()))
+        };
+        let mut problems = Vec::new();
+        if let Some(document) = chosen {
+            let store = Arc::clone(self.state.store());
+            let written =
+                tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                problems.push("the chosen front door addresses could not be stored".to_owned());
+            }
+        }
+        for failure in self.ports.front_door.route(routes).await {
+            let moved = lock(&self.doors).taken(world, &failure);
+            if !moved {
+                problems.push(format!(
+                    "the front door of {} cannot open port {}: {}",
+                    failure.workload, failure.listen, failure.message
+                ));
+            }
+        }
+        problems
+    }
+
+    /// Begins what the state asks for and is not under way. Passes go on meanwhile; the end of each
+    /// effect wakes the scheduler.
+    fn begin_effects(&self, world: &Arc<World>, observed: &Observed) {
+        for task in world.tasks.values().filter(|task| ports_unknown(world, task, observed)) {
+            self.begin(format!("ports {}", task.id), self.launch(world, task.id.clone()));
+        }
+        for effect in effects(world, observed) {
+            let key = format!("{effect:?}");
+            match effect {
+                Effect::Launch(id) => self.begin(key, self.launch(world, id)),
+                Effect::Stop { task, grace } => {
+                    let runner = Arc::clone(&self.ports.runner);
+                    self.begin(key, async move { runner.stop(&task, grace).await });
+                }
+                Effect::Resize { task, size } => self.begin(key, self.resize(task, size)),
+                Effect::Forget(task) => {
+                    let runner = Arc::clone(&self.ports.runner);
+                    self.begin(key, async move { runner.forget(&task).await });
+                }
+                Effect::CreateNode(name) => {
+                    let (nodes, node) = (Arc::clone(&self.ports.nodes), world.nodes.get(&name).cloned());
+                    self.begin(key, async move {
+                        match node {
+                            Some(node) => nodes.create(&node).await,
+                            None => Ok(()),
+                        }
+                    });
+                }
+                Effect::RemoveNode(name) => {
+                    let nodes = Arc::clone(&self.ports.nodes);
+                    self.begin(key, async move { nodes.remove(&name).await });
+                }
+            }
+        }
+    }
+
+    fn begin(&self, key: String, effect: impl Future<Output = Result<(), ClusterError>> + Send + 'static) {
+        if !lock(&self.under_way).effects.insert(key.clone()) {
+            return;
+        }
+        let (under_way, state) = (Arc::clone(&self.under_way), Arc::clone(&self.state));
+        tokio::spawn(async move {
+            let result = effect.await;
+            let mut under_way = lock(&under_way);
+            under_way.effects.remove(&key);
+            match result {
+                Ok(()) => {
+                    under_way.problems.remove(&key);
+                }
+                Err(error) => {
+                    let text = chain(&error);
+                    tracing::warn!(effect = key, error = text, "effect failed");
+                    under_way.problems.insert(key, text);
+                }
+            }
+            drop(under_way);
+            state.wake();
+        });
+    }
+
+    fn launch(
+        &self,
+        world: &Arc<World>,
+        id: TaskId,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ClusterError>> + Send>> {
+        let (runner, state, under_way) =
+            (Arc::clone(&self.ports.runner), Arc::clone(&self.state), Arc::clone(&self.under_way));
+        let launch = launch_of(world, &id);
+        Box::pin(async move {
+            let Some(launch) = launch else { return Ok(()) };
+            match runner.launch(&launch).await {
+                Ok(ports) if ports.is_empty() => Ok(()),
+                Ok(ports) => {
+                    let reason = "given by the agent".to_owned();
+                    let change = Change::TaskPorts { task: id.clone(), ports };
+                    let written = state.commit(&Actor::Engine, vec![Step { change, reason }]).await;
+                    written.map_err(|error| ClusterError::Refused(chain(&error)))
+                }
+                Err(error) => {
+                    let exit = did_not_start(state.clock().now(), chain(&error));
+                    lock(&under_way).not_started.insert(id, exit);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn resize(
+        &self,
+        task: TaskId,
+        size: crate::domain::quantity::TaskSize,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send + 'static {
+        let (runner, under_way) = (Arc::clone(&self.ports.runner), Arc::clone(&self.under_way));
+        async move {
+            if let Resized::Refused(why) = runner.resize(&task, &size).await? {
+                lock(&under_way).refused.insert(task, (size, why));
+            }
+            Ok(())
+        }
+    }
+
+    /// The stable addresses of services.
+    pub fn front_doors(&self) -> BTreeMap<crate::domain::workload::WorkloadName, BTreeMap<String, u16>> {
+        lock(&self.doors).numbers().clone()
+    }
+}
+
+/// A poisoned lock only means that another thread panicked; the maps behind these stay whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spec_of<'a>(world: &'a World, task: &Task) -> Option<&'a WorkloadSpec> {
+    let workload = world.workloads.get(task.workload())?;
+    Some(workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec))
+}
+
+fn has_checks(world: &World, task: &Task) -> bool {
+    let service = spec_of(world, task).and_then(WorkloadSpec::as_service);
+    service.is_some_and(|s| s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some())
+}
+
+fn port_names(spec: &WorkloadSpec) -> Vec<String> {
+    spec.as_service().map(|s| s.ports.iter().map(|port| port.name.clone()).collect()).unwrap_or_default()
+}
+
+/// A task whose agent has numbers for its ports that the world does not know: the engine ended between
+/// the launch and the writing down.
+fn ports_unknown(world: &World, task: &Task, observed: &Observed) -> bool {
+    task.ports.is_empty()
+        && matches!(task.state, TaskState::Starting | TaskState::Running)
+        && observed.tasks.contains_key(&task.id)
+        && spec_of(world, task).is_some_and(|spec| !port_names(spec).is_empty())
+}
+
+fn launch_of(world: &World, id: &TaskId) -> Option<Launch> {
+    let task = world.tasks.get(id)?;
+    let spec = spec_of(world, task)?;
+    Some(Launch { task: task.clone(), template: spec.template().clone(), ports: port_names(spec) })
+}
+
+fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
+    let spec = spec_of(world, task)?;
+    let service = spec.as_service()?;
+    Some(ProbeTarget {
+        task: task.id.clone(),
+        checks: service.checks.clone(),
+        ports: task.ports.clone(),
+        first_port: service.ports.first().map(|port| port.name.clone()),
+        template: service.template.clone(),
+    })
+}
+
+fn did_not_start(at: jiff::Timestamp, why: String) -> ExitRecord {
+    ExitRecord {
+        status: None,
+        at,
+        oom_kills: None,
+        peak_memory: None,
+        memory_limit: None,
+        asked_to_stop: false,
+        message: Some(format!("did not start: {why}")),
+    }
+}

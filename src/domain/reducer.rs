@@ -1,0 +1,460 @@
+//! How the world follows a change. The only place where the world is written: the store, the engine,
+//! a simulation and a replay agree because all of them come through here.
+//! Not here: whether a change is wise (`scheduling`, `scaling`) or permitted (`api`).
+
+use jiff::Timestamp;
+
+use crate::domain::change::{Change, RecordedChange};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
+use crate::domain::quantity::TaskSize;
+use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState};
+use crate::domain::task::{Task, TaskId, TaskState};
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::world::{EntityKey, RestartState, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
+
+/// Final runs of a workload that stay in the world; older ones are in the archive only.
+pub const RUNS_KEPT: usize = 20;
+
+/// Revisions of a workload that stay in the world beside those that tasks are of.
+pub const REVISIONS_KEPT: usize = 5;
+
+impl World {
+    /// Follows a change and tells which rows it touched, gone ones included. Total and deterministic: a
+    /// change that names what does not exist, or that would raise the dead, changes nothing and touches
+    /// nothing.
+    pub fn apply(&mut self, recorded: &RecordedChange) -> Vec<EntityKey> {
+        let mut touched = recorded.change.subjects();
+        let followed = match &recorded.change {
+            Change::WorkloadApplied { .. }
+            | Change::WorkloadDeleted { .. }
+            | Change::WorkloadForgotten { .. }
+            | Change::CountSet { .. }
+            | Change::RolloutMoved { .. }
+            | Change::RestartNoted { .. }
+            | Change::CronAdvanced { .. } => self.follow_workload(recorded, &mut touched),
+            Change::SizeSet { .. }
+            | Change::SizeCanaryChosen { .. }
+            | Change::SizeConfirmed { .. }
+            | Change::SizeReverted { .. } => self.follow_size(recorded),
+            Change::TaskCreated { .. }
+            | Change::TaskPlaced { .. }
+            | Change::TaskMoved { .. }
+            | Change::TaskPorts { .. }
+            | Change::TaskResized { .. }
+            | Change::TaskForgotten { .. } => self.follow_task(recorded),
+            Change::RunOpened { .. } | Change::RunClosed { .. } => self.follow_run(recorded, &mut touched),
+            Change::PoolApplied { .. }
+            | Change::PoolDeleted { .. }
+            | Change::PoolForgotten { .. }
+            | Change::PoolTargetSet { .. }
+            | Change::PolicyApplied { .. }
+            | Change::PolicyDeleted { .. } => self.follow_pool(recorded),
+            Change::NodeCreated { .. }
+            | Change::NodeMoved { .. }
+            | Change::NodeUse { .. }
+            | Change::NodeForgotten { .. } => self.follow_node(recorded),
+        };
+        if followed.is_some() { touched } else { Vec::new() }
+    }
+
+    fn follow_workload(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
+        let at = recorded.at;
+        match &recorded.change {
+            Change::WorkloadApplied { workload, spec } => {
+                self.declare(workload, spec, at, &recorded.by, touched);
+            }
+            Change::WorkloadDeleted { workload } => self.workloads.get_mut(workload)?.deleted = true,
+            Change::WorkloadForgotten { workload } => self.forget_workload(workload, touched)?,
+            Change::CountSet { workload, count, .. } => self.workloads.get_mut(workload)?.count = *count,
+            Change::RolloutMoved { workload, state, failures, progressed_at } => {
+                let workload = self.workloads.get_mut(workload)?;
+                let rollout = workload.rollout.as_mut()?;
+                rollout.state = state.clone();
+                rollout.failures = *failures;
+                rollout.progressed_at = *progressed_at;
+                rollout.ended_at = (!state.is_open()).then_some(at);
+                if let (RolloutState::RolledBack { .. }, Some(from)) = (state, rollout.from) {
+                    workload.go_back_to(from);
+                }
+            }
+            Change::RestartNoted { workload, restart } => {
+                self.workloads.get_mut(workload)?.restart = restart.clone();
+            }
+            Change::CronAdvanced { workload, to } => {
+                let cursor = &mut self.workloads.get_mut(workload)?.cron_cursor;
+                *cursor = (*cursor).max(Some(*to));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn declare(
+        &mut self,
+        name: &WorkloadName,
+        spec: &WorkloadSpec,
+        at: Timestamp,
+        by: &Actor,
+        touched: &mut Vec<EntityKey>,
+    ) {
+        let before = self.workloads.get(name).map_or(0, |workload| workload.last_revision);
+        let workload = self
+            .workloads
+            .entry(name.clone())
+            .and_modify(|workload| workload.declare_again(spec, at, by))
+            .or_insert_with(|| Workload::declared(name, spec, at, by));
+        let newest = workload.last_revision > before;
+        let runs_by_itself = matches!(spec, WorkloadSpec::Job(job) if job.run_on_apply);
+        let keep_from = workload.last_revision.saturating_sub(REVISIONS_KEPT as u64);
+        let healthy = workload.rollout.as_ref().and_then(|rollout| rollout.from);
+        let current = workload.revision;
+        let used: Vec<u64> = self.tasks_of(name).map(|task| task.revision).collect();
+        if let Some(workload) = self.workloads.get_mut(name) {
+            workload.revisions.retain(|number, _| {
+                *number > keep_from || *number == current || Some(*number) == healthy || used.contains(number)
+            });
+        }
+        if newest && runs_by_itself {
+            let key = RunKey { workload: name.clone(), at };
+            if !self.runs.contains_key(&key) {
+                touched.push(EntityKey::Run(key.clone()));
+                self.runs.insert(key.clone(), Run::opened(key, false));
+            }
+        }
+    }
+
+    fn forget_workload(&mut self, name: &WorkloadName, touched: &mut Vec<EntityKey>) -> Option<()> {
+        self.workloads.remove(name)?;
+        let tasks: Vec<TaskId> = self.tasks_of(name).map(|task| task.id.clone()).collect();
+        let runs: Vec<RunKey> = self.runs_of(name).map(|run| run.key.clone()).collect();
+        for task in tasks {
+            self.tasks.remove(&task);
+            touched.push(EntityKey::Task(task));
+        }
+        for run in runs {
+            self.runs.remove(&run);
+            touched.push(EntityKey::Run(run));
+        }
+        Some(())
+    }
+
+    fn follow_size(&mut self, recorded: &RecordedChange) -> Option<()> {
+        match &recorded.change {
+            Change::SizeSet { workload, size, decision } => {
+                let workload = self.workloads.get_mut(workload)?;
+                let previous = workload.size();
+                // A run of a job is its own trial; only instances have neighbours to try it on first.
+                let everywhere = workload.spec.as_service().is_none() || !takes_memory(previous, *size);
+                workload.size = Some(SizeOverride {
+                    size: *size,
+                    previous,
+                    decision: *decision,
+                    since: recorded.at,
+                    canary: None,
+                    canary_since: None,
+                    everywhere,
+                });
+            }
+            Change::SizeCanaryChosen { workload, task } => {
+                let size = self.workloads.get_mut(workload)?.size.as_mut()?;
+                size.canary = Some(task.clone());
+                size.canary_since = Some(recorded.at);
+            }
+            Change::SizeConfirmed { workload } => {
+                let size = self.workloads.get_mut(workload)?.size.as_mut()?;
+                size.everywhere = true;
+                size.canary = None;
+                size.canary_since = None;
+            }
+            Change::SizeReverted { workload, .. } => {
+                let workload = self.workloads.get_mut(workload)?;
+                let tried = workload.size.take()?;
+                if tried.previous != workload.spec.template().size {
+                    workload.size = Some(SizeOverride {
+                        size: tried.previous,
+                        everywhere: true,
+                        canary: None,
+                        canary_since: None,
+                        since: recorded.at,
+                        decision: None,
+                        previous: tried.previous,
+                    });
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn follow_task(&mut self, recorded: &RecordedChange) -> Option<()> {
+        match &recorded.change {
+            Change::TaskCreated { task } => self.create_task(task, recorded.at)?,
+            Change::TaskPlaced { task, node } => {
+                let task = self.tasks.get_mut(task).filter(|task| task.state == TaskState::Pending)?;
+                task.node = Some(node.clone());
+                task.enter(TaskState::Launching, &recorded.reason, recorded.at);
+            }
+            Change::TaskMoved { task, state, reason, exit } => {
+                let task = self.tasks.get_mut(task).filter(|task| !task.state.is_terminal())?;
+                task.enter(*state, reason, recorded.at);
+                if exit.is_some() {
+                    task.exit.clone_from(exit);
+                }
+            }
+            Change::TaskPorts { task, ports } => self.tasks.get_mut(task)?.ports.clone_from(ports),
+            Change::TaskResized { task, size } => self.tasks.get_mut(task)?.size = *size,
+            Change::TaskForgotten { task } => {
+                self.tasks.get(task).filter(|task| task.state.is_terminal())?;
+                self.tasks.remove(task);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn create_task(&mut self, task: &Task, at: Timestamp) -> Option<()> {
+        let workload = self.workloads.get_mut(task.workload())?;
+        // A number is never given twice: one below the counter has had its task.
+        if task.id.number() < workload.next_task {
+            return None;
+        }
+        workload.next_task = task.id.number() + 1;
+        if let Some(run) = task.run().and_then(|key| self.runs.get_mut(&key)) {
+            run.tasks.push(task.id.clone());
+            run.started_at = run.started_at.or(Some(at));
+        }
+        self.tasks.insert(task.id.clone(), task.clone());
+        Some(())
+    }
+
+    fn follow_run(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
+        match &recorded.change {
+            Change::RunOpened { run, manual } => {
+                let workload = self.workloads.get(&run.workload).filter(|workload| !workload.deleted)?;
+                workload.spec.run_policy()?;
+                if self.runs.contains_key(run) {
+                    return None;
+                }
+                self.runs.insert(run.clone(), Run::opened(run.clone(), *manual));
+            }
+            Change::RunClosed { run, outcome } => {
+                let row = self.runs.get_mut(run).filter(|row| !row.outcome.is_final())?;
+                row.outcome = outcome.clone();
+                row.ended_at = outcome.is_final().then_some(recorded.at);
+                let finals: Vec<RunKey> = self
+                    .runs_of(&run.workload)
+                    .filter(|row| row.outcome.is_final())
+                    .map(|row| row.key.clone())
+                    .collect();
+                let surplus = finals.len().saturating_sub(RUNS_KEPT);
+                for old in finals.into_iter().take(surplus) {
+                    self.runs.remove(&old);
+                    touched.push(EntityKey::Run(old));
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn follow_pool(&mut self, recorded: &RecordedChange) -> Option<()> {
+        match &recorded.change {
+            Change::PoolApplied { pool, spec } => self.declare_pool(pool, spec, recorded.at),
+            Change::PoolDeleted { pool } => self.pools.get_mut(pool)?.deleted = true,
+            Change::PoolForgotten { pool } => drop(self.pools.remove(pool)?),
+            Change::PoolTargetSet { pool, target, .. } => {
+                self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
+            }
+            Change::PolicyApplied { policy, rules } => {
+                self.policies.insert(policy.clone(), rules.clone());
+            }
+            Change::PolicyDeleted { policy } => drop(self.policies.remove(policy)?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn declare_pool(&mut self, name: &PoolName, spec: &PoolSpec, at: Timestamp) {
+        let pool = self.pools.entry(name.clone()).or_insert_with(|| NodePool {
+            name: name.clone(),
+            spec: spec.clone(),
+            target: spec.min,
+            next_node: 1,
+            grown_at: None,
+            shrunk_at: None,
+            deleted: false,
+        });
+        pool.spec = spec.clone();
+        pool.deleted = false;
+        pool.aim_at(pool.target, at);
+    }
+
+    fn follow_node(&mut self, recorded: &RecordedChange) -> Option<()> {
+        match &recorded.change {
+            Change::NodeCreated { node, pool } => {
+                self.create_node(node, pool, &recorded.reason, recorded.at)?;
+            }
+            Change::NodeMoved { node, state, reason, remove_when_empty } => {
+                let node = self.nodes.get_mut(node)?;
+                if node.state != *state {
+                    node.state_since = recorded.at;
+                }
+                node.state = *state;
+                node.reason.clone_from(reason);
+                node.remove_when_empty = *remove_when_empty;
+            }
+            Change::NodeUse { node, underused_since } => {
+                self.nodes.get_mut(node)?.underused_since = *underused_since;
+            }
+            Change::NodeForgotten { node } => drop(self.nodes.remove(node)?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn create_node(&mut self, name: &NodeName, pool: &PoolName, reason: &str, at: Timestamp) -> Option<()> {
+        let pool = self.pools.get_mut(pool)?;
+        if self.nodes.contains_key(name) {
+            return None;
+        }
+        pool.next_node += 1;
+        let node = Node {
+            name: name.clone(),
+            pool: pool.name.clone(),
+            size: pool.spec.size,
+            attributes: pool.spec.attributes.clone(),
+            state: NodeState::Joining,
+            reason: reason.to_owned(),
+            remove_when_empty: false,
+            created_at: at,
+            state_since: at,
+            underused_since: None,
+        };
+        self.nodes.insert(name.clone(), node);
+        Some(())
+    }
+}
+
+impl Workload {
+    fn declared(name: &WorkloadName, spec: &WorkloadSpec, at: Timestamp, by: &Actor) -> Self {
+        let mut workload = Self {
+            name: name.clone(),
+            spec: spec.clone(),
+            revision: 0,
+            revisions: std::collections::BTreeMap::new(),
+            last_revision: 0,
+            count: 0,
+            size: None,
+            next_task: 1,
+            restart: RestartState::default(),
+            rollout: None,
+            cron_cursor: spec.as_cron().map(|_| at),
+            deleted: false,
+        };
+        workload.begin_revision(at, by);
+        workload.count = workload.declared_count();
+        workload
+    }
+
+    fn declare_again(&mut self, spec: &WorkloadSpec, at: Timestamp, by: &Actor) {
+        let old = std::mem::replace(&mut self.spec, spec.clone());
+        self.deleted = false;
+        if old.needs_new_revision(spec) {
+            self.begin_revision(at, by);
+        } else if let Some(revision) = self.revisions.get_mut(&self.revision) {
+            // What needs no new tasks belongs to the revision in force, so that going back to it does
+            // not undo it.
+            revision.spec = spec.clone();
+        }
+        if old.template().size != spec.template().size {
+            self.size = None;
+        }
+        // A count that was found automatically outlives a new declaration, within its bounds.
+        self.count = match (spec.as_service().and_then(|s| s.scale.as_ref()), old.as_service()) {
+            (Some(scale), Some(_)) => self.count.clamp(scale.min, scale.max.max(scale.min)),
+            _ => self.declared_count(),
+        };
+        match (old.as_cron(), spec.as_cron()) {
+            (Some(old), Some(new)) if old.schedule == new.schedule => {}
+            (_, Some(_)) => self.cron_cursor = Some(at),
+            (_, None) => self.cron_cursor = None,
+        }
+    }
+
+    fn begin_revision(&mut self, at: Timestamp, by: &Actor) {
+        self.last_revision += 1;
+        self.revision = self.last_revision;
+        let revision = Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone() };
+        self.revisions.insert(self.revision, revision);
+        self.restart = RestartState::default();
+        let from = self.rollout.take().and_then(|last| last.last_healthy());
+        self.rollout = self.spec.as_service().map(|_| Rollout {
+            from,
+            to: self.revision,
+            state: RolloutState::InProgress,
+            started_at: at,
+            progressed_at: at,
+            failures: 0,
+            ended_at: None,
+        });
+    }
+
+    /// The count that the spec alone asks for.
+    fn declared_count(&self) -> u32 {
+        let Some(service) = self.spec.as_service() else { return 0 };
+        match &service.scale {
+            Some(scale) => service.instances.clamp(scale.min, scale.max.max(scale.min)),
+            None => service.instances,
+        }
+    }
+
+    fn go_back_to(&mut self, number: u64) {
+        let Some(revision) = self.revisions.get(&number) else { return };
+        let declared = self.declared_count();
+        self.spec = revision.spec.clone();
+        self.revision = number;
+        self.restart = RestartState::default();
+        if self.declared_count() != declared {
+            self.count = self.declared_count();
+        }
+    }
+}
+
+impl Run {
+    fn opened(key: RunKey, manual: bool) -> Self {
+        let outcome = RunOutcome::Active;
+        Self { key, manual, tasks: Vec::new(), outcome, started_at: None, ended_at: None }
+    }
+}
+
+impl Task {
+    fn enter(&mut self, state: TaskState, reason: &str, at: Timestamp) {
+        self.state = state;
+        reason.clone_into(&mut self.reason);
+        self.state_since = at;
+        if matches!(state, TaskState::Starting | TaskState::Running) {
+            self.started_at = self.started_at.or(Some(at));
+        }
+        if state == TaskState::Running {
+            self.ready_at = self.ready_at.or(Some(at));
+        }
+    }
+}
+
+impl NodePool {
+    /// Sets the target within the bounds and remembers the direction for the cooldowns.
+    fn aim_at(&mut self, target: u32, at: Timestamp) {
+        let target = target.clamp(self.spec.min, self.spec.max.max(self.spec.min));
+        if target > self.target {
+            self.grown_at = Some(at);
+        } else if target < self.target {
+            self.shrunk_at = Some(at);
+        }
+        self.target = target;
+    }
+}
+
+/// Whether a task would have less memory than before: what may get it killed.
+fn takes_memory(from: TaskSize, to: TaskSize) -> bool {
+    to.memory_limit < from.memory_limit || to.request.memory < from.request.memory
+}

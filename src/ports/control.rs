@@ -1,0 +1,106 @@
+//! The engine as its edges see it: a view of everything, and a way to ask for changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::decision::DecisionId;
+use crate::domain::intent::Intent;
+use crate::domain::load::LoadSample;
+use crate::domain::node::NodeName;
+use crate::domain::observation::Observed;
+use crate::domain::plan::Waiting;
+use crate::domain::recommendation::Estimate;
+use crate::domain::rollout::Actor;
+use crate::domain::task::TaskId;
+use crate::domain::usage::UsageSample;
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::World;
+use crate::ports::store::StoreError;
+
+/// How reading an agent goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrapeHealth {
+    /// The agent's address.
+    pub agent: String,
+    /// Answers that came in time and could be read.
+    pub succeeded: u64,
+    /// Answers that did not come, came late or could not be read.
+    pub failed: u64,
+    /// When the last good answer came.
+    pub last_success: Option<Timestamp>,
+    /// What went wrong last, until an answer is good again.
+    pub last_error: Option<String>,
+}
+
+/// How the engine itself is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineHealth {
+    /// The version of the binary.
+    pub version: String,
+    /// When the engine started.
+    pub started_at: Timestamp,
+    /// When the scheduler last finished a pass.
+    pub scheduled_at: Option<Timestamp>,
+    /// What the cluster does not enforce, and why.
+    pub limitations: Vec<String>,
+    /// Agents.
+    pub scrapes: Vec<ScrapeHealth>,
+    /// What is wrong now, in words; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// Everything as it is now. Parts are shared, so a view costs little.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What was told and set in motion.
+    pub world: Arc<World>,
+    /// What was observed at the last pass of the scheduler.
+    pub observed: Arc<Observed>,
+    /// Tasks without a node, and why.
+    pub waiting: Arc<Vec<Waiting>>,
+    /// The newest recommendation of each workload.
+    pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
+    /// The newest usage sample of each task.
+    pub usage: Arc<BTreeMap<TaskId, UsageSample>>,
+    /// The newest load sample of each service.
+    pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
+    /// The stable addresses of each service: number by port name.
+    pub front_doors: Arc<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
+    /// The engine itself.
+    pub engine: EngineHealth,
+}
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be written down, so it was not done.
+    #[error("cannot record the change; nothing was changed")]
+    Store(#[from] StoreError),
+}
+
+/// The engine as its edges see it.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Everything as it is now.
+    async fn view(&self) -> View;
+
+    /// Asks for something. When it returns without error, the change is on disk; the answer says in
+    /// words what changed, and is empty where nothing had to.
+    async fn submit(&self, by: Actor, message: String, intent: Intent) -> Result<Vec<String>, ControlError>;
+
+    /// Carries out a decision that waits for approval.
+    async fn approve(&self, by: Actor, decision: DecisionId) -> Result<(), ControlError>;
+
+    /// Fails a node as a machine would, to see what the engine makes of it.
+    async fn fail_node(&self, by: Actor, node: &NodeName) -> Result<(), ControlError>;
+}

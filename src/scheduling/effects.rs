@@ -1,0 +1,107 @@
+//! What the cluster is to be asked for, so that it becomes what the world says.
+//! In: the world after a plan, and the observation. Out: calls to make.
+//!
+//! Effects follow from state, not from steps: whatever is not as it should be is asked for again with
+//! each look, so a call that failed, or an engine that died between deciding and doing, needs no record
+//! of its own. Every call may be repeated.
+
+use jiff::SignedDuration;
+
+use crate::domain::node::{NodeName, NodeState};
+use crate::domain::observation::{Observed, ProcessState, TaskObservation};
+use crate::domain::quantity::TaskSize;
+use crate::domain::task::{Task, TaskId, TaskState};
+use crate::domain::world::World;
+use crate::scheduling::placing::template_of;
+use crate::scheduling::view::joined;
+
+/// The grace of a task that the world does not know: nothing says what its owner wanted.
+pub const STRAY_GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// A call to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a task.
+    Launch(TaskId),
+    /// Tell a task to end.
+    Stop {
+        /// The task.
+        task: TaskId,
+        /// Time between the polite signal and the kill.
+        grace: SignedDuration,
+    },
+    /// Put the size of a running task in force.
+    Resize {
+        /// The task.
+        task: TaskId,
+        /// The size.
+        size: TaskSize,
+    },
+    /// Drop what the cluster keeps of a task that ended.
+    Forget(TaskId),
+    /// Make a node.
+    CreateNode(NodeName),
+    /// Remove a node.
+    RemoveNode(NodeName),
+}
+
+/// Everything that is not yet as the world says, in an order that frees before it takes: ended tasks are
+/// forgotten and others stopped before nodes go, nodes come before tasks are launched.
+///
+/// The cluster may know tasks and nodes that the world does not: launched in the moment of their
+/// cancellation, or younger than a store that was put back from a copy. Nothing will ever ask for them,
+/// since numbers are never given twice, and they hold what placement believes to be free; so they are
+/// stopped, forgotten and removed.
+pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut launches = Vec::new();
+    for (id, seen) in &observed.tasks {
+        if !world.tasks.contains_key(id) {
+            effects.push(if alive(seen) {
+                Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
+            } else {
+                Effect::Forget(id.clone())
+            });
+        }
+    }
+    for row in joined(world, observed) {
+        match row.seen {
+            Some(seen) => effects.extend(for_known(world, row.task, seen)),
+            None if row.task.state == TaskState::Launching => {
+                launches.push(Effect::Launch(row.task.id.clone()));
+            }
+            None => {}
+        }
+    }
+    for name in observed.nodes.keys() {
+        if world.nodes.get(name).is_none_or(|node| node.state == NodeState::Removing) {
+            effects.push(Effect::RemoveNode(name.clone()));
+        }
+    }
+    for node in world.nodes.values() {
+        if node.state == NodeState::Joining && !observed.nodes.contains_key(&node.name) {
+            effects.push(Effect::CreateNode(node.name.clone()));
+        }
+    }
+    effects.extend(launches);
+    effects
+}
+
+fn alive(seen: &TaskObservation) -> bool {
+    matches!(seen.process, ProcessState::Starting | ProcessState::Running { .. })
+}
+
+fn for_known(world: &World, task: &Task, seen: &TaskObservation) -> Option<Effect> {
+    if !alive(seen) {
+        return task.state.is_terminal().then(|| Effect::Forget(task.id.clone()));
+    }
+    if task.state >= TaskState::Stopping {
+        let grace = world
+            .workloads
+            .get(task.workload())
+            .map_or(STRAY_GRACE, |workload| template_of(workload, task).stop_grace);
+        return Some(Effect::Stop { task: task.id.clone(), grace });
+    }
+    let resize = seen.resize_refused.is_none() && seen.size.is_some_and(|size| size != task.size);
+    resize.then(|| Effect::Resize { task: task.id.clone(), size: task.size })
+}

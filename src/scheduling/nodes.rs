@@ -1,0 +1,154 @@
+//! Nodes: which are there, which are lost, and how a pool comes to have as many as it should.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use crate::domain::change::Change;
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::observation::NodeObservation;
+use crate::domain::plan::Step;
+use crate::placement::dominant_share;
+use crate::scheduling::view::View;
+
+/// Moves each node to the state that its observation shows.
+pub(super) fn observe(view: &mut View<'_>) {
+    let mut steps = Vec::new();
+    for node in view.nodes() {
+        let seen = view.observed.nodes.get(&node.name);
+        let (state, reason) = match (node.state, seen) {
+            (NodeState::Joining, Some(NodeObservation::Ready)) => (NodeState::Ready, "it has joined"),
+            (NodeState::Joining | NodeState::Ready | NodeState::Draining, Some(NodeObservation::Lost)) => {
+                (NodeState::Lost, "it does not answer any more")
+            }
+            (NodeState::Ready | NodeState::Draining, None) => {
+                (NodeState::Lost, "the cluster no longer knows it")
+            }
+            _ => continue,
+        };
+        steps.push(moved(node, state, reason));
+    }
+    view.take(steps);
+}
+
+/// Brings each pool to its target, and lets go of nodes that are empty and wanted no more.
+pub(super) fn keep_pools(view: &mut View<'_>) {
+    let pools: Vec<&NodePool> = view.world().pools.values().collect();
+    for pool in &pools {
+        keep_pool(view, pool);
+    }
+    let occupied = occupied_leaving(view);
+    let mut steps = Vec::new();
+    for node in view.nodes() {
+        let empty = !occupied.contains(&node.name);
+        let step = match node.state {
+            NodeState::Lost if empty => forgotten(node, "it was lost with everything on it"),
+            NodeState::Draining if empty && node.remove_when_empty => {
+                moved(node, NodeState::Removing, &format!("it is empty; {}", node.reason))
+            }
+            NodeState::Removing if !view.observed.nodes.contains_key(&node.name) => {
+                forgotten(node, "it has been removed")
+            }
+            _ => continue,
+        };
+        steps.push(step);
+    }
+    view.take(steps);
+    for pool in pools.into_iter().filter(|pool| pool.deleted) {
+        if !view.nodes().iter().any(|node| node.pool == pool.name) {
+            let change = Change::PoolForgotten { pool: pool.name.clone() };
+            view.step(change, "it was deleted and its last node is gone");
+        }
+    }
+}
+
+/// The nodes that are not ready and have tasks on them.
+fn occupied_leaving(view: &View<'_>) -> BTreeSet<NodeName> {
+    let mut leaving: BTreeSet<&NodeName> =
+        view.nodes().iter().filter(|node| node.state != NodeState::Ready).map(|node| &node.name).collect();
+    let mut occupied = BTreeSet::new();
+    if leaving.is_empty() {
+        return occupied;
+    }
+    for row in view.all_rows() {
+        if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources()) {
+            if leaving.remove(node) {
+                occupied.insert(node.clone());
+            }
+        }
+    }
+    occupied
+}
+
+fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
+    let counted: Vec<Node> =
+        view.nodes().into_iter().filter(|node| node.pool == pool.name && counts(node)).cloned().collect();
+    let target = if pool.deleted { 0 } else { pool.target as usize };
+    let next = view.pool(&pool.name).map_or(pool.next_node, |pool| pool.next_node);
+    for number in (next..).take(target.saturating_sub(counted.len())) {
+        let Some(node) = node_name(&pool.name, number) else { return };
+        let change = Change::NodeCreated { node, pool: pool.name.clone() };
+        view.step(change, format!("pool {} is to have {target} nodes", pool.name));
+    }
+    let surplus = counted.len().saturating_sub(target);
+    if surplus == 0 {
+        return;
+    }
+    // Those that nobody uses yet go first, then the least loaded; among equals the youngest.
+    let mut order: Vec<_> = counted
+        .iter()
+        .map(|node| {
+            let load = dominant_share(view.reserved(&node.name), node.size);
+            (node.state != NodeState::Joining, load, Reverse(node.created_at), Reverse(&node.name))
+        })
+        .collect();
+    order.sort();
+    for (joined, load, _, Reverse(name)) in order.into_iter().take(surplus) {
+        let reason = if pool.deleted {
+            format!("pool {} was deleted", pool.name)
+        } else {
+            let reserved = load / 10_000;
+            format!("pool {} is to have {target} nodes, and this is its least loaded one ({reserved} % reserved)", pool.name)
+        };
+        let state = if joined { NodeState::Draining } else { NodeState::Removing };
+        let change = Change::NodeMoved {
+            node: name.clone(),
+            state,
+            reason: reason.clone(),
+            remove_when_empty: true,
+        };
+        view.step(change, reason);
+    }
+}
+
+/// Whether a node is one of those that the pool is to have.
+fn counts(node: &Node) -> bool {
+    match node.state {
+        NodeState::Joining | NodeState::Ready => true,
+        NodeState::Draining => !node.remove_when_empty,
+        NodeState::Removing | NodeState::Lost => false,
+    }
+}
+
+/// `POOL-NUMBER`, the pool's name shortened where both together are too long for a name.
+fn node_name(pool: &PoolName, number: u64) -> Option<NodeName> {
+    let number = number.to_string();
+    let room = 62_usize.saturating_sub(number.len());
+    let pool = &pool.as_str()[..pool.as_str().len().min(room)];
+    NodeName::new(&format!("{pool}-{number}")).ok()
+}
+
+fn moved(node: &Node, state: NodeState, reason: &str) -> Step {
+    Step {
+        change: Change::NodeMoved {
+            node: node.name.clone(),
+            state,
+            reason: reason.to_owned(),
+            remove_when_empty: node.remove_when_empty,
+        },
+        reason: reason.to_owned(),
+    }
+}
+
+fn forgotten(node: &Node, reason: &str) -> Step {
+    Step { change: Change::NodeForgotten { node: node.name.clone() }, reason: reason.to_owned() }
+}

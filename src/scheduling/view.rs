@@ -1,0 +1,346 @@
+//! The world as a plan sees it while it is being made: what is, with the steps planned so far on top.
+//!
+//! Each phase sees the effect of the phases before it. A copy of the whole world would cost more than
+//! the plan, so only rows that a step touches are copied, and the copy follows the step by the same
+//! reducer as the real world will.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use jiff::Timestamp;
+
+use crate::domain::change::{Change, RecordedChange};
+use crate::domain::node::{Node, NodeName, NodePool, PoolName};
+use crate::domain::observation::{Observed, TaskObservation};
+use crate::domain::plan::Step;
+use crate::domain::quantity::{Resources, TaskSize};
+use crate::domain::rollout::Actor;
+use crate::domain::task::{Task, TaskId};
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
+use crate::scheduling::PlanSettings;
+
+/// A task with what is observed of it.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'v> {
+    pub(super) task: &'v Task,
+    pub(super) seen: Option<&'v TaskObservation>,
+}
+
+/// A task of a service that ended in this plan without having been asked to.
+pub(super) struct Ended {
+    pub(super) task: TaskId,
+    pub(super) revision: u64,
+    /// What was reserved for it.
+    pub(super) size: TaskSize,
+    /// The task failed; otherwise it was lost, which is nobody's fault.
+    pub(super) failed: bool,
+    pub(super) reason: String,
+}
+
+/// The world with the steps so far.
+pub(super) struct View<'a> {
+    base: &'a World,
+    pub(super) observed: &'a Observed,
+    pub(super) settings: &'a PlanSettings,
+    pub(super) now: Timestamp,
+    rows: Vec<Row<'a>>,
+    groups: BTreeMap<&'a WorkloadName, Range<usize>>,
+    changed: World,
+    gone: BTreeSet<EntityKey>,
+    moved_in: BTreeSet<WorkloadName>,
+    reserved: Option<HashMap<NodeName, Resources>>,
+    ended: BTreeMap<WorkloadName, Vec<Ended>>,
+    steps: Vec<Step>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        base: &'a World,
+        observed: &'a Observed,
+        settings: &'a PlanSettings,
+        now: Timestamp,
+    ) -> Self {
+        let rows = joined(base, observed);
+        let mut groups: BTreeMap<&'a WorkloadName, Range<usize>> = BTreeMap::new();
+        for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
+            let start = groups.last_key_value().map_or(0, |(_, range)| range.end);
+            groups.insert(group[0].task.workload(), start..start + group.len());
+        }
+        Self {
+            base,
+            observed,
+            settings,
+            now,
+            rows,
+            groups,
+            changed: World::default(),
+            gone: BTreeSet::new(),
+            moved_in: BTreeSet::new(),
+            reserved: None,
+            ended: BTreeMap::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Steps planned so far.
+    pub(super) fn planned(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(super) fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// Plans a step. One that would change nothing is not planned.
+    pub(super) fn step(&mut self, change: Change, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.bring_in(&change);
+        let task = task_of(&change);
+        let before = task.and_then(|id| held(self.changed.tasks.get(id)));
+        let recorded = RecordedChange { at: self.now, by: Actor::Engine, reason, change };
+        let touched = self.changed.apply(&recorded);
+        let RecordedChange { reason, change, .. } = recorded;
+        if touched.is_empty() {
+            return;
+        }
+        if let Some(id) = task_of(&change) {
+            self.moved_in.insert(id.workload().clone());
+            let after = held(self.changed.tasks.get(id));
+            if let Some(reserved) = self.reserved.as_mut() {
+                if let Some((node, request)) = before {
+                    let sum = reserved.entry(node).or_default();
+                    *sum = sum.saturating_sub(request);
+                }
+                if let Some((node, request)) = after {
+                    *reserved.entry(node).or_default() += request;
+                }
+            }
+        }
+        for key in touched {
+            if !has(&self.changed, &key) {
+                self.gone.insert(key);
+            }
+        }
+        self.steps.push(Step { change, reason });
+    }
+
+    pub(super) fn take(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            self.step(step.change, step.reason);
+        }
+    }
+
+    /// Copies the rows that a change reads or writes, so that the reducer finds them.
+    fn bring_in(&mut self, change: &Change) {
+        for key in change.subjects() {
+            self.bring_in_row(&key);
+        }
+        let all_of = match change {
+            Change::RunClosed { run, .. } => Some((&run.workload, false)),
+            Change::RunOpened { run, .. } => {
+                self.bring_in_row(&EntityKey::Workload(run.workload.clone()));
+                None
+            }
+            Change::WorkloadForgotten { workload } => Some((workload, true)),
+            _ => None,
+        };
+        if let Some((workload, with_tasks)) = all_of {
+            for run in self.base.runs_of(workload) {
+                self.bring_in_row(&EntityKey::Run(run.key.clone()));
+            }
+            let tasks = self.base.tasks_of(workload).filter(|_| with_tasks);
+            for task in tasks {
+                self.bring_in_row(&EntityKey::Task(task.id.clone()));
+            }
+        }
+    }
+
+    fn bring_in_row(&mut self, key: &EntityKey) {
+        if self.gone.contains(key) || has(&self.changed, key) {
+            return;
+        }
+        match key {
+            EntityKey::Workload(name) => copy_row(&self.base.workloads, &mut self.changed.workloads, name),
+            EntityKey::Task(id) => copy_row(&self.base.tasks, &mut self.changed.tasks, id),
+            EntityKey::Run(key) => copy_row(&self.base.runs, &mut self.changed.runs, key),
+            EntityKey::Node(name) => copy_row(&self.base.nodes, &mut self.changed.nodes, name),
+            EntityKey::Pool(name) => copy_row(&self.base.pools, &mut self.changed.pools, name),
+            EntityKey::Policy(name) => copy_row(&self.base.policies, &mut self.changed.policies, name),
+        }
+    }
+
+    /// Names of the workloads that were there before the plan; a plan adds none.
+    pub(super) fn workload_names(&self) -> Vec<&'a WorkloadName> {
+        self.base.workloads.keys().collect()
+    }
+
+    /// Names that tasks bear though there is no such workload.
+    pub(super) fn ownerless(&self) -> Vec<&'a WorkloadName> {
+        self.groups.keys().copied().filter(|name| !self.base.workloads.contains_key(*name)).collect()
+    }
+
+    pub(super) fn workload(&self, name: &WorkloadName) -> Option<&Workload> {
+        if !self.gone.is_empty() && self.gone.contains(&EntityKey::Workload(name.clone())) {
+            return None;
+        }
+        self.changed.workloads.get(name).or_else(|| self.base.workloads.get(name))
+    }
+
+    pub(super) fn world(&self) -> &'a World {
+        self.base
+    }
+
+    pub(super) fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.changed.tasks.get(id).or_else(|| self.base.tasks.get(id))
+    }
+
+    /// The tasks of a workload, by number.
+    pub(super) fn rows_of(&self, name: &WorkloadName) -> Vec<Row<'_>> {
+        let known = self.groups.get(name).map_or(&[][..], |range| &self.rows[range.clone()]);
+        if !self.moved_in.contains(name) {
+            return known.to_vec();
+        }
+        let mut rows: Vec<Row<'_>> = known
+            .iter()
+            .filter(|row| !self.gone.contains(&EntityKey::Task(row.task.id.clone())))
+            .map(|row| Row { task: self.changed.tasks.get(&row.task.id).unwrap_or(row.task), seen: row.seen })
+            .collect();
+        // New tasks have higher numbers than all before them.
+        let next = known.last().map_or(0, |row| row.task.id.number() + 1);
+        let added = self.changed.tasks.range(TaskId::new(name.clone(), next)..);
+        rows.extend(
+            added
+                .map(|(_, task)| Row { task, seen: self.observed.tasks.get(&task.id) })
+                .take_while(|row| row.task.workload() == name),
+        );
+        rows
+    }
+
+    /// The runs of a workload, oldest first.
+    pub(super) fn runs_of(&self, name: &WorkloadName) -> Vec<&Run> {
+        let span = RunKey { workload: name.clone(), at: Timestamp::MIN }
+            ..=RunKey { workload: name.clone(), at: Timestamp::MAX };
+        let mut runs: BTreeMap<&RunKey, &Run> = self.base.runs.range(span.clone()).collect();
+        runs.extend(self.changed.runs.range(span));
+        if !self.gone.is_empty() {
+            runs.retain(|key, _| !self.gone.contains(&EntityKey::Run((*key).clone())));
+        }
+        runs.into_values().collect()
+    }
+
+    pub(super) fn node(&self, name: &NodeName) -> Option<&Node> {
+        if !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone())) {
+            return None;
+        }
+        self.changed.nodes.get(name).or_else(|| self.base.nodes.get(name))
+    }
+
+    pub(super) fn pool(&self, name: &PoolName) -> Option<&NodePool> {
+        self.changed.pools.get(name).or_else(|| self.base.pools.get(name))
+    }
+
+    /// All nodes, by name.
+    pub(super) fn nodes(&self) -> Vec<&Node> {
+        let mut nodes: BTreeMap<&NodeName, &Node> = self.base.nodes.iter().collect();
+        nodes.extend(&self.changed.nodes);
+        if !self.gone.is_empty() {
+            nodes.retain(|name, _| !self.gone.contains(&EntityKey::Node((*name).clone())));
+        }
+        nodes.into_values().collect()
+    }
+
+    /// All tasks in the world as it is now in the plan, in order of id.
+    pub(super) fn all_rows(&self) -> Vec<Row<'_>> {
+        let mut names: BTreeSet<&WorkloadName> = self.groups.keys().copied().collect();
+        names.extend(&self.moved_in);
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for name in names {
+            if self.moved_in.contains(name) {
+                rows.extend(self.rows_of(name));
+            } else if let Some(range) = self.groups.get(name) {
+                rows.extend_from_slice(&self.rows[range.clone()]);
+            }
+        }
+        rows
+    }
+
+    /// What the tasks on a node have reserved.
+    pub(super) fn reserved(&mut self, node: &NodeName) -> Resources {
+        if self.reserved.is_none() {
+            let mut sums: HashMap<NodeName, Resources> = HashMap::with_capacity(self.base.nodes.len());
+            for row in self.all_rows() {
+                if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources()) {
+                    match sums.get_mut(node) {
+                        Some(sum) => *sum += row.task.size.request,
+                        None => drop(sums.insert(node.clone(), row.task.size.request)),
+                    }
+                }
+            }
+            self.reserved = Some(sums);
+        }
+        self.reserved.as_ref().and_then(|sums| sums.get(node)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn note_ended(&mut self, ended: Ended) {
+        self.ended.entry(ended.task.workload().clone()).or_default().push(ended);
+    }
+
+    /// Everything that follows from ends seen so far has been planned.
+    pub(super) fn ends_are_settled(&mut self) {
+        self.ended.clear();
+    }
+
+    /// Instances of a service that ended in this plan without having been asked to.
+    pub(super) fn ended_of(&self, name: &WorkloadName) -> &[Ended] {
+        self.ended.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Tasks with their observations: both are in order of id, so one walk over each is enough.
+pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
+    let mut seen = observed.tasks.iter().peekable();
+    world
+        .tasks
+        .iter()
+        .map(|(id, task)| {
+            while seen.next_if(|(other, _)| *other < id).is_some() {}
+            Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
+        })
+        .collect()
+}
+
+fn task_of(change: &Change) -> Option<&TaskId> {
+    match change {
+        Change::TaskCreated { task } => Some(&task.id),
+        Change::TaskPlaced { task, .. }
+        | Change::TaskMoved { task, .. }
+        | Change::TaskPorts { task, .. }
+        | Change::TaskResized { task, .. }
+        | Change::TaskForgotten { task } => Some(task),
+        _ => None,
+    }
+}
+
+/// The node that a task holds resources of, and how much.
+fn held(task: Option<&Task>) -> Option<(NodeName, Resources)> {
+    let task = task.filter(|task| task.state.holds_resources())?;
+    Some((task.node.clone()?, task.size.request))
+}
+
+fn has(world: &World, key: &EntityKey) -> bool {
+    match key {
+        EntityKey::Workload(name) => world.workloads.contains_key(name),
+        EntityKey::Task(id) => world.tasks.contains_key(id),
+        EntityKey::Run(key) => world.runs.contains_key(key),
+        EntityKey::Node(name) => world.nodes.contains_key(name),
+        EntityKey::Pool(name) => world.pools.contains_key(name),
+        EntityKey::Policy(name) => world.policies.contains_key(name),
+    }
+}
+
+fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: &K) {
+    if let Some(row) = from.get(key) {
+        to.insert(key.clone(), row.clone());
+    }
+}

@@ -1,0 +1,7 @@
+//! The whole engine as a process, used through its API, on real tasks.
+
+mod deploys;
+mod enforcement;
+mod failures;
+mod harness;
+mod interface;

@@ -1,4 +1,4 @@
-//! The store on SQLite: the conformance suite, and what only a file can show: crashes, damage, locks.
+//! The store on `SQLite`: the conformance suite, and what only a file can show: crashes, damage, locks.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

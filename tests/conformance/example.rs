@@ -309,8 +309,8 @@ pub(crate) fn world() -> World {
         RunOutcome::Missed { reason: "the engine was down".to_owned() },
         RunOutcome::Cancelled { reason: "replaced".to_owned() },
     ];
-    for (number, outcome) in outcomes.into_iter().enumerate() {
-        let run = run(at(20 * number as i64), outcome);
+    for (number, outcome) in (0..).zip(outcomes) {
+        let run = run(at(20 * number), outcome);
         world.runs.insert(run.key.clone(), run);
     }
     world.nodes.insert(node_name("small-1"), node("small-1"));

@@ -13,6 +13,7 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources};
 use loadline::domain::rollout::Actor;
 use loadline::domain::task::{TaskId, TaskState};
 use loadline::domain::usage::UsageSample;
+use loadline::domain::workload::WorkloadName;
 use loadline::domain::world::{EntityKey, RunOutcome, World};
 use loadline::ports::history::History;
 use loadline::ports::store::{Archive, DecisionLog, EventQuery, Store};
@@ -126,7 +127,7 @@ pub(crate) fn only_touched_rows_are_written(store: &impl WholeStore) {
     let web = EntityKey::Workload(example::workload_name("web"));
     store.commit(&world, &[web], &[]).expect("a commit");
     let loaded = Store::load(store).expect("a world");
-    assert_eq!(loaded.workloads.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(loaded.workloads.keys().map(WorkloadName::as_str).collect::<Vec<_>>(), ["web"]);
     assert!(loaded.tasks.is_empty() && loaded.nodes.is_empty());
 }
 
@@ -320,8 +321,7 @@ pub(crate) fn pruning_by_count_keeps_the_newest(store: &impl WholeStore) {
 
 /// Any sequence of commits leaves the world of the last one.
 pub(crate) fn any_commits_load_as_the_last_world(store: &impl WholeStore) {
-    let step =
-        (0_u64..4, 0_usize..5, any::<f64>().prop_filter("a number", |tolerance| tolerance.is_finite()));
+    let step = (0_u8..4, 0_usize..5, any::<f64>().prop_filter("a number", |tolerance| tolerance.is_finite()));
     let steps = proptest::collection::vec(step, 1..12);
     let config = Config { cases: 12, failure_persistence: None, ..Config::default() };
     // One store serves all cases, so each goes on from the world that the last one left.
@@ -332,10 +332,10 @@ pub(crate) fn any_commits_load_as_the_last_world(store: &impl WholeStore) {
         .run(&steps, |steps| {
             let mut world = world.borrow_mut();
             for (number, state, tolerance) in steps {
-                let id = TaskId::new(example::workload_name("web"), number);
+                let id = TaskId::new(example::workload_name("web"), number.into());
                 // A state past the middle takes the task away where it is there.
                 if state < 3 || world.tasks.remove(&id).is_none() {
-                    let created = example::at(0) + SignedDuration::from_nanos(number as i64);
+                    let created = example::at(0) + SignedDuration::from_nanos(i64::from(number));
                     let task = example::task(&id.to_string(), states[state], created);
                     world.tasks.insert(id.clone(), task);
                 }

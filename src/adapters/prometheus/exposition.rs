@@ -91,12 +91,12 @@ fn bytes(value: Option<Bytes>) -> Option<Out> {
     value.map(|bytes| Out::Count(bytes.get()))
 }
 
-fn time(at: Timestamp) -> Option<Out> {
-    Some(Out::Real(at.as_microsecond() as f64 / 1e6))
+fn time(at: Timestamp) -> Out {
+    Out::Real(at.as_microsecond() as f64 / 1e6)
 }
 
 const TASK_METRICS: [Metric<TaskReading>; 18] = [
-    gauge("sample_time_seconds", "When the kernel was read", |r| time(r.at)),
+    gauge("sample_time_seconds", "When the kernel was read", |r| Some(time(r.at))),
     gauge("request_cores", "CPU request in force", |r| Some(Out::Real(r.request.cpu.cores()))),
     gauge("request_memory_bytes", "Memory request in force", |r| bytes(Some(r.request.memory))),
     gauge("memory_limit_bytes", "Memory limit in force", |r| bytes(r.memory_limit)),
@@ -123,7 +123,7 @@ const TASK_METRICS: [Metric<TaskReading>; 18] = [
 ];
 
 const NODE_METRICS: [Metric<NodeReading>; 6] = [
-    gauge("sample_time_seconds", "When the kernel was read", |r| time(r.at)),
+    gauge("sample_time_seconds", "When the kernel was read", |r| Some(time(r.at))),
     gauge("size_cores", "CPU offered to tasks", |r| Some(Out::Real(r.size.cpu.cores()))),
     gauge("size_memory_bytes", "Memory offered to tasks", |r| bytes(Some(r.size.memory))),
     counter("cpu_seconds", "CPU time used by all tasks", |r| Some(Out::Real(r.cpu_seconds))),
@@ -472,9 +472,12 @@ mod tests {
         let wrong = |name: &str, value: &str| {
             let replaced: String = least()
                 .lines()
-                .map(|line| match line.contains(name) {
-                    true => format!("{TASK_PREFIX}{name}{TASK} {value}\n"),
-                    false => format!("{line}\n"),
+                .map(|line| {
+                    if line.contains(name) {
+                        format!("{TASK_PREFIX}{name}{TASK} {value}\n")
+                    } else {
+                        format!("{line}\n")
+                    }
                 })
                 .collect();
             decode(&replaced).expect_err(name).to_string()

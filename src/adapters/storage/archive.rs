@@ -142,7 +142,7 @@ fn newest<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<Vec<T>, Fault> {
     let mut statement = connection.prepare_cached(query)?;
-    let mut rows = statement.query(params![workload.map(|name| name.as_str()), count(limit as u64)])?;
+    let mut rows = statement.query(params![workload.map(WorkloadName::as_str), count(limit as u64)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(read_body(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);

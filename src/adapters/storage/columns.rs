@@ -52,7 +52,7 @@ pub(super) fn read_word<T: DeserializeOwned>(word: String) -> Result<T, Fault> {
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| Fault::Content(error.to_string()))
 }
 
-/// A count as SQLite keeps it. Counts above 2^63 do not occur: they would be bytes beyond any machine.
+/// A count as `SQLite` keeps it. Counts above 2^63 do not occur: they would be bytes beyond any machine.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use crate::ports::store::StoreError;
 /// A failure inside one operation.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// SQLite said no.
+    /// `SQLite` said no.
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
     /// A row has content that this schema version does not write.
@@ -36,7 +36,7 @@ impl Fault {
     }
 }
 
-/// Whether SQLite found the file itself to be wrong.
+/// Whether `SQLite` found the file itself to be wrong.
 fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

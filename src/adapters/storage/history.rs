@@ -97,7 +97,7 @@ impl SqliteStore {
     ) -> Result<Vec<T>, StoreError> {
         self.read("read samples", |connection| {
             let mut statement = connection.prepare_cached(query)?;
-            let workload = workload.map(|name| name.as_str());
+            let workload = workload.map(WorkloadName::as_str);
             let mut rows = statement.query(params![microseconds(from), microseconds(to), workload])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {

@@ -1,6 +1,6 @@
-//! The store on SQLite: the world and its record, decisions, samples and documents in one file that any
-//! SQLite client can read while the engine runs. Calls block.
-//! Why SQLite: `docs/decisions/002-store.md`. The tables: `migrations/`.
+//! The store on `SQLite`: the world and its record, decisions, samples and documents in one file that any
+//! `SQLite` client can read while the engine runs. Calls block.
+//! Why `SQLite`: `docs/decisions/002-store.md`. The tables: `migrations/`.
 
 mod archive;
 mod columns;
@@ -23,7 +23,7 @@ use fault::Fault;
 /// Connections that wait for the next read; more are opened when needed and closed after.
 const IDLE_READERS_MAX: usize = 4;
 
-/// A store in one SQLite file. One engine at a time has it; other programs may read it.
+/// A store in one `SQLite` file. One engine at a time has it; other programs may read it.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,

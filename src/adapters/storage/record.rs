@@ -1,5 +1,6 @@
 //! `Store`: the world, the record of changes, and named documents.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::SqliteStore;
@@ -8,6 +9,7 @@ use super::fault::Fault;
 use super::world;
 use crate::domain::change::RecordedChange;
 use crate::domain::rollout::Actor;
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, World};
 use crate::ports::store::{EventQuery, Store, StoreError};
 
@@ -70,7 +72,7 @@ fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<()
         actor(&recorded.by),
         recorded.reason,
         change["change"].as_str(),
-        workload.map(|name| name.as_str()),
+        workload.map(WorkloadName::as_str),
         task.map(ToString::to_string),
         body(&recorded.change)?,
     ])?;
@@ -79,18 +81,18 @@ fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<()
 
 fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, Fault> {
     let mut select = "SELECT id, at, actor, reason, body FROM event WHERE true".to_owned();
-    let mut filters: Vec<String> = Vec::new();
+    let mut filters: Vec<Value> = Vec::new();
     // A task's name contains its workload's, so its index is the narrower one.
     if let Some(task) = &query.task {
-        filters.push(task.to_string());
+        filters.push(Value::Text(task.to_string()));
         select.push_str(" AND task = ?");
     }
     if let Some(workload) = &query.workload {
-        filters.push(workload.to_string());
+        filters.push(Value::Text(workload.to_string()));
         select.push_str(if query.task.is_some() { " AND +workload = ?" } else { " AND workload = ?" });
     }
-    // The limit is a number of ours: there is nothing to escape.
-    select.push_str(&format!(" ORDER BY id DESC LIMIT {}", count(query.limit as u64)));
+    select.push_str(" ORDER BY id DESC LIMIT ?");
+    filters.push(Value::Integer(count(query.limit as u64)));
     let mut statement = connection.prepare_cached(&select)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&filters))?;
     let mut found = Vec::new();

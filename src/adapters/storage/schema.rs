@@ -95,7 +95,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// SQLite's own check of the file, bounded in time; what it found, or nothing.
+/// `SQLite`'s own check of the file, bounded in time; what it found, or nothing.
 fn check(connection: &Connection) -> Result<Option<String>, Fault> {
     let interrupt = connection.get_interrupt_handle();
     let (done, told) = mpsc::channel::<()>();

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::columns::{body, count, instant, read_body};
 use super::fault::Fault;
 use crate::domain::change::{Change, RecordedChange};
-use crate::domain::node::{Node, NodePool};
+use crate::domain::node::{Node, NodeName, NodePool};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::WorkloadName;
@@ -160,7 +160,7 @@ fn write_task(transaction: &Transaction<'_>, task: &Task, in_world: bool) -> Res
         task.workload().as_str(),
         task.state.as_str(),
         task.reason,
-        task.node.as_ref().map(|node| node.as_str()),
+        task.node.as_ref().map(NodeName::as_str),
         task.started_at.map(instant),
         ended_at.map(instant),
         in_world,

@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn columns_read_back() {
-        let columns: [i64; 17] = std::array::from_fn(|i| i as i64 * 7);
+        let mut columns = [0; 17];
+        (7..).step_by(3).zip(&mut columns).for_each(|(value, column)| *column = value);
         let amounts = Amounts::from_columns(columns);
         assert_eq!(amounts.columns(), columns);
         let place = |name| Amounts::COLUMNS.iter().position(|column| *column == name).expect("a column");

@@ -188,7 +188,7 @@ impl Terms {
 
     /// Micro-cents of an amount in millicore-microseconds.
     fn cpu_price(&self, amount: u128) -> i64 {
-        priced(amount, self.prices.core_hour, 1000 * HOUR_MICROS.unsigned_abs() as u128)
+        priced(amount, self.prices.core_hour, 1000 * u128::from(HOUR_MICROS.unsigned_abs()))
     }
 
     /// Micro-cents of an amount in byte-microseconds.
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::accounting::facts::{PriceBook, WorkloadFacts};
     use crate::domain::node::PoolName;
-    use crate::domain::quantity::{Bytes, MIB, Millicores};
+    use crate::domain::quantity::{Bytes, Millicores};
     use crate::domain::workload::{Owner, WorkloadKind};
 
     const NOON: i64 = 1_795_000_000 / 3600 * 3600;
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn a_mib_is_not_lost_in_a_second() {
         let entries = written(&[interval(1, 0, 1, size(1, 1))], &[], None, &prices());
-        assert_eq!(entries[0].amounts.memory.requested, MemoryTime::new((MIB / 1024) as i64));
+        assert_eq!(entries[0].amounts.memory.requested, MemoryTime::new(1024));
         assert_eq!(entries[0].amounts.cpu.requested, CoreTime::new(1000));
     }
 }

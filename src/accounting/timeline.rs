@@ -2,6 +2,8 @@
 //!
 //! In: the task's intervals and samples. Out: pieces, ascending, without overlap.
 
+use jiff::Timestamp;
+
 use crate::accounting::facts::TaskInterval;
 use crate::domain::quantity::{Bytes, Resources};
 use crate::domain::usage::UsageSample;
@@ -109,7 +111,7 @@ fn recorded(intervals: &[&TaskInterval], window: Span) -> Vec<Piece> {
     let mut spans: Vec<(Span, Resources)> = intervals
         .iter()
         .filter_map(|interval| {
-            let to = interval.to.map_or(window.to, |to| to.as_microsecond());
+            let to = interval.to.map_or(window.to, Timestamp::as_microsecond);
             let span = Span { from: interval.from.as_microsecond(), to }.clip(window)?;
             Some((span, interval.request))
         })
@@ -128,8 +130,6 @@ fn recorded(intervals: &[&TaskInterval], window: Span) -> Vec<Piece> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::domain::quantity::Millicores;
     use crate::domain::task::TaskId;

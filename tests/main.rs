@@ -1,5 +1,6 @@
 //! One integration binary: everything that is shown on real files, processes, sockets and traces.
 
 mod architecture;
+mod demo_parts;
 mod front_door;
 mod prober;

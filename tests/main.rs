@@ -4,6 +4,7 @@ mod architecture;
 mod conformance;
 mod prometheus;
 mod storage;
+mod demo_parts;
 mod front_door;
 mod prober;
 mod config;

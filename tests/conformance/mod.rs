@@ -1,0 +1,3 @@
+//! What holds for every adapter of a port.
+
+mod cluster;

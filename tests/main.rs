@@ -8,3 +8,4 @@ mod demo_parts;
 mod front_door;
 mod prober;
 mod config;
+mod local;

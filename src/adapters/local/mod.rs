@@ -230,6 +230,19 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    /// An engine without nodes leaves no empty groups behind. One that still has a process in it cannot
+    /// be removed, so nothing that runs is lost.
+    fn drop(&mut self) {
+        if self.state().nodes.is_empty()
+            && let Some(root) = self.root()
+            && let Err(error) = root.remove()
+        {
+            tracing::debug!(%error, "the engine's control group is left");
+        }
+    }
+}
+
 /// An operation on the machine that failed.
 fn failed(operation: impl Into<String>, source: io::Error) -> ClusterError {
     ClusterError::Io { operation: operation.into(), source }

@@ -25,94 +25,358 @@ fn parse(text: &str) -> Result<Specs, Vec<SpecError>> {
     parse_specs(&[("t.toml".to_owned(), text.to_owned())])
 }
 
-/// The lines of errors, without the file's name.
-fn complaints(text: &str) -> Vec<String> {
-    let errors = parse(text).expect_err("a broken spec");
-    errors.iter().map(|error| error.to_string().replacen("t.toml:", "", 1)).collect()
+fn workload(specs: &Specs, name: &str) -> WorkloadSpec {
+    specs.workloads[&WorkloadName::new(name).expect("a name")].clone()
 }
-fn raw() -> Vec<(&'static str, &'static str)> { vec![
-("a misspelt key", "[service.web]\ncomand = \"./web\"\n"),
-("a misspelt kind", "[srvice.web]\ncommand = \"./web\"\n"),
-("no command", "[service.web]\ncpu = 0.5\n"),
-("an empty command", "[service.web]\ncommand = []\n"),
-("an empty command line", "[service.web]\ncommand = \"  \"\n"),
-("an argument without quotes", "[service.web]\ncommand = [\"./web\", 8080]\n"),
-("a negative count", "[service.web]\ncommand = \"x\"\ninstances = -1\n"),
-("an absurd count", "[service.web]\ncommand = \"x\"\ninstances = 100000\n"),
-("a count in quotes", "[service.web]\ncommand = \"x\"\ninstances = \"2\"\n"),
-("zero memory", "[service.web]\ncommand = \"x\"\nmemory = \"0\"\n"),
-("memory without a unit", "[service.web]\ncommand = \"x\"\nmemory = \"256\"\n"),
-("memory with a misspelt unit", "[service.web]\ncommand = \"x\"\nmemory = \"256MIBB\"\n"),
-("memory as a number", "[service.web]\ncommand = \"x\"\nmemory = 256\n"),
-("cpu as Kubernetes writes it", "[service.web]\ncommand = \"x\"\ncpu = \"500m\"\n"),
-("no cpu", "[service.web]\ncommand = \"x\"\ncpu = 0\n"),
-("a limit below the request", "[service.web]\ncommand = \"x\"\ncpu = 0.5\ncpu_limit = 0.25\n"),
-("a memory limit below the request", "[service.web]\ncommand = \"x\"\nmemory = \"64MiB\"\nmemory_limit = \"32MiB\"\n"),
-("a duration without a unit", "[service.web]\ncommand = \"x\"\nstop_grace = \"10\"\n"),
-("a negative duration", "[service.web]\ncommand = \"x\"\nstop_grace = \"-10s\"\n"),
-("a duration that is none", "[service.web]\ncommand = \"x\"\ndrain_timeout = \"soon\"\n"),
-("a duration as a number", "[service.web]\ncommand = \"x\"\ndrain_timeout = 30\n"),
-("a month, which has no fixed length", "[service.web]\ncommand = \"x\"\ndrain_timeout = \"1mo\"\n"),
-("a name with a capital", "[service.Web]\ncommand = \"x\"\n"),
-("a name with a path in it", "[job.\"../etc\"]\ncommand = \"x\"\n"),
-("an environment variable with a hyphen", "[service.web]\ncommand = \"x\"\nenv = { LOG-LEVEL = \"debug\" }\n"),
-("a number as environment variable", "[service.web]\ncommand = \"x\"\nenv = { PORT = 80 }\n"),
-("a secret from nowhere", "[service.web]\ncommand = \"x\"\nenv = { KEY = {} }\n"),
-("a secret from two places", "[service.web]\ncommand = \"x\"\nenv = { KEY = { secret_file = \"/run/k\", secret_env = \"K\" } }\n"),
-("a misspelt reference to a secret", "[service.web]\ncommand = \"x\"\nenv = { KEY = { secret_fil = \"/run/k\" } }\n"),
-("a relative path in a text from nowhere", "[service.web]\ncommand = \"x\"\nworking_dir = \"data\"\n"),
-("a user that cannot be", "[service.web]\ncommand = \"x\"\nuser = \"a b\"\n"),
-("an unknown policy", "[service.web]\ncommand = \"x\"\npolicy = \"carefull\"\n[policy.careful]\n"),
-("an unknown mode", "[policy.careful]\nsize = \"aply\"\n"),
-("bounds the wrong way round", "[policy.careful]\nmin_cpu = 2\nmax_cpu = 1\n"),
-("a share in percent", "[policy.careful]\nmin_change = 10\n"),
-("a check of an unknown port", "[service.web]\ncommand = \"x\"\nports = [\"http\"]\nreadiness = { http = \"/\", port = \"htp\" }\n"),
-("a check over http without a port", "[service.web]\ncommand = \"x\"\n[service.web.readiness]\nhttp = \"/\"\n"),
-("a check that asks nothing", "[service.web]\ncommand = \"x\"\n[service.web.liveness]\ninterval = \"5s\"\n"),
-("a check that asks twice", "[service.web]\ncommand = \"x\"\nports = [\"http\"]\n[service.web.liveness]\nhttp = \"/\"\ntcp = true\n"),
-("a path without its slash", "[service.web]\ncommand = \"x\"\nports = [\"http\"]\n[service.web.liveness]\nhttp = \"healthz\"\n"),
-("two ports of one name", "[service.web]\ncommand = \"x\"\nports = [\"http\", \"http\"]\n"),
-("one front door for two services", "[service.a]\ncommand = \"x\"\nports = [{ name = \"http\", front_door = 8080 }]\n[service.b]\ncommand = \"x\"\nports = [{ name = \"http\", front_door = 8080 }]\n"),
-("a port that is none", "[service.web]\ncommand = \"x\"\nports = [{ name = \"http\", front_door = 70000 }]\n"),
-("scale the wrong way round", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmin = 5\nmax = 3\ncpu = 0.7\n"),
-("a count outside of scale", "[service.web]\ncommand = \"x\"\ninstances = 9\n[service.web.scale]\nmax = 3\ncpu = 0.7\n"),
-("scale without a maximum", "[service.web]\ncommand = \"x\"\n[service.web.scale]\ncpu = 0.7\n"),
-("scale without a metric", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmax = 3\n"),
-("a target in percent", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmax = 3\ncpu = 70\n"),
-("requests without a port", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmax = 3\nrequests_per_second = 50\n"),
-("a metric without a target", "[service.web]\ncommand = \"x\"\nports = [\"http\"]\n[service.web.scale]\nmax = 3\nmetrics = [{ prometheus = \"queue\" }]\n"),
-("a misspelt behaviour", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmax = 3\ncpu = 0.7\nbehavior.scaleUpp.selectPolicy = \"Max\"\n"),
-("a misspelt rule", "[service.web]\ncommand = \"x\"\n[service.web.scale]\nmax = 3\ncpu = 0.7\nbehavior.scaleUp.policies = [{ type = \"pods\", value = 4, periodSeconds = 15 }]\n"),
-("a backoff above its maximum", "[service.web]\ncommand = \"x\"\nrestart = { backoff = \"10m\", backoff_max = \"1m\" }\n"),
-("a rollout without surge", "[service.web]\ncommand = \"x\"\nrollout = { max_surge = 0 }\n"),
-("an hour that is none", "[cron.night]\ncommand = \"x\"\nschedule = \"0 25 * * *\"\n"),
-("a step as Quartz writes it", "[cron.night]\ncommand = \"x\"\nschedule = \"5/15 * * * *\"\n"),
-("too few fields", "[cron.night]\ncommand = \"x\"\nschedule = \"0 2 * *\"\n"),
-("a misspelt nickname", "[cron.night]\ncommand = \"x\"\nschedule = \"@dayly\"\n"),
-("a day that never comes", "[cron.night]\ncommand = \"x\"\nschedule = \"0 0 30 2 *\"\n"),
-("a misspelt time zone", "[cron.night]\ncommand = \"x\"\nschedule = \"@daily\"\ntime_zone = \"Europe/Berln\"\n"),
-("a city without its continent", "[cron.night]\ncommand = \"x\"\nschedule = \"@daily\"\ntime_zone = \"Berlin\"\n"),
-("no schedule", "[cron.night]\ncommand = \"x\"\n"),
-("an unknown overlap", "[cron.night]\ncommand = \"x\"\nschedule = \"@daily\"\noverlap = \"forbit\"\n"),
-("a key that other kinds have", "[job.once]\ncommand = \"x\"\nrun_on_aply = false\ninstances = 2\n"),
-("a pool without memory", "[pool.small]\ncpu = 0.5\n"),
-("a pool the wrong way round", "[pool.small]\ncpu = 0.5\nmemory = \"1GiB\"\nmin = 4\nmax = 2\n"),
-("an attribute of a pool that is a number", "[pool.small]\ncpu = 0.5\nmemory = \"1GiB\"\nattributes = { zone = 1 }\n"),
-("a pool that declares the attribute pool", "[pool.small]\ncpu = 0.5\nmemory = \"1GiB\"\nattributes = { pool = \"a\" }\n"),
-("an unknown pool", "[service.web]\ncommand = \"x\"\nplacement.pool = \"smal\"\n[pool.small]\ncpu = 1\nmemory = \"1GiB\"\n"),
-("an unknown attribute", "[service.web]\ncommand = \"x\"\nplacement.attributes = { dsk = \"ssd\" }\n[pool.small]\ncpu = 1\nmemory = \"1GiB\"\nattributes = { disk = \"ssd\" }\n"),
-("a value that no pool has", "[service.web]\ncommand = \"x\"\nplacement.attributes = { disk = [\"sdd\", \"nvme\"] }\n[pool.small]\ncpu = 1\nmemory = \"1GiB\"\nattributes = { disk = \"ssd\" }\n"),
-("no value at all", "[service.web]\ncommand = \"x\"\nplacement.attributes = { disk = [] }\n"),
-("conditions that no pool meets together", "[service.web]\ncommand = \"x\"\nplacement = { pool = \"a\", attributes = { disk = \"ssd\" } }\n[pool.a]\ncpu = 1\nmemory = \"1GiB\"\n[pool.b]\ncpu = 1\nmemory = \"1GiB\"\nattributes = { disk = \"ssd\" }\n"),
-("a request that fits on no node", "[service.web]\ncommand = \"x\"\ncpu = 4\n[pool.small]\ncpu = 1\nmemory = \"1GiB\"\n"),
-("one name for two workloads", "[job.web]\ncommand = \"x\"\n[service.web]\ncommand = \"x\"\n"),
-("a value for a table", "[service.web]\ncommand = \"x\"\nscale = 3\n"),
-("a service without a name", "[service]\ncommand = \"x\"\n"),
-("a key twice", "[service.web]\ncommand = \"x\"\ncpu = 1\ncpu = 2\n"),
-("text without quotes", "[service.web]\ncommand = ./web\n"),
-("an open string", "[service.web]\ncommand = \"./web\n"),
-("an open table", "[service.web\ncommand = \"x\"\n"),
-("a key without a value", "[service.web]\ncommand = \"x\"\ncpu =\n"),
-("an open array", "[service.web]\ncommand = [\"x\"\n"),
-] }
-#[test] fn show() { for (name, text) in raw() { println!("## {name}"); match parse(text) { Ok(_) => println!("OK!!!"), Err(e) => for e in e { println!("{e}") } } } }
+
+fn service(specs: &Specs, name: &str) -> ServiceSpec {
+    workload(specs, name).as_service().expect("a service").clone()
+}
+
+fn policy(specs: &Specs, name: &str) -> Policy {
+    specs.policies[&PolicyName::new(name).expect("a name")].clone()
+}
+
+#[test]
+fn each_broken_spec_is_explained_where_it_is_broken() {
+    let golden = include_str!("config/broken.txt");
+    let mut cases = 0;
+    for case in golden.split("\n## ").skip(1) {
+        let (name, rest) = case.split_once('\n').expect("a name");
+        let (text, expected) = rest.split_once("=>\n").expect("a text and its errors");
+        let errors = parse(text).expect_err(name);
+        let found: Vec<String> =
+            errors.iter().map(|error| error.to_string().replacen("t.toml:", "", 1)).collect();
+        let expected: Vec<&str> = expected.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(found, expected, "{name}");
+        cases += 1;
+    }
+    assert!(cases >= 30, "{cases} broken specs");
+}
+
+#[test]
+fn all_errors_of_all_files_come_at_once_in_order() {
+    let sources = [
+        ("b.toml", "[service.web]\ncommand = []\ncpu = -1\npolicy = \"none\"\n[job.x]\ncomand = \"x\"\n"),
+        ("a.toml", "[cron.c]\ncommand = \"x\"\nschedule = \"99 99 * * *\"\n[job.web]\ncommand = \"x\"\n"),
+    ];
+    let sources = sources.map(|(file, text)| (file.to_owned(), text.to_owned()));
+    let errors = parse_specs(&sources).expect_err("broken specs");
+    let places: Vec<_> = errors.iter().map(|e| (e.file.as_str(), e.line, e.column)).collect();
+    let expected = [
+        ("b.toml", 2, 11),
+        ("b.toml", 3, 7),
+        ("b.toml", 4, 10),
+        ("b.toml", 6, 1),
+        ("a.toml", 3, 13),
+        ("a.toml", 3, 16),
+        ("a.toml", 4, 6),
+    ];
+    let rendered = render_errors(&errors);
+    assert_eq!(places, expected, "{rendered}");
+    assert_eq!(rendered.lines().count(), 8);
+    assert!(rendered.ends_with("\n7 errors\n"), "{rendered}");
+}
+
+#[test]
+fn lines_that_are_not_toml_hide_only_what_follows_from_them() {
+    let text =
+        "[service.a]\ncommand = \"x\"\n[service.b\ncommand = \"y\"\ncpu = 0\n[service.c]\ncommand = []\n";
+    let errors = parse(text).expect_err("a broken spec");
+    let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
+    assert_eq!(places, [(3, 11), (7, 11)], "{}", render_errors(&errors));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_errors_with_their_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing.toml");
+    let binary = folder.path().join("binary.toml");
+    fs::write(&binary, b"[job.x]\n# \xff\n").expect("a file");
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let errors = load_specs(&[missing.clone(), binary.clone(), empty.clone()]).expect_err("nothing to read");
+    let places: Vec<_> = errors.iter().map(|e| (PathBuf::from(&e.file), e.line, e.column)).collect();
+    assert_eq!(places, [(missing, 1, 1), (binary, 2, 3), (empty, 1, 1)]);
+}
+
+#[test]
+fn the_examples_mean_what_their_comments_say() {
+    let specs =
+        load_specs(&[shipped("examples")]).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    assert_eq!((specs.workloads.len(), specs.pools.len(), specs.policies.len()), (4, 2, 1));
+
+    let worker = service(&specs, "worker");
+    assert_eq!(worker.owner.team.as_deref(), Some("shop"));
+    assert_eq!(worker.owner.cost_centre.as_deref(), Some("4711"));
+    assert_eq!(worker.template.command[..2], ["/bin/sh", "-c"]);
+    assert_eq!(worker.template.size.request.cpu, Millicores::new(100));
+    assert_eq!(worker.template.size.request.memory, Bytes::mib(32));
+    assert_eq!(worker.template.size.cpu_limit, Some(Millicores::new(500)));
+    assert_eq!(worker.template.size.memory_limit, Bytes::mib(64));
+    assert_eq!((worker.template.priority, worker.restart.jitter), (10, Share::new(0.1)));
+    let scale = worker.scale.expect("a scale");
+    assert_eq!((scale.min, scale.max, worker.instances), (1, 4, 2));
+    assert_eq!(scale.metrics, [MetricTarget::Cpu { utilization: 0.7 }]);
+    assert_eq!((scale.up, scale.down), (ScalingRules::default_up(), ScalingRules::default_down()));
+
+    let web = service(&specs, "web");
+    assert_eq!(web.ports[0].front_door, Some(8080));
+    let readiness = web.checks.readiness.expect("a check");
+    assert_eq!(readiness.probe, Probe::Http { path: "/healthz".into(), port: Some("http".into()) });
+    assert_eq!(web.checks.startup.expect("a check").interval, SignedDuration::from_millis(500));
+    assert_eq!(web.template.placement.constraints[0].any_of, ["small"]);
+    let scale = web.scale.expect("a scale");
+    assert_eq!(scale.metrics, [MetricTarget::Requests { per_instance: 50.0 }]);
+    assert_eq!(scale.up, ScalingRules::default_up());
+    assert_eq!(scale.down.stabilization, SignedDuration::from_secs(60));
+}
+
+#[test]
+fn the_example_cron_job_policy_and_pool_are_read_whole() {
+    let specs = load_specs(&[shipped("examples")]).expect("the examples");
+    let report = workload(&specs, "report");
+    let report = report.as_cron().expect("a cron job");
+    assert_eq!((report.schedule.expression(), report.schedule.zone()), ("*/5 * * * *", "Europe/Berlin"));
+    assert_eq!((report.overlap, report.run.retries), (OverlapPolicy::Forbid, 2));
+    assert_eq!(report.run.time_limit, Some(SignedDuration::from_secs(30)));
+    assert_eq!(report.run.restart.backoff, SignedDuration::from_secs(2));
+
+    let careful = policy(&specs, "careful");
+    assert_eq!((careful.size, careful.count), (PolicyMode::Approve, PolicyMode::Auto));
+    assert_eq!(careful.bounds.max_memory, Some(Bytes::mib(1024)));
+
+    let big = specs.pools.values().find(|pool| pool.min == 0).expect("the big pool");
+    assert_eq!(big.price_per_hour, Some(MicroCents::from_units(0.04)));
+    assert_eq!(big.scale_down_after, SignedDuration::from_mins(2));
+    assert_eq!(big.attributes["disk"], "ssd");
+}
+
+#[test]
+fn each_example_loads_by_itself_or_with_the_policies_and_pools_that_it_names() {
+    let pools = load_specs(&[shipped("examples/pools.toml")]).expect("pools");
+    let known = Known { policies: pools.policies.into_keys().collect(), pools: pools.pools };
+    for entry in fs::read_dir(shipped("examples")).expect("examples") {
+        let path = entry.expect("an example").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let source = read_sources(&[path]).expect("a text");
+            if let Err(errors) = parse_specs_with(&source, &known) {
+                panic!("{}", render_errors(&errors));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_writes_one_line() {
+    let specs = parse("[service.web]\ncommand = \"./web\"\n[policy.plain]\n[job.j]\ncommand = [\"j\"]\n")
+        .expect("specs");
+    let web = service(&specs, "web");
+    assert_eq!(web.instances, 1);
+    assert_eq!(web.template.size.request.cpu, Millicores::new(100));
+    assert_eq!(web.template.size.memory_limit, Bytes::mib(128));
+    assert_eq!(web.template.size.cpu_limit, None);
+    assert_eq!(policy(&specs, "plain"), Policy::default());
+    let job = workload(&specs, "j");
+    assert!(matches!(job, WorkloadSpec::Job(job) if job.run_on_apply && job.run.retries == 0));
+}
+
+#[test]
+fn a_limit_alone_is_the_request_and_scale_gives_the_first_count() {
+    let text = "[service.web]\ncommand = \"x\"\ncpu_limit = 2\nmemory_limit = \"1GiB\"\n\
+                [service.web.scale]\nmin = 3\nmax = 5\ncpu = 0.5\n";
+    let web = service(&parse(text).expect("a spec"), "web");
+    assert_eq!(web.template.size.request.cpu, Millicores::new(2000));
+    assert_eq!(web.template.size.request.memory, Bytes::mib(1024));
+    assert_eq!(web.instances, 3);
+}
+
+#[test]
+fn every_metric_and_rule_is_read() {
+    let text = "[service.web]\ncommand = \"x\"\nports = [\"http\", \"admin\"]\n[service.web.scale]\nmax = 5\n\
+                memory = 0.8\nmetrics = [{ prometheus = \"queue_length\", port = \"admin\", per_instance = 10 }]\n\
+                behavior.scaleDown = { selectPolicy = \"Disabled\" }\n";
+    let scale = service(&parse(text).expect("a spec"), "web").scale.expect("a scale");
+    let queue = MetricTarget::Prometheus {
+        metric: "queue_length".into(),
+        port: Some("admin".into()),
+        path: "/metrics".into(),
+        per_instance: 10.0,
+    };
+    assert_eq!(scale.metrics, [MetricTarget::Memory { utilization: 0.8 }, queue]);
+    assert_eq!(scale.down.rules, ScalingRules::default_down().rules);
+    assert_ne!(scale.down.select, ScalingRules::default_down().select);
+}
+
+#[test]
+fn the_mode_of_a_policy_is_for_what_has_no_mode_of_its_own() {
+    let specs = parse("[policy.p]\nmode = \"auto\"\ncount = \"off\"\n").expect("a policy");
+    assert_eq!((policy(&specs, "p").size, policy(&specs, "p").count), (PolicyMode::Auto, PolicyMode::Off));
+}
+
+#[test]
+fn specs_may_refer_to_what_was_declared_earlier() {
+    let text = "[service.web]\ncommand = \"x\"\npolicy = \"careful\"\nplacement.pool = \"small\"\n";
+    let sources = [("t.toml".to_owned(), text.to_owned())];
+    assert_eq!(parse_specs(&sources).expect_err("an unknown policy").len(), 1);
+    let pools = parse("[pool.small]\ncpu = 1\nmemory = \"1GiB\"\n").expect("a pool").pools;
+    let policies = [PolicyName::new("careful").expect("a name")].into();
+    assert!(parse_specs_with(&sources, &Known { policies, pools }).is_ok());
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("web.toml");
+    let text = "[service.web]\ncommand = \"x\"\nworking_dir = \"data\"\nenv.KEY.secret_file = \"key.txt\"\n";
+    fs::write(&file, text).expect("a file");
+    let paths = [folder.path().to_owned(), file];
+    let loaded = load_specs(&paths).expect("a spec that is named twice and read once");
+    let web = service(&loaded, "web");
+    assert_eq!(web.template.working_dir, Some(folder.path().join("data")));
+    let key = EnvValue::Secret(SecretRef::File(folder.path().join("key.txt")));
+    assert_eq!(web.template.env["KEY"], key);
+    // The same through texts, as an engine in another folder gets them.
+    assert_eq!(parse_specs(&read_sources(&paths).expect("texts")).expect("a spec"), loaded);
+}
+
+#[test]
+fn secret_values_are_in_no_spec_and_in_no_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("key.txt"), "hunter2").expect("a file");
+    let file = folder.path().join("web.toml");
+    let text = "[job.j]\ncommand = \"x\"\nenv.A.secret_file = \"key.txt\"\nenv.B.secret_env = \"PATH\"\n";
+    fs::write(&file, text).expect("a file");
+    let specs = load_specs(&[file]).expect("a spec");
+    let path = std::env::var("PATH").expect("a path");
+    for shown in [format!("{specs:?}"), serde_json::to_string(&specs.workloads).expect("JSON")] {
+        assert!(shown.contains("key.txt"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&path), "{shown}");
+    }
+    let slips = [
+        "{ value = \"hunter2\" }",
+        "{ secret_env = 5, key = \"hunter2\" }",
+        "\"hunter2\\u0000\"",
+        "[\"hunter2\"]",
+    ];
+    for slip in slips {
+        let text = format!("[job.j]\ncommand = \"x\"\nenv = {{ KEY = {slip} }}\n");
+        let errors = render_errors(&parse(&text).expect_err(slip));
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn the_shipped_settings_are_the_defaults() {
+    let config = load_engine_config(Some(&shipped("engine.toml")))
+        .unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    assert_eq!(config, EngineConfig::default());
+    assert_eq!(load_engine_config(None), Ok(EngineConfig::default()));
+}
+
+#[test]
+fn the_shipped_settings_list_every_key() {
+    let text = fs::read_to_string(shipped("engine.toml")).expect("settings");
+    // What is commented out, because its default is not a constant of ours, must be valid as well.
+    let all: String = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_lowercase)).unwrap_or(line)
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let config = parse_engine_config("engine.toml", &all).unwrap_or_else(|e| panic!("{}", render_errors(&e)));
+    let serde_json::Value::Object(sections) = serde_json::to_value(&config).expect("JSON") else {
+        panic!("settings are tables")
+    };
+    for (name, section) in sections {
+        let start = all.find(&format!("\n[{name}]\n")).unwrap_or_else(|| panic!("[{name}] is not listed"));
+        let listed: Vec<&str> = all[start..]
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| line.split_once(" = ").map(|(key, _)| key))
+            .collect();
+        for (key, value) in section.as_object().expect("a table") {
+            assert!(listed.contains(&key.as_str()), "{key} of [{name}] is not listed");
+            assert!(!value.is_null(), "{key} of [{name}] is not read");
+        }
+    }
+}
+
+#[test]
+fn broken_settings_are_explained_as_specs_are() {
+    let cases = [
+        (
+            "[api]\nlisten = \"0.0.0.0:7070\"\n",
+            "2:10: found \"0.0.0.0:7070\", expected a loopback address, since other addresses need \
+             authentication, which comes later; did you mean `127.0.0.1:7070`?",
+        ),
+        (
+            "[api]\nlisten = \"localhost:80\"\n",
+            "2:10: found \"localhost:80\", expected an address such as \"127.0.0.1:7070\"; did you mean \
+             `127.0.0.1:80`?",
+        ),
+        (
+            "[agent]\nsample_interval = \"0s\"\n",
+            "2:19: found \"0s\", expected a duration from 100ms to 3660 days",
+        ),
+        (
+            "[prizes]\ncurrency = \"USD\"\n",
+            "1:2: found unknown key `prizes`, expected a key of this file; did you mean `prices`?",
+        ),
+        (
+            "[prices]\ncurrency = \"usd\"\n",
+            "2:12: found \"usd\", expected a currency such as \"USD\"; did you mean `USD`?",
+        ),
+        ("[logs]\nfiles = 0\n", "2:9: found 0, expected a whole number from 1 to 100"),
+    ];
+    for (text, expected) in cases {
+        let errors = parse_engine_config("e.toml", text).expect_err(text);
+        assert_eq!(errors.len(), 1, "{}", render_errors(&errors));
+        assert_eq!(errors[0].to_string(), format!("e.toml:{expected}"));
+    }
+}
+
+/// Pieces that make nearly valid specs.
+#[rustfmt::skip]
+const PIECES: &[&str] = &[
+    "[service.web]\n", "[service.a.scale]\n", "[cron.c]\n", "[job.j]\n", "[pool.p]\n", "[policy.p]\n",
+    "command = ", "cpu = ", "memory = ", "schedule = ", "time_zone = ", "ports = ", "env = ", "env.A = ",
+    "placement = ", "scale = ", "metrics = ", "readiness = ", "instances = ", "stop_grace = ", "[", "]", "{",
+    "}", ",", "=", "\n", "\"", "\"x\"", "\"*/0 1-99 L W# ?\"", "\"1e400GiB\"", "\"-9999999999999999h\"",
+    "-1", "0", "9223372036854775807", "99999999999999999999", "1e999", "nan", "-inf", "true", "1979-05-27",
+    "http = \"/\"", "min = 5", "max = 2", "\u{0}", "ä", "'''", "0x1F", "name", ".", "#", "\r\n",
+];
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_read_or_explained(text in "\\PC*") {
+        check_explained(&text);
+    }
+
+    #[test]
+    fn nearly_valid_text_is_read_or_explained(
+        pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..24)
+    ) {
+        check_explained(&pieces.concat());
+    }
+
+    #[test]
+    fn any_schedule_is_read_or_explained(schedule in "[-0-9*/,#LW?@a-zA-Z+ ]{0,24}", zone in "[A-Za-z/_ ]{0,12}") {
+        check_explained(&format!("[cron.c]\ncommand = \"x\"\nschedule = \"{schedule}\"\ntime_zone = \"{zone}\"\n"));
+    }
+}
+
+/// Whatever the text, there are specs, or errors that point into it.
+fn check_explained(text: &str) {
+    for result in [parse(text).map(|_| ()), parse_engine_config("t.toml", text).map(|_| ())] {
+        if let Err(errors) = result {
+            assert!(!errors.is_empty());
+            for error in errors {
+                let lines = text.split('\n').count();
+                assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error}");
+            }
+        }
+    }
+}

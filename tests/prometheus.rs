@@ -181,10 +181,8 @@ fn metrics_of_instances_are_read_with_their_type() {
 #[test]
 fn the_engine_s_own_metrics_are_prometheus_text() {
     let metrics = EngineMetrics::default();
-    metrics.world(&example::world());
-    metrics.change(
-        &crate::conformance::store::moved(0, "web.1", loadline::domain::task::TaskState::Failed).change,
-    );
+    let failed = crate::conformance::store::moved(0, "web.1", loadline::domain::task::TaskState::Failed).change;
+    metrics.committed(Duration::from_millis(4), &[&failed], &example::world());
     let text = metrics.encode();
     let found = text::parse(&text).expect("a text");
     let value = |name: &str, label: &str, word: &str| {

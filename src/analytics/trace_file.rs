@@ -6,8 +6,8 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use crate::analytics::{AnalyticsError, TraceFormat};
 use crate::analytics::trace::TraceRow;
+use crate::analytics::{AnalyticsError, TraceFormat};
 
 /// The columns of a trace, in the order in which they are written.
 const COLUMNS: [&str; 8] =
@@ -23,10 +23,8 @@ fn format(path: &Path) -> Result<TraceFormat, AnalyticsError> {
 
 /// Rows as they come, as the content of a file.
 pub(super) fn encode(format: TraceFormat, rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
-    let failed = |source| AnalyticsError::Frame {
-        operation: "write the trace".to_owned(),
-        source: Box::new(source),
-    };
+    let failed =
+        |source| AnalyticsError::Frame { operation: "write the trace".to_owned(), source: Box::new(source) };
     let mut frame = frame(rows).map_err(failed)?;
     let mut content = Vec::new();
     match format {

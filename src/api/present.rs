@@ -127,7 +127,8 @@ fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task
 
 fn notes(view: &View, workload: &Workload, live: &[&Task]) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state) {
+    if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state)
+    {
         notes.push(format!("the last rollout was rolled back: {reason}"));
     }
     if workload.restart.failures > 0 {
@@ -230,7 +231,8 @@ pub fn nodes(view: &View) -> Vec<NodeDto> {
 
 /// A pool.
 pub fn pool(view: &View, pool: &NodePool, prices: &Prices) -> PoolDto {
-    let ready = view.world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
+    let ready =
+        view.world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
     PoolDto {
         name: pool.name.to_string(),
         min: pool.spec.min,

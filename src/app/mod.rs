@@ -265,7 +265,10 @@ fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {
     AutoscalerSettings {
         scrape_interval: config.scrape.interval,
         horizontal: HorizontalParameters::default(),
-        vertical: VerticalParameters { min_age: config.autoscaler.size_min_age, ..VerticalParameters::default() },
+        vertical: VerticalParameters {
+            min_age: config.autoscaler.size_min_age,
+            ..VerticalParameters::default()
+        },
         prices: config.prices.prices,
     }
 }
@@ -307,14 +310,7 @@ fn analyst(
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
     let estimator = (Box::new(estimator(config)?) as Box<_>, config.prices.prices);
-    Ok(Analyst::new(
-        Arc::clone(state),
-        agents,
-        front_door.clone(),
-        store.clone(),
-        estimator,
-        published,
-    )?)
+    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), store.clone(), estimator, published)?)
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

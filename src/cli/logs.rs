@@ -42,7 +42,8 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
                 None if first => format!("tail={}", args.tail),
                 None => "after=".to_owned(),
             };
-            let chunk: LogChunk = client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
+            let chunk: LogChunk =
+                client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
             print(output, task, &chunk, prefix)?;
             positions.insert(task.clone(), chunk.next);
         }

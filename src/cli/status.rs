@@ -34,7 +34,10 @@ pub(super) fn render(status: &StatusDto) -> String {
         let error = scrape.last_error.as_deref().unwrap_or_default();
         let (failed, late) = (scrape.failed, scrape.late);
         let all = scrape.succeeded + failed + late;
-        text.push(format!("agent {}: of {all} scrapes {failed} failed, {late} were late; last: {error}", scrape.agent));
+        text.push(format!(
+            "agent {}: of {all} scrapes {failed} failed, {late} were late; last: {error}",
+            scrape.agent
+        ));
     }
     text.extend(status.engine.limitations.iter().map(|line| format!("warning: {line}")));
     text.extend(status.engine.problems.iter().map(|line| format!("problem: {line}")));
@@ -61,8 +64,9 @@ pub(super) fn render(status: &StatusDto) -> String {
 }
 
 fn workloads(workloads: &[WorkloadDto]) -> String {
-    let mut rows =
-        table(&["workload", "kind", "team", "state", "ready", "rev", "request", "used", "req/s", "p95", "address"]);
+    let mut rows = table(&[
+        "workload", "kind", "team", "state", "ready", "rev", "request", "used", "req/s", "p95", "address",
+    ]);
     for workload in workloads {
         let used = match (workload.cpu_used, workload.memory_used) {
             (Some(cpu), Some(bytes)) => format!("{} cores, {}", cores(cpu), memory(bytes)),

@@ -74,7 +74,11 @@ pub(super) fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let app = App::start(AppConfig::new(data_dir, engine)?).await?;
         declare(&app, declared).await?;
-        say(&format!("loadline is up: API at http://{}, data in {}", app.address(), app.data_dir().display()));
+        say(&format!(
+            "loadline is up: API at http://{}, data in {}",
+            app.address(),
+            app.data_dir().display()
+        ));
         wait_for_signal().await?;
         finish(app, args.stop_tasks).await
     })?;
@@ -107,7 +111,8 @@ fn engine_config(
     let mut config = match path {
         None => EngineConfig::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             match parse_engine_config(&path.display().to_string(), &text) {
                 Ok(config) => config,
                 Err(errors) => return Ok(Err(render_errors(&errors))),
@@ -139,7 +144,8 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 /// Log lines go to standard error, so that standard output stays for results.
 pub(super) fn start_logging(format: LogFormat, default_filter: &str) {
     let filter = EnvFilter::try_from_env("LOADLINE_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logging =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call in one process, as in tests, keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => logging.try_init(),

@@ -44,7 +44,8 @@ fn zone(value: &Value<'_>) -> Option<String> {
     let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
     let last = text.rsplit('/').next().unwrap_or(text);
     // People know the city and forget the continent.
-    let by_city = || known.iter().find(|zone| zone.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(last)));
+    let by_city =
+        || known.iter().find(|zone| zone.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(last)));
     let hint = nearest(text, known.iter().map(String::as_str)).or_else(|| by_city().cloned());
     value.refuse_as(format!("unknown time zone \"{text}\""), expected, hint)
 }
@@ -85,12 +86,13 @@ fn check_expression(value: &Value<'_>, text: &str) -> Option<()> {
 fn refuse_field(value: &Value<'_>, field: &str, index: usize) {
     let (name, min, max, range) = FIELDS[index];
     // `5/15` is Quartz's way to write `5-59/15`.
-    let hint = field.split_once('/').filter(|(_, step)| step.parse::<u32>().is_ok_and(|step| step > 0)).and_then(
-        |(start, step)| {
+    let hint = field
+        .split_once('/')
+        .filter(|(_, step)| step.parse::<u32>().is_ok_and(|step| step > 0))
+        .and_then(|(start, step)| {
             let start: u32 = start.parse().ok().filter(|start| (min..=max).contains(start))?;
             Some(if start == min { format!("*/{step}") } else { format!("{start}-{max}/{step}") })
-        },
-    );
+        });
     // Where the text holds no escapes, the field's own column is known.
     let written = value.written();
     let inside = written.find(field).filter(|_| written.matches(field).count() == 1);

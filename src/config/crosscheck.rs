@@ -82,10 +82,17 @@ fn check_placement(placement: &PlacementUse, targets: &Targets<'_>, report: &Rep
         let found = "conditions that no pool meets together".to_owned();
         report.disagreement(last.at, found, "a declared pool that meets all of them".to_owned(), None);
     } else if !suitable.iter().any(|(_, pool)| placement.request.fits(pool.size)) {
-        let sizes: Vec<_> =
-            suitable.iter().map(|(name, pool)| format!("[pool.{name}] offers {}", in_words(pool.size))).collect();
+        let sizes: Vec<_> = suitable
+            .iter()
+            .map(|(name, pool)| format!("[pool.{name}] offers {}", in_words(pool.size)))
+            .collect();
         let found = format!("a request of {}", in_words(placement.request));
-        report.disagreement(placement.at, found, format!("one that fits on a node ({})", sizes.join("; ")), None);
+        report.disagreement(
+            placement.at,
+            found,
+            format!("one that fits on a node ({})", sizes.join("; ")),
+            None,
+        );
     }
 }
 

@@ -276,11 +276,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
 }
 
 /// A table of settings, or its defaults.
-fn section<T: Default>(
-    root: &Table<'_>,
-    key: &'static str,
-    read: impl FnOnce(&Table<'_>, T) -> T,
-) -> T {
+fn section<T: Default>(root: &Table<'_>, key: &'static str, read: impl FnOnce(&Table<'_>, T) -> T) -> T {
     root.table(key, |table| read(table, T::default())).unwrap_or_default()
 }
 
@@ -333,7 +329,10 @@ fn loopback(value: &Value<'_>) -> Option<SocketAddr> {
         return Some(address);
     }
     let local = format!("127.0.0.1:{}", address.port());
-    value.refuse_hint("a loopback address, since other addresses need authentication, which comes later", Some(local))
+    value.refuse_hint(
+        "a loopback address, since other addresses need authentication, which comes later",
+        Some(local),
+    )
 }
 
 fn currency(value: &Value<'_>) -> Option<String> {

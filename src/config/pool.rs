@@ -31,7 +31,12 @@ pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
     if let Some(max) = max
         && min > max
     {
-        table.refuse_key("min", format!("min = {min} above max = {max}"), &format!("a min of at most {max}"), None);
+        table.refuse_key(
+            "min",
+            format!("min = {min} above max = {max}"),
+            &format!("a min of at most {max}"),
+            None,
+        );
     }
     let pool = PoolSpec {
         size: Resources::ZERO,
@@ -85,7 +90,12 @@ fn bounds(table: &Table<'_>) -> SizeBounds {
     if let (Some(min), Some(max)) = (min_cpu, max_cpu)
         && min > max
     {
-        table.refuse_key("min_cpu", format!("min_cpu = {min} above max_cpu = {max}"), "at most max_cpu", None);
+        table.refuse_key(
+            "min_cpu",
+            format!("min_cpu = {min} above max_cpu = {max}"),
+            "at most max_cpu",
+            None,
+        );
     }
     if let (Some(min), Some(max)) = (min_memory, max_memory)
         && min > max

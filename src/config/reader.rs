@@ -73,8 +73,7 @@ impl Report {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| problem.at);
         let line = |at: Place| (at.source, sources[at.source].line_and_column(at.offset).0);
-        let broken: Vec<_> =
-            problems.iter().filter(|p| p.kind == Kind::Syntax).map(|p| line(p.at)).collect();
+        let broken: Vec<_> = problems.iter().filter(|p| p.kind == Kind::Syntax).map(|p| line(p.at)).collect();
         problems
             .into_iter()
             .filter(|problem| match problem.kind {
@@ -133,7 +132,9 @@ fn syntax_error(message: &str) -> (String, String) {
     let (found, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let expected = match (found, expected) {
         ("duplicate key", _) => "each key once".to_owned(),
-        ("string values must be quoted", _) => return ("text without quotes".into(), "a string in quotes".into()),
+        ("string values must be quoted", _) => {
+            return ("text without quotes".into(), "a string in quotes".into());
+        }
         (_, "") => "valid TOML".to_owned(),
         (_, list) => list.replace(", ", " or "),
     };
@@ -264,12 +265,7 @@ impl<'a> Value<'a> {
 
     /// What `read` makes of it, if it is a table. `name` is what errors call it, `at` where they place
     /// what it lacks.
-    pub(super) fn table<T>(
-        &self,
-        name: String,
-        at: Place,
-        read: impl FnOnce(&Table<'a>) -> T,
-    ) -> Option<T> {
+    pub(super) fn table<T>(&self, name: String, at: Place, read: impl FnOnce(&Table<'a>) -> T) -> Option<T> {
         let DeValue::Table(entries) = self.get() else {
             return self.refuse(&format!("a table such as [{name}]"));
         };
@@ -351,9 +347,8 @@ impl<'a> Table<'a> {
     /// What `read` makes of a table in this table, if it is written.
     pub(super) fn table<T>(&self, key: &'static str, read: impl FnOnce(&Table<'a>) -> T) -> Option<T> {
         let value = self.get(key)?;
-        let at = self.entries.get_key_value(key).map_or(self.at, |(key, _)| {
-            self.document.place(key.span().start)
-        });
+        let at =
+            self.entries.get_key_value(key).map_or(self.at, |(key, _)| self.document.place(key.span().start));
         value.table(self.path(key), at, read)
     }
 

@@ -23,8 +23,7 @@ pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
         let found = format!("min = {min} above max = {max}");
         table.refuse_key("min", found, &format!("a min of at most {max}"), None);
     }
-    let tolerance =
-        table.or("tolerance", TOLERANCE_DEFAULT, number(0.0..=1.0, "a share from 0 to 1"));
+    let tolerance = table.or("tolerance", TOLERANCE_DEFAULT, number(0.0..=1.0, "a share from 0 to 1"));
     let metrics = metrics(table, ports);
     let (up, down) = table
         .table("behavior", |behavior| {
@@ -47,8 +46,9 @@ fn metrics(table: &Table<'_>, ports: &Ports) -> Vec<MetricTarget> {
     let utilization = || number(0.01..=UTILIZATION_MAX, "a share of the request such as 0.7");
     let mut metrics = Vec::new();
     metrics.extend(table.optional("cpu", utilization()).map(|utilization| MetricTarget::Cpu { utilization }));
-    metrics
-        .extend(table.optional("memory", utilization()).map(|utilization| MetricTarget::Memory { utilization }));
+    metrics.extend(
+        table.optional("memory", utilization()).map(|utilization| MetricTarget::Memory { utilization }),
+    );
     metrics.extend(table.optional("requests_per_second", |value| {
         ports.needed(value, "requests through a port")?;
         Some(MetricTarget::Requests { per_instance: target(value)? })
@@ -103,16 +103,14 @@ pub(super) fn url_path(value: &Value<'_>) -> Option<String> {
         return Some(text.to_owned());
     }
     let rooted = format!("/{text}");
-    let hint = (!text.is_empty() && !text.contains(':') && text.chars().all(|c| c.is_ascii_graphic())).then_some(rooted);
+    let hint = (!text.is_empty() && !text.contains(':') && text.chars().all(|c| c.is_ascii_graphic()))
+        .then_some(rooted);
     value.refuse_hint(expected, hint)
 }
 
 fn rules(table: &Table<'_>, default: ScalingRules) -> ScalingRules {
-    let words = [
-        ("Max", SelectPolicy::Max),
-        ("Min", SelectPolicy::Min),
-        ("Disabled", SelectPolicy::Disabled),
-    ];
+    let words =
+        [("Max", SelectPolicy::Max), ("Min", SelectPolicy::Min), ("Disabled", SelectPolicy::Disabled)];
     ScalingRules {
         stabilization: table
             .optional("stabilizationWindowSeconds", whole(0..=STABILIZATION_SECONDS_MAX))

@@ -40,7 +40,13 @@ impl Source {
     }
 
     /// An error at a byte offset.
-    pub(super) fn error(&self, offset: usize, found: &str, expected: &str, hint: Option<String>) -> SpecError {
+    pub(super) fn error(
+        &self,
+        offset: usize,
+        found: &str,
+        expected: &str,
+        hint: Option<String>,
+    ) -> SpecError {
         let (line, column) = self.line_and_column(offset);
         let (found, expected) = (found.to_owned(), expected.to_owned());
         SpecError { file: self.file.clone(), line, column, found, expected, hint }

@@ -78,8 +78,9 @@ pub(super) fn template(table: &Table<'_>, uses: &mut Uses) -> TaskTemplate {
     let priority = i64::from(PRIORITY_MAX);
     let size = size(table);
     let conditions = table.table("placement", placement).unwrap_or_default();
-    let placement =
-        PlacementSpec { constraints: conditions.iter().map(|condition| condition.constraint.clone()).collect() };
+    let placement = PlacementSpec {
+        constraints: conditions.iter().map(|condition| condition.constraint.clone()).collect(),
+    };
     let larger = if table.has("memory") && !table.has("cpu") { "memory" } else { "cpu" };
     uses.placements.push(PlacementUse { request: size.request, at: table.place_of(larger), conditions });
     TaskTemplate {
@@ -180,7 +181,11 @@ fn user(value: &Value<'_>) -> Option<String> {
     let number = text.chars().all(|c| c.is_ascii_digit());
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if number || (begins && rest) { Some(text) } else { value.refuse("a user such as \"www-data\" or \"1000\"") }
+    if number || (begins && rest) {
+        Some(text)
+    } else {
+        value.refuse("a user such as \"www-data\" or \"1000\"")
+    }
 }
 
 fn placement(table: &Table<'_>) -> Vec<Condition> {

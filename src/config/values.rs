@@ -115,7 +115,8 @@ pub(super) fn cores(value: &Value<'_>) -> Option<Millicores> {
 pub(super) fn memory(value: &Value<'_>) -> Option<Bytes> {
     let DeValue::String(text) = value.get() else {
         let hint = finite(value).map(|number| format!("\"{number}MiB\""));
-        return value.refuse_hint(MEMORY_EXPECTED, hint.filter(|text| read_memory(text.trim_matches('"')).is_ok()));
+        return value
+            .refuse_hint(MEMORY_EXPECTED, hint.filter(|text| read_memory(text.trim_matches('"')).is_ok()));
     };
     match read_memory(text) {
         Ok(bytes) => Some(bytes),
@@ -136,7 +137,8 @@ fn read_memory(text: &str) -> Result<Bytes, String> {
 fn memory_hint(text: &str) -> Option<String> {
     let digits = text.trim().trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.trim()[digits.len()..].trim();
-    let unit = if unit.is_empty() { Some("MiB".to_owned()) } else { nearest(unit, ["KiB", "MiB", "GiB", "TiB"]) };
+    let unit =
+        if unit.is_empty() { Some("MiB".to_owned()) } else { nearest(unit, ["KiB", "MiB", "GiB", "TiB"]) };
     let meant = format!("{digits}{}", unit?);
     read_memory(&meant).ok().map(|_| meant)
 }
@@ -156,7 +158,8 @@ pub(super) fn interval(value: &Value<'_>) -> Option<SignedDuration> {
 pub(super) fn duration_from(min: SignedDuration) -> impl Fn(&Value<'_>) -> Option<SignedDuration> {
     move |value| {
         let DeValue::String(text) = value.get() else {
-            let hint = finite(value).filter(|seconds| *seconds > 0.0).map(|seconds| format!("\"{seconds}s\""));
+            let hint =
+                finite(value).filter(|seconds| *seconds > 0.0).map(|seconds| format!("\"{seconds}s\""));
             return value.refuse_hint(DURATION_EXPECTED, hint);
         };
         let Some(duration) = read_duration(text) else {

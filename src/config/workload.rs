@@ -54,7 +54,11 @@ impl Ports {
         if self.refused || !self.list.is_empty() {
             return Some(());
         }
-        value.refuse_as(format!("{what} in a service without ports"), "ports = [\"http\"] in the service", None)
+        value.refuse_as(
+            format!("{what} in a service without ports"),
+            "ports = [\"http\"] in the service",
+            None,
+        )
     }
 }
 
@@ -149,13 +153,15 @@ fn rollout(table: &Table<'_>) -> RolloutSpec {
 
 /// Reads a cron job.
 pub(super) fn cron_job(table: &Table<'_>, uses: &mut Uses) -> Option<CronJobSpec> {
-    let words =
-        [("forbid", OverlapPolicy::Forbid), ("allow", OverlapPolicy::Allow), ("replace", OverlapPolicy::Replace)];
+    let words = [
+        ("forbid", OverlapPolicy::Forbid),
+        ("allow", OverlapPolicy::Allow),
+        ("replace", OverlapPolicy::Replace),
+    ];
     let schedule: Option<CronSchedule> = schedule(table);
     let (owner, template, run) = (owner(table), template(table, uses), run(table));
     let overlap = table.or("overlap", OverlapPolicy::Forbid, word(&words));
-    let start_deadline =
-        table.or("start_deadline", START_DEADLINE_DEFAULT, duration_from(LASTING_MIN));
+    let start_deadline = table.or("start_deadline", START_DEADLINE_DEFAULT, duration_from(LASTING_MIN));
     let policy = policy(table, uses);
     Some(CronJobSpec { owner, template, schedule: schedule?, overlap, start_deadline, run, policy })
 }

@@ -234,9 +234,9 @@ impl Analyst {
                 continue;
             }
             let passed = reading.total.since(&earlier.total);
-            let ready = world.tasks_of(&reading.workload).filter(|task| {
-                task.state == crate::domain::task::TaskState::Running
-            });
+            let ready = world
+                .tasks_of(&reading.workload)
+                .filter(|task| task.state == crate::domain::task::TaskState::Running);
             let sample = LoadSample {
                 workload: reading.workload.clone(),
                 at: now,
@@ -281,7 +281,8 @@ impl Memory {
             match &change.change {
                 Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
                     let known = world.tasks.get(task).map(|task| task.size);
-                    let declared = || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
+                    let declared =
+                        || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
                     self.estimator.observe_oom(&OomKill {
                         task: task.clone(),

@@ -43,7 +43,9 @@ impl Recorder {
         };
         let last = self.last_on(&proposal.kind).await?;
         if mode != PolicyMode::Auto
-            && last.as_ref().is_some_and(|last| last.proposal.kind == proposal.kind && last.outcome == outcome)
+            && last
+                .as_ref()
+                .is_some_and(|last| last.proposal.kind == proposal.kind && last.outcome == outcome)
         {
             return Ok(None);
         }

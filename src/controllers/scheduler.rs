@@ -134,8 +134,7 @@ impl Scheduler {
         let seen = self.ports.observer.observe().await.map_err(SchedulerError::Observe)?;
         let world = self.state.world().await;
         let mut checks = self.ports.health.health();
-        let mut observed =
-            Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
+        let mut observed = Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
         let mut under_way = lock(&self.under_way);
         // A task that the world has forgotten needs no memory of how it failed to start.
         under_way.not_started.retain(|id, _| world.tasks.contains_key(id));
@@ -183,7 +182,8 @@ impl Scheduler {
         if let Some(document) = chosen {
             let store = Arc::clone(self.state.store());
             let written =
-                tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document)).await;
+                tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document))
+                    .await;
             if !matches!(written, Ok(Ok(()))) {
                 problems.push("the chosen front door addresses could not be stored".to_owned());
             }
@@ -319,7 +319,9 @@ fn spec_of<'a>(world: &'a World, task: &Task) -> Option<&'a WorkloadSpec> {
 
 fn has_checks(world: &World, task: &Task) -> bool {
     let service = spec_of(world, task).and_then(WorkloadSpec::as_service);
-    service.is_some_and(|s| s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some())
+    service.is_some_and(|s| {
+        s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some()
+    })
 }
 
 fn port_names(spec: &WorkloadSpec) -> Vec<String> {

@@ -43,7 +43,10 @@ impl LogSource for LocalCluster {
         });
         let read = move || chunk(&newest, &from, max_bytes);
         let failed = |source| ClusterError::Io { operation: "read the log".to_owned(), source };
-        tokio::task::spawn_blocking(read).await.map_err(|panic| failed(io::Error::other(panic)))?.map_err(failed)
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|panic| failed(io::Error::other(panic)))?
+            .map_err(failed)
     }
 }
 
@@ -68,7 +71,9 @@ fn chunk(newest: &Path, from: &LogPosition, max_bytes: usize) -> io::Result<LogC
     }
     let cut = incomplete(&bytes);
     bytes.truncate(bytes.len() - cut);
-    let next = parts.get(place.0).map_or_else(String::new, |part| format!("{}-{}", part.inode, place.1 - cut as u64));
+    let next = parts
+        .get(place.0)
+        .map_or_else(String::new, |part| format!("{}-{}", part.inode, place.1 - cut as u64));
     Ok(LogChunk { text: String::from_utf8_lossy(&bytes).into_owned(), next })
 }
 

@@ -252,7 +252,8 @@ fn failed(operation: impl Into<String>, source: io::Error) -> ClusterError {
 /// and the engine need some.
 pub fn machine_size() -> io::Result<Resources> {
     let processors = std::thread::available_parallelism()?.get() as u64;
-    let memory = <procfs::Meminfo as procfs::Current>::current().map_err(io::Error::other)?.mem_total / 10 * 9;
+    let memory =
+        <procfs::Meminfo as procfs::Current>::current().map_err(io::Error::other)?.mem_total / 10 * 9;
     Ok(Resources::new(Millicores::new(processors * 1000), Bytes::new(memory)))
 }
 

@@ -59,7 +59,13 @@ pub(super) fn temporary_folder() -> anyhow::Result<PathBuf> {
 pub(super) fn line(since: Duration, decision: &Decision) -> String {
     let proposal = &decision.proposal;
     let (subject, outcome) = (proposal.kind.subject(), &decision.outcome);
-    format!("{:>5.1} s  #{} {subject}: {} ({outcome}): {}", since.as_secs_f64(), decision.id, proposal.kind, proposal.reason)
+    format!(
+        "{:>5.1} s  #{} {subject}: {} ({outcome}): {}",
+        since.as_secs_f64(),
+        decision.id,
+        proposal.kind,
+        proposal.reason
+    )
 }
 
 /// The shop at this moment in one line.

@@ -1,13 +1,14 @@
-//! Specs and settings: what the shipped examples mean, and what people are told about broken ones.
+//! Declared and settings: what the shipped examples mean, and what people are told about broken ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use loadline::config::{
-    EngineConfig, Known, SpecError, Specs, load_engine_config, load_specs, parse_engine_config, parse_specs,
+    EngineConfig, Known, SpecError, load_engine_config, load_specs, parse_engine_config, parse_specs,
     parse_specs_with, read_sources, render_errors,
 };
+use loadline::domain::intent::Declared;
 use loadline::domain::money::MicroCents;
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Share};
@@ -21,19 +22,19 @@ fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)
 }
 
-fn parse(text: &str) -> Result<Specs, Vec<SpecError>> {
+fn parse(text: &str) -> Result<Declared, Vec<SpecError>> {
     parse_specs(&[("t.toml".to_owned(), text.to_owned())])
 }
 
-fn workload(specs: &Specs, name: &str) -> WorkloadSpec {
+fn workload(specs: &Declared, name: &str) -> WorkloadSpec {
     specs.workloads[&WorkloadName::new(name).expect("a name")].clone()
 }
 
-fn service(specs: &Specs, name: &str) -> ServiceSpec {
+fn service(specs: &Declared, name: &str) -> ServiceSpec {
     workload(specs, name).as_service().expect("a service").clone()
 }
 
-fn policy(specs: &Specs, name: &str) -> Policy {
+fn policy(specs: &Declared, name: &str) -> Policy {
     specs.policies[&PolicyName::new(name).expect("a name")].clone()
 }
 

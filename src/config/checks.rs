@@ -12,6 +12,9 @@ use crate::domain::workload::{HealthCheck, HealthChecks, Probe};
 const TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(1);
 const TIMEOUT_MIN: SignedDuration = SignedDuration::from_millis(1);
 
+/// The keys of which a check has one.
+const PROBE_KEYS: &[&str] = &["http", "tcp", "exec"];
+
 /// How often a check asks, and how many failures it takes, where the spec does not say.
 struct Timing {
     interval: SignedDuration,
@@ -67,7 +70,7 @@ fn probe(table: &Table<'_>, ports: &Ports) -> Option<Probe> {
             exec.map(|command| Probe::Exec { command })
         }
         (false, false, false) => {
-            table.refuse_absence(format!("no probe in [{}]", table.name()), expected);
+            table.refuse_absence(PROBE_KEYS, format!("no probe in [{}]", table.name()), expected);
             None
         }
         (http, _, exec) => {

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::config::reader::{Table, Value, nearest};
+use crate::config::reader::{Table, Value};
+use crate::config::wording::{nearest, one_of};
 use crate::domain::cron::{CronError, CronSchedule};
 
 /// The zone of schedules that name none.
@@ -23,7 +24,7 @@ const FIELDS: [(&str, u32, u32, &str); 6] = [
 pub(super) fn schedule(table: &Table<'_>) -> Option<CronSchedule> {
     let zone = table.or("time_zone", Some(ZONE_DEFAULT.to_owned()), |value| Some(zone(value)));
     let example = "a schedule such as \"*/5 * * * *\"";
-    table.required("schedule", example, |value| {
+    table.required(&["schedule"], example, |value| {
         let text = value.text(example)?;
         check_expression(value, text)?;
         let schedule = CronSchedule::new(text, &zone?).ok()?;
@@ -57,7 +58,7 @@ fn check_expression(value: &Value<'_>, text: &str) -> Option<()> {
         if reads(text) {
             return Some(());
         }
-        return value.refuse_hint(&NICKNAMES.join(" or "), nearest(text.trim(), NICKNAMES));
+        return value.refuse_hint(&one_of(&NICKNAMES.map(str::to_owned)), nearest(text.trim(), NICKNAMES));
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     if !(5..=6).contains(&fields.len()) {
@@ -73,7 +74,7 @@ fn check_expression(value: &Value<'_>, text: &str) -> Option<()> {
         let mut alone = ["*"; 6];
         alone[index + left_out] = field;
         if !reads(&alone.join(" ")) {
-            refuse_field(value, field, index + left_out);
+            refuse_field(value, text, field, index + left_out);
             good = false;
         }
     }
@@ -83,7 +84,8 @@ fn check_expression(value: &Value<'_>, text: &str) -> Option<()> {
     good.then_some(())
 }
 
-fn refuse_field(value: &Value<'_>, field: &str, index: usize) {
+/// Reports a field, which is a part of `text`.
+fn refuse_field(value: &Value<'_>, text: &str, field: &str, index: usize) {
     let (name, min, max, range) = FIELDS[index];
     // `5/15` is Quartz's way to write `5-59/15`.
     let hint = field
@@ -94,9 +96,9 @@ fn refuse_field(value: &Value<'_>, field: &str, index: usize) {
             Some(if start == min { format!("*/{step}") } else { format!("{start}-{max}/{step}") })
         });
     // Where the text holds no escapes, the field's own column is known.
-    let written = value.written();
-    let inside = written.find(field).filter(|_| written.matches(field).count() == 1);
-    let at = value.place().after(inside.unwrap_or(0));
+    let plain = value.written().get(1..).is_some_and(|written| written.starts_with(text));
+    let offset = field.as_ptr() as usize - text.as_ptr() as usize;
+    let at = value.place().after(if plain { 1 + offset } else { 0 });
     let expected = format!("{range}, `*`, or a list, range or step of these");
     value.refuse_at::<()>(at, format!("`{field}` for the {name}"), &expected, hint);
 }

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::reader::{Report, describe, nearest};
+use crate::config::reader::{Report, describe};
 use crate::config::source::Source;
 use crate::config::task::{Condition, PlacementUse, Uses};
+use crate::config::wording::nearest;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::policy::PolicyName;
 use crate::domain::quantity::Resources;
@@ -117,8 +118,12 @@ fn check_condition(condition: &Condition, targets: &Targets<'_>, report: &Report
         return true;
     }
     for (wanted, at) in wanted {
-        let expected = format!("a value that a declared pool has for `{attribute}`");
-        let found = format!("\"{wanted}\", which no pool has");
+        let (found, expected) = if attribute == "pool" {
+            (format!("unknown pool \"{wanted}\""), format!("a pool that is declared as [pool.{wanted}]"))
+        } else {
+            let expected = format!("a value that a declared pool has for `{attribute}`");
+            (format!("\"{wanted}\", which no pool has"), expected)
+        };
         report.disagreement(*at, found, expected, nearest(wanted, values.iter().copied()));
     }
     false

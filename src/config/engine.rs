@@ -264,7 +264,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
             interval: table.or("interval", default.interval, interval),
         }),
         prices: section(root, "prices", prices),
-        store: section(root, "store", store),
+        store: section(root, "store", |table, default| store(table, &default)),
         logs: section(root, "logs", |table, default: LogConfig| LogConfig {
             max_size: table.or("max_size", default.max_size, memory),
             files: table
@@ -305,7 +305,7 @@ fn prices(table: &Table<'_>, default: PriceConfig) -> PriceConfig {
     }
 }
 
-fn store(table: &Table<'_>, default: StoreConfig) -> StoreConfig {
+fn store(table: &Table<'_>, default: &StoreConfig) -> StoreConfig {
     StoreConfig {
         keep_samples: table.or("keep_samples", default.keep_samples, duration_from(KEEP_MIN)),
         keep_events: table.or("keep_events", default.keep_events, duration_from(KEEP_MIN)),

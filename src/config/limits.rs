@@ -34,3 +34,5 @@ pub(super) const NUMBER_MAX: f64 = 1e9;
 pub(super) const FILE_BYTES_MAX: u64 = MIB;
 /// Longest piece of a file that an error repeats, in characters.
 pub(super) const FOUND_CHARACTERS_MAX: usize = 60;
+/// Longest name of a pool: its nodes are called `POOL-NUMBER`, and that is a name too.
+pub(super) const POOL_NAME_MAX: usize = 50;

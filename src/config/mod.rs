@@ -18,6 +18,7 @@ mod source;
 mod specs;
 mod task;
 mod values;
+mod wording;
 mod workload;
 
 pub use engine::{

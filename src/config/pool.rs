@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::config::limits::NUMBER_MAX;
+use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
 use crate::config::reader::{Key, Table, Value};
 use crate::config::task::attribute;
 use crate::config::values::{cores, count, duration, line, memory, number, share, word};
 use crate::domain::money::MicroCents;
-use crate::domain::node::PoolSpec;
+use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyMode, SizeBounds};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
 
@@ -22,10 +22,16 @@ const COOLDOWN_UP_DEFAULT: SignedDuration = SignedDuration::ZERO;
 /// Cluster Autoscaler's `--scale-down-delay-after-add`.
 const COOLDOWN_DOWN_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
 
+/// The name of a pool, short enough for the names of its nodes.
+pub(super) fn pool_name(text: &str) -> Result<PoolName, &'static str> {
+    let name = PoolName::new(text)?;
+    if text.len() > POOL_NAME_MAX { Err("the name of a pool has at most 50 characters") } else { Ok(name) }
+}
+
 /// Reads a node pool; nothing if its size is refused.
 pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
-    let cpu = table.required("cpu", "the cores of one node, such as cpu = 0.5", cores);
-    let memory = table.required("memory", "the memory of one node, such as memory = \"512MiB\"", memory);
+    let cpu = table.required(&["cpu"], "the cores of one node, such as cpu = 0.5", cores);
+    let memory = table.required(&["memory"], "the memory of one node, such as memory = \"512MiB\"", memory);
     let min = table.or("min", 1, count(0));
     let max = table.optional("max", count(1));
     if let Some(max) = max

@@ -3,15 +3,15 @@
 //! default, so that reading goes on to the next mistake.
 //! Not here: what the values mean (`values` and the modules of the tables).
 
-use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::error::SpecError;
-use crate::config::limits::FOUND_CHARACTERS_MAX;
 use crate::config::source::Source;
+use crate::config::wording::{nearest, one_of, shortened, syntax_error};
 
 /// Keys of a table that has more than this many are not listed in errors.
 const LISTED_KEYS_MAX: usize = 8;
@@ -67,20 +67,29 @@ impl Report {
         self.push(Kind::Absence, at, found, expected, hint);
     }
 
-    /// The errors in the order of files and positions. Follow-ups of lines that are not TOML are left
-    /// out: the line itself is reported, and what it would have said is not known.
+    /// The errors in the order of files and positions. What only follows from text that is not TOML is
+    /// left out: that text is reported, and what it would have said is not known.
     pub(super) fn into_errors(self, sources: &[Source]) -> Vec<SpecError> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| problem.at);
-        let line = |at: Place| (at.source, sources[at.source].line_and_column(at.offset).0);
-        let broken: Vec<_> = problems.iter().filter(|p| p.kind == Kind::Syntax).map(|p| line(p.at)).collect();
+        let mut broken: Vec<Range<Place>> = Vec::new();
+        let has_broken = problems.iter().any(|problem| problem.kind == Kind::Syntax);
+        problems.retain(|problem| {
+            let follows = broken.iter().any(|broken| broken.contains(&problem.at));
+            if problem.kind == Kind::Syntax && !follows {
+                let offset = problem.at.offset;
+                let lost = sources[problem.at.source].lost_by_error_at(offset);
+                let place = |offset| Place { offset, ..problem.at };
+                broken.push(place(lost.start)..place(lost.end));
+            }
+            !(follows || (has_broken && problem.kind == Kind::Absence))
+        });
+        // A syntax error spoils what stands before it on its line, too.
+        problems.retain(|problem| {
+            problem.kind == Kind::Syntax || !broken.iter().any(|broken| broken.contains(&problem.at))
+        });
         problems
             .into_iter()
-            .filter(|problem| match problem.kind {
-                Kind::Syntax => true,
-                Kind::Content => !broken.contains(&line(problem.at)),
-                Kind::Absence => broken.is_empty(),
-            })
             .map(|p| sources[p.at.source].error(p.at.offset, &p.found, &p.expected, p.hint))
             .collect()
     }
@@ -113,32 +122,19 @@ impl<'a> Document<'a> {
         let document = Document { report, source, index };
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         for error in errors {
-            let offset = error.span().map_or(source.text.len(), |span| span.start);
-            let (found, expected) = syntax_error(error.message());
-            report.push(Kind::Syntax, document.place(offset), found, expected, None);
+            let span = error.span().unwrap_or(source.text.len()..source.text.len());
+            let text = source.text.get(span.clone()).unwrap_or_default();
+            let (found, expected) = syntax_error(error.message(), text);
+            report.push(Kind::Syntax, document.place(span.start), found, expected, None);
         }
         let table = Table::new(document, root.get_ref(), String::new(), document.place(0));
         read(&table);
-        table.report_unknown_keys();
+        table.finish();
     }
 
     fn place(self, offset: usize) -> Place {
         Place { source: self.index, offset }
     }
-}
-
-/// The parser's message in our form: it says what is wrong, and often what it expected.
-fn syntax_error(message: &str) -> (String, String) {
-    let (found, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let expected = match (found, expected) {
-        ("duplicate key", _) => "each key once".to_owned(),
-        ("string values must be quoted", _) => {
-            return ("text without quotes".into(), "a string in quotes".into());
-        }
-        (_, "") => "valid TOML".to_owned(),
-        (_, list) => list.replace(", ", " or "),
-    };
-    (found.to_owned(), expected)
 }
 
 /// A key with its position, for tables whose keys are free.
@@ -271,7 +267,7 @@ impl<'a> Value<'a> {
         };
         let table = Table::new(self.document, entries, name, at);
         let read = read(&table);
-        table.report_unknown_keys();
+        table.finish();
         Some(read)
     }
 }
@@ -284,11 +280,21 @@ pub(super) struct Table<'a> {
     name: String,
     at: Place,
     keys: RefCell<Vec<&'static str>>,
+    lacks: RefCell<Vec<Lack>>,
+}
+
+/// Something that a table should have and has not.
+#[derive(Debug)]
+struct Lack {
+    /// The keys that could give it.
+    keys: &'static [&'static str],
+    found: String,
+    expected: String,
 }
 
 impl<'a> Table<'a> {
     fn new(document: Document<'a>, entries: &'a DeTable<'a>, name: String, at: Place) -> Self {
-        Self { document, entries, name, at, keys: RefCell::default() }
+        Self { document, entries, name, at, keys: RefCell::default(), lacks: RefCell::default() }
     }
 
     /// What errors call it, without brackets.
@@ -334,12 +340,13 @@ impl<'a> Table<'a> {
     /// The value of a key that must be written; nothing if it is refused.
     pub(super) fn required<T>(
         &self,
-        key: &'static str,
+        keys: &'static [&'static str; 1],
         example: &str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<T> {
+        let [key] = keys;
         if !self.has(key) {
-            self.refuse_absence(format!("no `{key}` in [{}]", self.name), example);
+            self.refuse_absence(keys, format!("no `{key}` in [{}]", self.name), example);
         }
         self.optional(key, read)
     }
@@ -357,9 +364,9 @@ impl<'a> Table<'a> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
-    /// Reports what the table lacks.
-    pub(super) fn refuse_absence(&self, found: String, expected: &str) {
-        self.document.report.push(Kind::Absence, self.at, found, expected.to_owned(), None);
+    /// Reports that the table has none of `keys`, unless one of them turns out to be misspelt.
+    pub(super) fn refuse_absence(&self, keys: &'static [&'static str], found: String, expected: &str) {
+        self.lacks.borrow_mut().push(Lack { keys, found, expected: expected.to_owned() });
     }
 
     /// Reports that a key does not agree with the rest of the table.
@@ -368,74 +375,32 @@ impl<'a> Table<'a> {
         self.document.report.push(Kind::Content, at, found, expected.to_owned(), hint);
     }
 
-    fn report_unknown_keys(&self) {
-        let keys = self.keys.borrow();
+    /// Reports unknown keys, then what is lacking and was not just misspelt.
+    fn finish(self) {
+        let report = self.document.report;
+        let keys = self.keys.into_inner();
+        let mut meant = Vec::new();
         for key in self.entries.keys() {
             let written: &str = key.get_ref();
             if keys.contains(&written) {
                 continue;
             }
             let expected = if keys.len() <= LISTED_KEYS_MAX {
-                keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" or ")
+                one_of(&keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>())
+            } else if self.name.is_empty() {
+                "a key of this file".to_owned()
             } else {
                 format!("a key of [{}]", self.name)
             };
-            let at = self.document.place(key.span().start);
-            let found = format!("unknown key `{}`", shortened(written));
             let hint = nearest(written, keys.iter().copied());
-            self.document.report.push(Kind::Content, at, found, expected, hint);
+            meant.extend(hint.clone());
+            let at = self.document.place(key.span().start);
+            report.push(Kind::Content, at, format!("unknown key `{}`", shortened(written)), expected, hint);
         }
-    }
-}
-
-/// Text from a file, short enough for one line of an error.
-pub(super) fn shortened(text: &str) -> Cow<'_, str> {
-    let escaped: String = text.escape_debug().take(FOUND_CHARACTERS_MAX + 1).collect();
-    if escaped == text {
-        return Cow::Borrowed(text);
-    }
-    if escaped.chars().count() > FOUND_CHARACTERS_MAX {
-        let cut: String = escaped.chars().take(FOUND_CHARACTERS_MAX).collect();
-        return Cow::Owned(format!("{cut}..."));
-    }
-    Cow::Owned(escaped)
-}
-
-/// The valid text that is nearest to what was written, if one is near enough to be meant: a few slips
-/// of the finger, or a beginning of it.
-pub(super) fn nearest<'n>(written: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<String> {
-    let written = written.to_lowercase();
-    let slips_max = (written.chars().count() / 3).max(1);
-    valid
-        .into_iter()
-        .filter_map(|candidate| {
-            let lower = candidate.to_lowercase();
-            let slips = strsim::osa_distance(&written, &lower);
-            let begins = written.len() >= 3 && lower.starts_with(&written);
-            (slips <= slips_max || begins).then_some((slips, candidate))
-        })
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_a_slip_or_a_beginning_away() {
-        let valid = ["memory", "memory_limit", "command", "cpu"];
-        assert_eq!(nearest("comand", valid).as_deref(), Some("command"));
-        assert_eq!(nearest("mem", valid).as_deref(), Some("memory"));
-        assert_eq!(nearest("CPU", valid).as_deref(), Some("cpu"));
-        assert_eq!(nearest("replicas", valid), None);
-        assert_eq!(nearest("", valid), None);
-    }
-
-    #[test]
-    fn long_and_strange_text_is_shortened() {
-        assert_eq!(shortened("web"), "web");
-        assert_eq!(shortened("a\nb"), "a\\nb");
-        assert_eq!(shortened(&"x".repeat(100)).chars().count(), FOUND_CHARACTERS_MAX + 3);
+        for lack in self.lacks.into_inner() {
+            if !lack.keys.iter().any(|key| meant.iter().any(|meant| meant == key)) {
+                report.push(Kind::Absence, self.at, lack.found, lack.expected, None);
+            }
+        }
     }
 }

@@ -13,12 +13,14 @@ use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingAmount, ScalingRule, 
 /// Kubernetes' tolerance (`horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE_DEFAULT: f64 = 0.1;
 const METRICS_PATH_DEFAULT: &str = "/metrics";
+/// The keys that give metrics.
+const METRIC_KEYS: &[&str] = &["cpu", "memory", "requests_per_second", "metrics"];
 const RULE_AMOUNT_MAX: i64 = 1_000_000;
 
 /// Reads the table; `ports` are those of the service.
 pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
     let min = table.or("min", 1, count(1));
-    let max = table.required("max", "the most instances, such as max = 10", count(1));
+    let max = table.required(&["max"], "the most instances, such as max = 10", count(1));
     if let Some(max) = max.filter(|max| min > *max) {
         let found = format!("min = {min} above max = {max}");
         table.refuse_key("min", found, &format!("a min of at most {max}"), None);
@@ -56,11 +58,12 @@ fn metrics(table: &Table<'_>, ports: &Ports) -> Vec<MetricTarget> {
     let listed = table.optional("metrics", |value| {
         list(value, "an array of metrics", |value| prometheus(value, table, ports))
     });
-    let refused = ["cpu", "memory", "requests_per_second"].iter().any(|key| table.has(key))
-        || (table.has("metrics") && listed.is_none());
+    // An empty list is not refused, but gives no metric.
+    let refused = METRIC_KEYS.iter().any(|key| table.has(key)) && listed.is_none();
     metrics.extend(listed.into_iter().flatten().map(|(metric, _)| metric));
     if metrics.is_empty() && !refused {
         table.refuse_absence(
+            METRIC_KEYS,
             format!("no metric in [{}]", table.name()),
             "a metric with its target, such as cpu = 0.7 or requests_per_second = 50",
         );
@@ -75,10 +78,11 @@ fn target(value: &Value<'_>) -> Option<f64> {
 
 fn prometheus(value: &Value<'_>, scale: &Table<'_>, ports: &Ports) -> Option<MetricTarget> {
     value.table(scale.path("metrics"), value.place(), |table| {
-        let metric = table.required("prometheus", "the name of a metric", metric_name);
+        let metric = table.required(&["prometheus"], "the name of a metric", metric_name);
         let port = table.optional("port", |value| ports.known(value));
         let path = table.or("path", METRICS_PATH_DEFAULT.to_owned(), url_path);
-        let per_instance = table.required("per_instance", "a target for each instance, such as 10", target);
+        let per_instance =
+            table.required(&["per_instance"], "a target for each instance, such as 10", target);
         ports.needed(value, "a metric on a port")?;
         Some(MetricTarget::Prometheus { metric: metric?, port, path, per_instance: per_instance? })
     })?
@@ -131,14 +135,13 @@ fn policies(value: &Value<'_>, rules: &Table<'_>) -> Option<Vec<ScalingRule>> {
 
 fn rule(value: &Value<'_>, rules: &Table<'_>) -> Option<ScalingRule> {
     value.table(rules.path("policies"), value.place(), |table| {
-        let amount: [(&str, fn(u32) -> ScalingAmount); 2] =
-            [("Pods", ScalingAmount::Instances), ("Percent", ScalingAmount::Percent)];
-        let make = table.required("type", "\"Pods\" or \"Percent\"", word(&amount));
-        let value = table.required("value", "a whole number above 0", whole(1..=RULE_AMOUNT_MAX));
-        let period = table.required("periodSeconds", "a number of seconds", whole(1..=PERIOD_SECONDS_MAX));
-        Some(ScalingRule {
-            amount: make?(u32::try_from(value?).ok()?),
-            period: SignedDuration::from_secs(period?),
-        })
+        let in_percent = word(&[("Pods", false), ("Percent", true)]);
+        let in_percent = table.required(&["type"], "\"Pods\" or \"Percent\"", in_percent);
+        let value = table.required(&["value"], "a whole number above 0", whole(1..=RULE_AMOUNT_MAX));
+        let period = table.required(&["periodSeconds"], "a number of seconds", whole(1..=PERIOD_SECONDS_MAX));
+        let value = u32::try_from(value?).ok()?;
+        let amount =
+            if in_percent? { ScalingAmount::Percent(value) } else { ScalingAmount::Instances(value) };
+        Some(ScalingRule { amount, period: SignedDuration::from_secs(period?) })
     })?
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::config::error::SpecError;
@@ -37,6 +38,30 @@ impl Source {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         (line, before[line_start..].chars().count() + 1)
+    }
+
+    /// What an error in the TOML at `offset` makes meaningless: its line; after a broken header also
+    /// the lines of its table, which now seem to belong to another one.
+    pub(super) fn lost_by_error_at(&self, offset: usize) -> Range<usize> {
+        let is_header = |line: &str| line.trim_start().starts_with('[');
+        let mut start = 0;
+        let mut lost: Option<Range<usize>> = None;
+        for line in self.text.split_inclusive('\n') {
+            let end = start + line.len();
+            match &mut lost {
+                None if offset < end => {
+                    lost = Some(start..end);
+                    if !is_header(line) {
+                        break;
+                    }
+                }
+                Some(_) if is_header(line) => break,
+                Some(lost) => lost.end = end,
+                None => {}
+            }
+            start = end;
+        }
+        lost.unwrap_or(offset..self.text.len() + 1)
     }
 
     /// An error at a byte offset.
@@ -92,15 +117,16 @@ pub(super) fn read_files(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<SpecError
 }
 
 /// An error about a file as a whole.
-fn whole(path: &Path, found: &str, expected: &str) -> Box<SpecError> {
-    Box::new(Source::named(&path.display().to_string(), "").error(0, found, expected, None))
+fn whole(path: &Path, found: &str, expected: &str) -> SpecError {
+    Source::named(&path.display().to_string(), "").error(0, found, expected, None)
 }
 
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Box<SpecError>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let unreadable = |error: std::io::Error| whole(path, &error.to_string(), "a folder that can be read");
+    let unreadable =
+        |error: std::io::Error| Box::new(whole(path, &error.to_string(), "a folder that can be read"));
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
@@ -109,17 +135,19 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Box<SpecError>> {
         }
     }
     if files.is_empty() {
-        return Err(whole(path, "a folder without specs", "at least one file `*.toml` in it"));
+        return Err(Box::new(whole(path, "a folder without specs", "at least one file `*.toml` in it")));
     }
     files.sort();
     Ok(files)
 }
 
 fn read_file(path: &Path) -> Result<Source, Box<SpecError>> {
-    let unreadable = |error: std::io::Error| whole(path, &error.to_string(), "a file that can be read");
+    let unreadable =
+        |error: std::io::Error| Box::new(whole(path, &error.to_string(), "a file that can be read"));
     let length = fs::metadata(path).map_err(unreadable)?.len();
     if length > FILE_BYTES_MAX {
-        return Err(whole(path, &format!("{length} bytes"), &format!("at most {FILE_BYTES_MAX} bytes")));
+        let expected = format!("at most {FILE_BYTES_MAX} bytes");
+        return Err(Box::new(whole(path, &format!("{length} bytes"), &expected)));
     }
     let bytes = fs::read(path).map_err(unreadable)?;
     let file = path.display().to_string();

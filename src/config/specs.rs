@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use toml::de::DeValue;
+
 use crate::config::crosscheck::{Targets, check};
 use crate::config::error::SpecError;
-use crate::config::pool::{policy, pool};
+use crate::config::pool::{policy, pool, pool_name};
 use crate::config::reader::{Document, Place, Report, Table, describe};
 use crate::config::source::{Source, read_files};
 use crate::config::task::Uses;
@@ -87,7 +89,7 @@ impl Reading {
         context.each(root, "job", WorkloadName::new, workloads, |table| {
             Some(WorkloadSpec::Job(Box::new(job(table, uses))))
         });
-        context.each(root, "pool", PoolName::new, pools, pool);
+        context.each(root, "pool", pool_name, pools, pool);
         context.each(root, "policy", PolicyName::new, policies, |table| Some(policy(table)));
     }
 
@@ -123,6 +125,10 @@ impl Context<'_> {
         let Some(group) = root.get(key) else { return };
         let Some(entries) = group.entries(&format!("tables such as [{key}.NAME]")) else { return };
         for (name, value) in entries {
+            if !matches!(value.get(), DeValue::Table(_)) {
+                name.refuse::<()>(&format!("a table with a name of its own, [{key}.NAME]"), None);
+                continue;
+            }
             let spec = value.table(format!("{key}.{}", name.text), name.at, &mut read).flatten();
             let Some(valid) = key_name(&name, &make) else { continue };
             if let Some((_, other)) = declared.get(&valid) {

@@ -84,7 +84,7 @@ pub(super) fn template(table: &Table<'_>, uses: &mut Uses) -> TaskTemplate {
     let larger = if table.has("memory") && !table.has("cpu") { "memory" } else { "cpu" };
     uses.placements.push(PlacementUse { request: size.request, at: table.place_of(larger), conditions });
     TaskTemplate {
-        command: table.required("command", "a command such as [\"./web\"]", command).unwrap_or_default(),
+        command: table.required(&["command"], "a command such as [\"./web\"]", command).unwrap_or_default(),
         env: table.or("env", BTreeMap::new(), environment),
         working_dir: table.optional("working_dir", path),
         user: table.optional("user", user),
@@ -169,7 +169,8 @@ fn secret(table: &Table<'_>) -> Option<SecretRef> {
             None
         }
         (false, false) => {
-            table.refuse_absence("neither `secret_file` nor `secret_env`".to_owned(), expected);
+            let keys = &["secret_file", "secret_env"];
+            table.refuse_absence(keys, "neither `secret_file` nor `secret_env`".to_owned(), expected);
             None
         }
     }

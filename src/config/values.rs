@@ -9,7 +9,8 @@ use toml::de::DeValue;
 use crate::config::limits::{
     CORES_MAX, CORES_MIN, COUNT_MAX, DURATION_MAX, INTERVAL_MIN, MEMORY_MAX, MEMORY_MIN, TRIES_MAX,
 };
-use crate::config::reader::{Key, Place, Value, nearest};
+use crate::config::reader::{Key, Place, Value};
+use crate::config::wording::{nearest, one_of};
 use crate::domain::quantity::{Bytes, Millicores, Share};
 use crate::domain::workload::check_name;
 
@@ -170,7 +171,8 @@ pub(super) fn duration_from(min: SignedDuration) -> impl Fn(&Value<'_>) -> Optio
         if (min..=DURATION_MAX).contains(&duration) {
             Some(duration)
         } else {
-            value.refuse(&format!("a duration from {min:#} to {DURATION_MAX:#}"))
+            let days = DURATION_MAX.as_hours() / 24;
+            value.refuse(&format!("a duration from {min:#} to {days} days"))
         }
     }
 }
@@ -193,7 +195,7 @@ pub(super) fn line(value: &Value<'_>) -> Option<String> {
 /// One of several words.
 pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Value<'_>) -> Option<T> {
     move |value| {
-        let expected = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let expected = one_of(&words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>());
         let text = value.text(&expected)?;
         let found = words.iter().find(|(word, _)| *word == text);
         match found {
@@ -225,7 +227,7 @@ fn name_hint(text: &str) -> Option<String> {
     let plain: String =
         text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name = plain.trim_matches('-');
-    check_name(name).ok().map(|()| name.to_owned())
+    (name != text && check_name(name).is_ok()).then(|| name.to_owned())
 }
 
 /// Program and arguments; a single text is for the shell.

@@ -5,10 +5,11 @@ use toml::de::DeValue;
 
 use crate::config::checks::checks;
 use crate::config::cron::schedule;
-use crate::config::reader::{Table, Value, nearest};
+use crate::config::reader::{Table, Value};
 use crate::config::scale::scale;
 use crate::config::task::{Uses, owner, policy, restart, template};
 use crate::config::values::{count, duration, duration_from, flag, port_number, tries, word};
+use crate::config::wording::nearest;
 use crate::domain::cron::CronSchedule;
 use crate::domain::scale::ScaleSpec;
 use crate::domain::workload::{
@@ -112,7 +113,7 @@ fn port(value: &Value<'_>, earlier: &[PortSpec], uses: &mut Uses) -> Option<Port
     let free = |value: &Value<'_>| port_name(value, earlier);
     match value.get() {
         DeValue::Table(_) => value.table("ports".to_owned(), value.place(), |table| {
-            let name = table.required("name", "a name such as \"http\"", free);
+            let name = table.required(&["name"], "a name such as \"http\"", free);
             let front_door = table.optional("front_door", port_number);
             uses.front_doors.extend(front_door.map(|number| (number, table.place_of("front_door"))));
             Some(PortSpec { name: name?, front_door })

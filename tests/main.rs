@@ -4,6 +4,7 @@ mod architecture;
 mod config;
 mod conformance;
 mod demo_parts;
+mod engine;
 mod front_door;
 mod local;
 mod prober;

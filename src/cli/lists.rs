@@ -53,7 +53,7 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
             task.revision.to_string(),
             format!("{cpu} of {}", cores(task.size.cpu_request)),
             format!("{used} of {}", memory(task.size.memory_request)),
-            reason.clone(),
+            reason.lines().next().unwrap_or_default().to_owned(),
         ]);
     }
     say_table(&rows);

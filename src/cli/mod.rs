@@ -105,7 +105,7 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // Supervisors must stay small and quick to start, so they are told apart before anything else.
-    if let Some(code) = crate::app::hidden_command(std::env::args_os().skip(1)) {
+    if let Some(code) = crate::app::hidden_command(std::env::args_os()) {
         return code;
     }
     let line = CommandLine::parse();

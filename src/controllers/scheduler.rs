@@ -200,14 +200,17 @@ impl Scheduler {
         problems
     }
 
-    /// Begins what the state asks for and is not under way. Passes go on meanwhile; the end of each
-    /// effect wakes the scheduler.
+    /// Begins what the state asks for and is not under way. Passes go on meanwhile; an effect that
+    /// succeeds wakes the scheduler, one that fails is tried again at the next tick.
     fn begin_effects(&self, world: &Arc<World>, observed: &Observed) {
         for task in world.tasks.values().filter(|task| ports_unknown(world, task, observed)) {
             self.begin(format!("ports {}", task.id), self.launch(world, task.id.clone()));
         }
-        for effect in effects(world, observed) {
-            let key = format!("{effect:?}");
+        let wanted: Vec<(String, Effect)> =
+            effects(world, observed).into_iter().map(|effect| (format!("{effect:?}"), effect)).collect();
+        // What is no longer asked for is no longer a problem.
+        lock(&self.under_way).problems.retain(|key, _| wanted.iter().any(|(wanted, _)| wanted == key));
+        for (key, effect) in wanted {
             match effect {
                 Effect::Launch(id) => self.begin(key, self.launch(world, id)),
                 Effect::Stop { task, grace } => {
@@ -248,6 +251,7 @@ impl Scheduler {
             match result {
                 Ok(()) => {
                     under_way.problems.remove(&key);
+                    state.wake();
                 }
                 Err(error) => {
                     let text = chain(&error);
@@ -255,8 +259,6 @@ impl Scheduler {
                     under_way.problems.insert(key, text);
                 }
             }
-            drop(under_way);
-            state.wake();
         });
     }
 

@@ -44,10 +44,13 @@ pub struct EngineControl {
 #[async_trait]
 impl Control for EngineControl {
     async fn view(&self) -> View {
+        // The world first: a pass publishes what it saw before it changes the world, so what is seen
+        // here is never older than the states that follow from it.
+        let world = self.state.world().await;
         let pass = self.passes.borrow().clone();
         let analysis = self.analysis.borrow().clone();
         View {
-            world: self.state.world().await,
+            world,
             observed: pass.observed,
             waiting: pass.waiting,
             recommendations: analysis.recommendations,

@@ -114,6 +114,7 @@ impl Scheduler {
         let observed = Arc::new(self.observe().await?);
         let now = self.state.clock().now();
         let planned = self.state.update(&Actor::Engine, |world| {
+            self.published.send_modify(|pass| pass.observed = Arc::clone(&observed));
             let plan = plan(world, &observed, &self.settings, now);
             self.state.telemetry().planned(plan.steps.len());
             (plan.steps, plan.waiting)

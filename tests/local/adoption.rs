@@ -149,6 +149,11 @@ async fn a_task_does_not_hold_what_its_engine_was_given() {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     assert_eq!(open.len(), 3, "more than the standard three: {open:?}");
+    // Nor does what is typed at its terminal reach the task.
+    let of = |pid: u32| {
+        nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a number"))))
+    };
+    assert_ne!(of(pid).expect("a session"), of(std::process::id()).expect("a session"));
 }
 
 fn read(path: &std::path::Path) -> serde_json::Value {

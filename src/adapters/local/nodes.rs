@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rustix::process::Signal;
@@ -14,6 +16,10 @@ use crate::adapters::local::{End, Inner, LocalCluster, NodeEntry, failed};
 use crate::domain::node::{Node, NodeName};
 use crate::ports::cluster::ClusterError;
 use crate::ports::node_provider::NodeProvider;
+
+/// How long supervisors of a failed node may take to die; longer only where they hang in the kernel.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+const END_POLL: Duration = Duration::from_millis(1);
 
 #[async_trait]
 impl NodeProvider for LocalCluster {
@@ -129,11 +135,22 @@ impl Inner {
             process.signal(Signal::KILL);
         }
         drop(state);
+        await_end(&lost);
         observer::clean_up(&lost);
         if let Some(group) = group {
             group.destroy().map_err(failing)?;
         }
         self.changes.notify_one();
         Ok(())
+    }
+}
+
+/// Waits until supervisors that were killed are gone.
+fn await_end(lost: &[LostTask]) {
+    let deadline = Instant::now() + END_TIMEOUT;
+    for supervisor in lost.iter().filter_map(|task| task.supervisor.as_ref()) {
+        while supervisor.is_alive() && Instant::now() < deadline {
+            thread::sleep(END_POLL);
+        }
     }
 }

@@ -13,10 +13,11 @@ use jiff::SignedDuration;
 use rustix::process::Signal;
 
 use crate::adapters::local::cgroup::{Applied, Group, Limits};
+use crate::adapters::local::observer::{self, LostTask};
 use crate::adapters::local::process::ProcessIdentity;
 use crate::adapters::local::record::{self, Claim, StopRequest, TaskFolder, TaskRecord};
 use crate::adapters::local::supervisor::{self, Assignment};
-use crate::adapters::local::{Inner, LocalCluster, SUPERVISORS, TaskEntry, failed, launch, observer};
+use crate::adapters::local::{Inner, LocalCluster, SUPERVISORS, TaskEntry, failed, launch};
 use crate::domain::node::NodeName;
 use crate::domain::quantity::{Resources, TaskSize};
 use crate::domain::task::TaskId;
@@ -60,30 +61,38 @@ impl Inner {
         };
         let ports = record.ports.clone();
         let started = self.start(launch, &record);
-        let mut state = self.state();
-        match started {
-            Ok(supervisor) => {
-                if let Some(entry) = state.tasks.get_mut(task) {
-                    entry.supervisor = Some(supervisor.clone());
-                    entry.launching = false;
-                }
-                drop(state);
-                self.watch(&supervisor);
-                self.await_start(task);
-                self.changes.notify_one();
-                Ok(ports)
-            }
+        let supervisor = match started {
+            Ok(supervisor) => supervisor,
             Err(error) => {
-                state.tasks.remove(task);
-                drop(state);
+                self.state().tasks.remove(task);
                 // As if it had never been asked for, so that the call can be repeated.
                 if let Some(group) = &record.group {
                     let _ = group.destroy();
                 }
                 let _ = self.folder(task).clear();
-                Err(error)
+                return Err(error);
             }
+        };
+        self.watch(&supervisor);
+        let lost = self.hold(task, &supervisor);
+        if lost.is_empty() {
+            self.await_start(task);
+        } else {
+            // Its node failed meanwhile, which did not reach what was not there yet.
+            supervisor.signal(Signal::KILL);
+            observer::clean_up(&lost);
         }
+        self.changes.notify_one();
+        Ok(ports)
+    }
+
+    /// Notes who holds a task. Tells of the task if it was lost before that.
+    fn hold(&self, task: &TaskId, supervisor: &ProcessIdentity) -> Vec<LostTask> {
+        let mut state = self.state();
+        let Some(entry) = state.tasks.get_mut(task) else { return Vec::new() };
+        entry.supervisor = Some(supervisor.clone());
+        entry.launching = false;
+        if entry.is_live() { Vec::new() } else { vec![LostTask::of(task, entry)] }
     }
 
     /// Enters a new task among those that are known, in one step, so that no second call starts it.

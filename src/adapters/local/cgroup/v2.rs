@@ -113,3 +113,45 @@ impl GroupV2 {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    use crate::adapters::local::cgroup::Group;
+
+    /// Membership, the kill and the removal need no controller, so the kernel's own hierarchy shows
+    /// them even where version 1 has the controllers.
+    #[test]
+    fn on_a_real_hierarchy_processes_enter_and_the_kill_takes_all_of_them() {
+        let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo()).expect("mounts");
+        let Some(mount) = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2") else {
+            println!("skipped: version 2 is not mounted here");
+            return;
+        };
+        let group =
+            GroupV2 { folder: mount.mount_point }.child(&format!("loadline-unit-{}", std::process::id()));
+        if let Err(error) = group.create() {
+            println!("skipped: {error}");
+            return;
+        }
+        let mut child = Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().expect("a process");
+        let entered = group.enter(child.id());
+        let group = Group::V2(group);
+        let members = group.members();
+        let destroyed = std::thread::spawn({
+            let group = group.clone();
+            move || group.destroy()
+        });
+        // Also where it could not enter, so that it does not stay.
+        if entered.is_err() {
+            child.kill().expect("an end");
+        }
+        child.wait().expect("an end");
+        entered.expect("to enter");
+        assert!(members.contains(&child.id()));
+        destroyed.join().expect("no panic").expect("to be removed");
+        assert!(group.members().is_empty());
+    }
+}

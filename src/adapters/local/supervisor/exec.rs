@@ -61,8 +61,12 @@ fn become_program(line: &UnixStream) -> (u8, String) {
         return (NOT_RUNNABLE, reason);
     }
     let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
-    if error.kind() == io::ErrorKind::NotFound {
-        let path = std::env::var("PATH").unwrap_or_default();
+    let path = std::env::var("PATH").unwrap_or_default();
+    // A folder of PATH that this user may not look into makes the kernel say "permission denied" of a
+    // program that is nowhere.
+    let is_nowhere =
+        !program.contains('/') && !std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if error.kind() == io::ErrorKind::NotFound || is_nowhere {
         return (NOT_FOUND, format!("program `{program}` was not found (PATH is {path})"));
     }
     (NOT_RUNNABLE, format!("cannot run `{program}`: {error}"))

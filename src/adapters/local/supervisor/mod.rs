@@ -194,10 +194,9 @@ impl<'a> Supervision<'a> {
     /// Waits for the end of the task's main process, and ends it where that is asked for.
     fn wait_for(&mut self, pid: u32) -> ExitStatus {
         loop {
-            for (ended, status) in reap() {
-                if ended == pid {
-                    return status;
-                }
+            let (ended, _) = reap();
+            if let Some((_, status)) = ended.into_iter().find(|(ended, _)| *ended == pid) {
+                return status;
             }
             match self.next_event() {
                 Some(signal_hook::consts::SIGTERM) => self.begin_stop(pid),
@@ -242,8 +241,11 @@ impl<'a> Supervision<'a> {
     /// where a stop was asked for, and none otherwise.
     fn end_rest(&mut self) {
         for _ in 0..KILL_ROUNDS_MAX {
-            reap();
-            if self.rest_is_empty() {
+            // Processes whose parent ended are children of this one: without children nothing is left,
+            // unless something in the group came from elsewhere.
+            let (_, has_children) = reap();
+            let group = self.assignment.group.as_ref();
+            if !has_children && group.is_none_or(|group| group.members().is_empty()) {
                 return;
             }
             if self.deadline.is_none_or(|deadline| deadline <= Instant::now()) {
@@ -251,12 +253,6 @@ impl<'a> Supervision<'a> {
             }
             thread::sleep(KILL_INTERVAL);
         }
-    }
-
-    fn rest_is_empty(&self) -> bool {
-        let table = process::ProcessTable::read().unwrap_or_default();
-        table.descendants(std::process::id()).is_empty()
-            && self.assignment.group.as_ref().is_none_or(|group| group.members().is_empty())
     }
 
     /// Kills everything that belongs to the task: what is in its group, and what this process has below
@@ -325,20 +321,26 @@ fn listen() -> io::Result<Receiver<i32>> {
     Ok(events)
 }
 
-/// Reaps every child that has ended.
-fn reap() -> Vec<(u32, ExitStatus)> {
+/// Reaps every child that has ended, and tells whether there are others.
+fn reap() -> (Vec<(u32, ExitStatus)>, bool) {
     let mut ended = Vec::new();
     let options = rustix::process::WaitOptions::NOHANG;
-    while let Ok(Some((pid, status))) = rustix::process::wait(options) {
-        let status = std::process::ExitStatus::from_raw(status.as_raw());
-        let status = status
-            .code()
-            .map(ExitStatus::Code)
-            .or_else(|| status.signal().map(ExitStatus::Signal))
-            .unwrap_or(ExitStatus::Code(-1));
-        ended.push((pid.as_raw_nonzero().get().unsigned_abs(), status));
+    loop {
+        match rustix::process::wait(options) {
+            Ok(Some((pid, status))) => {
+                let status = std::process::ExitStatus::from_raw(status.as_raw());
+                let status = status
+                    .code()
+                    .map(ExitStatus::Code)
+                    .or_else(|| status.signal().map(ExitStatus::Signal))
+                    .unwrap_or(ExitStatus::Code(-1));
+                ended.push((pid.as_raw_nonzero().get().unsigned_abs(), status));
+            }
+            Ok(None) => return (ended, true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return (ended, false),
+        }
     }
-    ended
 }
 
 /// Reaps a supervisor that has ended, if it is a child of this process; an adopted one is not.

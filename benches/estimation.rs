@@ -21,7 +21,9 @@ fn main() {
     let model = model();
     let bytes = |cores: fn(u32) -> f64| {
         let mut state = VpaState::default();
-        (0..8 * SAMPLES).for_each(|i| drop(state.observe(&model, &sample(i, cores(i)))));
+        for i in 0..8 * SAMPLES {
+            state.observe(&model, &sample(i, cores(i)));
+        }
         state.size_in_memory()
     };
     // What speed cannot show: what eight days of one task leave behind.
@@ -74,7 +76,9 @@ fn day() -> Vec<UsageSample> {
 fn observe_state(bencher: Bencher<'_, '_>) {
     let (model, day) = (model(), day());
     bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(VpaState::default).bench_values(|mut state| {
-        day.iter().for_each(|sample| drop(black_box(state.observe(&model, sample))));
+        for sample in &day {
+            black_box(state.observe(&model, sample));
+        }
         state
     });
 }
@@ -105,7 +109,9 @@ fn observe_among_a_thousand_workloads(bencher: Bencher<'_, '_>) {
 
 fn filled() -> VpaState {
     let (model, mut state) = (model(), VpaState::default());
-    day().iter().for_each(|sample| drop(state.observe(&model, sample)));
+    for sample in day() {
+        state.observe(&model, &sample);
+    }
     state
 }
 
@@ -125,7 +131,9 @@ fn merge(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn estimate(bencher: Bencher<'_, '_>) {
     let mut estimator = VpaEstimator::new(VpaParameters::default()).expect("the published parameters");
-    day().iter().for_each(|sample| estimator.observe(sample));
+    for sample in day() {
+        estimator.observe(&sample);
+    }
     let name = web();
     let size = TaskSize::of(Resources::new(Millicores::new(500), Bytes::mib(512)));
     let prices = Prices { core_hour: MicroCents::new(4_000_000), gib_hour: MicroCents::new(400_000) };

@@ -289,7 +289,9 @@ mod tests {
         ) {
             let of = |samples: &[(usize, f64)]| {
                 let mut histogram = Histogram::default();
-                samples.iter().for_each(|&(bucket, weight)| histogram.add(bucket, weight));
+                for &(bucket, weight) in samples {
+                    histogram.add(bucket, weight);
+                }
                 histogram
             };
             let mut merged = of(&left);

@@ -124,6 +124,7 @@ fn same_histograms(ours: &VpaParameters, theirs: &VpaParameters) -> bool {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::domain::money::{MicroCents, Prices};
@@ -220,11 +221,11 @@ mod tests {
             (300, 380_258_473),
         ];
         let mut estimator = published();
-        for (day, (peak, target)) in expected.into_iter().enumerate() {
-            for hour in 0..24 {
+        for (day, (peak, target)) in (0_u32..).zip(expected) {
+            for hour in 0..24_u32 {
                 // The peak comes at eleven and is held for an hour; the rest of the day is lower.
-                let used = if hour == 11 { peak } else { 40 + hour };
-                let seconds = day as i64 * DAY + hour as i64 * HOUR;
+                let used = if hour == 11 { peak } else { 40 + u64::from(hour) };
+                let seconds = i64::from(day) * DAY + i64::from(hour) * HOUR;
                 estimator.observe(&sample(1, seconds, Some(0.1), megabytes(used)));
             }
             let found = recommended(&estimator).size.request.memory.get();
@@ -412,8 +413,8 @@ mod tests {
             estimator.observe(&sample(1, seconds, Some(9.0), megabytes(9000)));
         }
         assert_eq!(estimator, before);
-        for (i, cores) in [f64::NAN, f64::INFINITY, -1.0].into_iter().enumerate() {
-            estimator.observe(&sample(1, 100 * DAY + 5 + i as i64, Some(cores), megabytes(300)));
+        for (seconds, cores) in [(5, f64::NAN), (6, f64::INFINITY), (7, -1.0)] {
+            estimator.observe(&sample(1, 100 * DAY + seconds, Some(cores), megabytes(300)));
         }
         assert_eq!(recommended(&estimator).size, recommended(&before).size);
         // Another task's sample from a year before weighs nothing.
@@ -496,8 +497,8 @@ mod tests {
     fn tasks_that_ended_are_let_go_and_their_peaks_stay() {
         let mut estimator = without_floors();
         // A cron job each 20 s for a day, each run a new task.
-        for run in 0..4320 {
-            estimator.observe(&sample(run, run as i64 * 20, Some(0.2), Bytes::mib(100)));
+        for run in 0..4320_u32 {
+            estimator.observe(&sample(u64::from(run), i64::from(run) * 20, Some(0.2), Bytes::mib(100)));
         }
         let state = estimator.state(&web()).expect("a state");
         assert!(state.size_in_memory() < 40_000, "{}", state.size_in_memory());
@@ -508,8 +509,9 @@ mod tests {
     fn joined_states_know_what_both_knew() {
         let model = VpaModel::new(VpaParameters::default()).expect("parameters");
         let (mut left, mut right, mut both) = (VpaState::default(), VpaState::default(), VpaState::default());
-        for i in 0..200 {
-            let sample = sample(i % 2, i as i64 * HOUR, Some(i as f64 / 100.0), Bytes::mib(100 + i));
+        for i in 0..200_u32 {
+            let memory = Bytes::mib(100 + u64::from(i));
+            let sample = sample(u64::from(i % 2), i64::from(i) * HOUR, Some(f64::from(i) / 100.0), memory);
             both.observe(&model, &sample);
             if i % 2 == 0 {
                 left.observe(&model, &sample)
@@ -528,6 +530,46 @@ mod tests {
                 left.memory().percentile(model.memory(), share),
                 both.memory().percentile(model.memory(), share)
             );
+        }
+    }
+
+    /// The weighted 90th percentile by sorting: the same answer by other means.
+    fn by_sorting(peaks: &[(f64, f64)]) -> f64 {
+        let mut sorted = peaks.to_vec();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let total: f64 = sorted.iter().map(|(_, weight)| weight).sum();
+        let mut sum = 0.0;
+        let reached = sorted.iter().find(|(_, weight)| {
+            sum += weight;
+            sum >= 0.9 * total
+        });
+        let bucket = ((reached.expect("peaks").0 / 1e7 * 0.05).ln_1p() / 1.05_f64.ln()).floor();
+        1e7 * (1.05_f64.powf(bucket + 1.0) - 1.0) / 0.05 * 1.15
+    }
+
+    proptest! {
+        #[test]
+        fn the_histogram_answers_as_sorting_all_peaks_would(
+            // Three tasks, seven days, four samples a day, in MB; odd so that no value meets a bound.
+            usage in proptest::collection::vec(11_u64..4000, 84),
+        ) {
+            let mut estimator = without_floors();
+            for (i, megabyte) in (0_u32..).zip(&usage) {
+                // All tasks' samples of an instant, then the next instant: 6 h apart.
+                let (instant, task) = (i64::from(i / 3), u64::from(i % 3));
+                let used = Bytes::new(megabyte * 1_000_000 + 12_345);
+                estimator.observe(&sample(task, instant * 6 * HOUR, Some(0.1), used));
+            }
+            let peak = |day: usize, task: usize| {
+                (0..4).map(|of_day| usage[(day * 4 + of_day) * 3 + task]).max().map(|mb| mb as f64 * 1e6 + 12_345.0)
+            };
+            let peaks: Vec<(f64, f64)> = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+                .into_iter()
+                .enumerate()
+                .flat_map(|(day, weight)| (0..3).filter_map(move |task| Some((peak(day, task)?, weight))))
+                .collect();
+            let found = recommended(&estimator).size.request.memory.as_f64();
+            prop_assert!(near(found, by_sorting(&peaks)), "{found} {}", by_sorting(&peaks));
         }
     }
 }

@@ -206,16 +206,16 @@ mod tests {
 
     #[test]
     fn constants_out_of_range_are_named() {
-        let changes: [(&str, fn(&mut VpaParameters)); 5] = [
-            ("margin", |p| p.margin = 0.5),
-            ("target_percentile", |p| p.target_percentile = 1.5),
-            ("cpu.first_bucket", |p| p.cpu.first_bucket = f64::NAN),
-            ("bucket_growth - 1", |p| p.bucket_growth = 1.0),
-            ("cpu buckets", |p| p.bucket_growth = 1.000_001),
-        ];
-        for (expected, change) in changes {
-            let mut parameters = VpaParameters::default();
-            change(&mut parameters);
+        let published = VpaParameters::default;
+        let mut odd_bucket = published();
+        odd_bucket.cpu.first_bucket = f64::NAN;
+        for (expected, parameters) in [
+            ("margin", VpaParameters { margin: 0.5, ..published() }),
+            ("target_percentile", VpaParameters { target_percentile: 1.5, ..published() }),
+            ("cpu.first_bucket", odd_bucket),
+            ("bucket_growth - 1", VpaParameters { bucket_growth: 1.0, ..published() }),
+            ("cpu buckets", VpaParameters { bucket_growth: 1.000_001, ..published() }),
+        ] {
             let error = parameters.check().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }

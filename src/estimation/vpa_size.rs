@@ -64,7 +64,7 @@ impl<T: Copy + Ord + std::fmt::Display> Sized<T> {
             self.lower = self.lower.max(least);
             self.upper = self.upper.max(least);
             if self.target != before {
-                self.reason += &format!(", raised to the policy's min_{resource} of {least}");
+                self.reason = format!("{}, raised to the policy's min_{resource} of {least}", self.reason);
             }
         }
         if let Some(most) = most {
@@ -73,8 +73,10 @@ impl<T: Copy + Ord + std::fmt::Display> Sized<T> {
             self.lower = self.lower.min(most);
             self.upper = self.upper.min(most);
             if self.target != before {
-                self.reason +=
-                    &format!(", held at the policy's max_{resource} of {most} (would be {before})");
+                self.reason = format!(
+                    "{}, held at the policy's max_{resource} of {most} (would be {before})",
+                    self.reason
+                );
             }
         }
         self
@@ -174,7 +176,7 @@ fn memory(model: &VpaModel, state: &VpaState, subject: &Subject<'_>, young: bool
     // A kill that lies above the percentile is remembered, yet too light among the other peaks.
     let raised_by = state.last_oom().filter(|note| note.needed.as_f64() <= range.percentile);
     if let Some(note) = raised_by {
-        reason += &format!(", OOM kill at {} raised it", note.used);
+        reason = format!("{reason}, OOM kill at {} raised it", note.used);
     }
     let target = Bytes::from_f64(range.target);
     let sized = Sized {

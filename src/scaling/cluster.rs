@@ -259,8 +259,8 @@ mod tests {
         Some((pool.to_string(), *from, *to, proposal.rule.clone()))
     }
 
-    fn grown(pool: &str, from: u32, to: u32) -> Option<(String, u32, u32, String)> {
-        Some((pool.to_owned(), from, to, "least waste".to_owned()))
+    fn grown(pool: &str, from: u32, to: u32) -> (String, u32, u32, String) {
+        (pool.to_owned(), from, to, "least waste".to_owned())
     }
 
     fn small_full() -> Build {
@@ -330,7 +330,7 @@ mod tests {
             .enumerate()
             .fold(small_full(), |build, (i, cpu)| build.task("api", i as u64, resources(cpu, 100), None));
         let verdict = build.decide();
-        assert_eq!(change(&verdict), grown("small", 1, 3));
+        assert_eq!(change(&verdict), Some(grown("small", 1, 3)));
         let decision = verdict.decision.expect("a decision");
         let target = Change::PoolTargetSet {
             pool: PoolName::new("small").expect("a name"),
@@ -354,11 +354,11 @@ mod tests {
         let build =
             || small_full().pool("big", resources(4000, 4096), 0).pool("lean", resources(1000, 2048), 0);
         let small_task = build().task("api", 1, resources(900, 1000), None).decide();
-        assert_eq!(change(&small_task), grown("small", 1, 2));
+        assert_eq!(change(&small_task), Some(grown("small", 1, 2)));
         let large_task = build().task("api", 1, resources(3000, 500), None).decide();
-        assert_eq!(change(&large_task), grown("big", 0, 1));
+        assert_eq!(change(&large_task), Some(grown("big", 0, 1)));
         let memory = build().task("api", 1, resources(900, 2000), None).decide();
-        assert_eq!(change(&memory), grown("lean", 0, 1));
+        assert_eq!(change(&memory), Some(grown("lean", 0, 1)));
         let candidates = memory.decision.expect("a decision").proposal.candidates;
         assert_eq!(candidates.iter().map(|c| c.chosen).collect::<Vec<_>>(), [true, false]);
     }
@@ -372,7 +372,7 @@ mod tests {
         let joining = joining.node("small", 2, NodeState::Joining);
         assert_eq!(joining.decide(), ClusterVerdict::default());
         let more = joining.task("api", 3, resources(600, 100), None);
-        assert_eq!(change(&more.decide()), grown("small", 2, 3));
+        assert_eq!(change(&more.decide()), Some(grown("small", 2, 3)));
         // A node that is being removed is no room, and a lost one will be made anew.
         let leaving = more.edit(|world| {
             world.nodes.values_mut().for_each(|node| {
@@ -420,9 +420,9 @@ mod tests {
         let build =
             || small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None);
         for (constraints, expected) in [
-            (&[("pool", "big")][..], grown("big", 0, 1)),
-            (&[("disk", "ssd")], grown("small", 1, 2)),
-            (&[("disk", "ssd"), ("pool", "big")], grown("big", 0, 1)),
+            (&[("pool", "big")][..], Some(grown("big", 0, 1))),
+            (&[("disk", "ssd")], Some(grown("small", 1, 2))),
+            (&[("disk", "ssd"), ("pool", "big")], Some(grown("big", 0, 1))),
             (&[("zone", "a")], None),
         ] {
             let verdict = build().edit(|world| with_constraints(world, "api", constraints)).decide();
@@ -495,7 +495,7 @@ mod tests {
         unchanged(&build, "another one is leaving");
         let build = two_with_room().task("api", 1, resources(900, 900), None);
         let verdict = build.decide();
-        assert_eq!(change(&verdict), grown("small", 2, 3), "a task waits: it grows instead");
+        assert_eq!(change(&verdict), Some(grown("small", 2, 3)), "a task waits: it grows instead");
         let build = two_with_room().edit(|world| {
             world.tasks.values_mut().for_each(|task| task.kind = WorkloadKind::Job);
         });

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
@@ -76,7 +76,7 @@ fn stays(world: &World, node: &Node, pool: &NodePool, now: Timestamp) -> Option<
     }
     let changed = pool.grown_at.max(pool.shrunk_at);
     let wait = changed.map(|at| pool.spec.cooldown_down.saturating_sub(now.duration_since(at)));
-    if let Some(wait) = wait.filter(|wait| wait.is_positive()) {
+    if let Some(wait) = wait.filter(SignedDuration::is_positive) {
         return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
     }
     // A service's instance moves without harm; a run would lose the work that it has done.

@@ -197,10 +197,10 @@ fn weigh(
     let rule = limited.rule.or(stable.rule).unwrap_or(answer.rule);
     let mut reason = format!("{name}: {}", answer.words);
     if stable.rule.is_some() {
-        reason += &format!("; the answers of the window allow {}", stable.count);
+        reason = format!("{reason}; the answers of the window allow {}", stable.count);
     }
     if let Some(bound) = limited.rule {
-        reason += &format!("; {bound} allows {}", limited.count);
+        reason = format!("{reason}; {bound} allows {}", limited.count);
     }
     if limited.count == count {
         return Verdict::Hold { rule, reason, candidates: candidates(&answers, Some(answer.count)) };

@@ -183,11 +183,11 @@ impl Groups {
         let words = format!("{:.3} of {aim} wanted: ratio {ratio:.3}", self.value / self.units);
         let rising = ratio > 1.0;
         let stay = |rule, why: &str| MetricAnswer { count, rule, words: format!("{words}, {why}") };
-        if self.missing.is_empty() && !(rising && !self.unready.is_empty()) {
+        if self.missing.is_empty() && (!rising || self.unready.is_empty()) {
             if within(ratio, tolerance) {
                 return stay(TOLERANCE, "within the tolerance");
             }
-            return self.multiplied(ratio, self.ready, count, words);
+            return multiplied(ratio, self.ready, count, &words);
         }
         if !rising && ratio >= 1.0 {
             return stay(TOLERANCE, "exactly as wanted");
@@ -215,29 +215,29 @@ impl Groups {
         if within(cautious, tolerance) || turned {
             return MetricAnswer { count, rule: UNKNOWN_INSTANCES, words };
         }
-        self.multiplied(cautious, counted, count, words)
+        multiplied(cautious, counted, count, &words)
     }
+}
 
-    /// The ratio times the instances, unless that goes the other way than the ratio.
-    fn multiplied(&self, ratio: f64, instances: u32, count: u32, words: String) -> MetricAnswer {
-        let surge = instances.saturating_sub(count);
-        let (instances, note) = if ratio > 1.0 && surge > 0 {
-            (count, format!(" (without {surge} beyond the count)"))
-        } else {
-            (instances, String::new())
+/// The ratio times the instances, unless that goes the other way than the ratio.
+fn multiplied(ratio: f64, instances: u32, count: u32, words: &str) -> MetricAnswer {
+    let surge = instances.saturating_sub(count);
+    let (instances, note) = if ratio > 1.0 && surge > 0 {
+        (count, format!(" (without {surge} beyond the count)"))
+    } else {
+        (instances, String::new())
+    };
+    let answer = rounded_up(ratio * f64::from(instances));
+    let words = format!("{words} x {instances}{note} = {answer}");
+    let turned = (ratio < 1.0 && answer > count) || (ratio > 1.0 && answer < count);
+    if turned {
+        return MetricAnswer {
+            count,
+            rule: UNKNOWN_INSTANCES,
+            words: format!("{words}, against its direction"),
         };
-        let answer = rounded_up(ratio * f64::from(instances));
-        let words = format!("{words} x {instances}{note} = {answer}");
-        let turned = (ratio < 1.0 && answer > count) || (ratio > 1.0 && answer < count);
-        if turned {
-            return MetricAnswer {
-                count,
-                rule: UNKNOWN_INSTANCES,
-                words: format!("{words}, against its direction"),
-            };
-        }
-        MetricAnswer { count: answer, rule: TARGET, words }
     }
+    MetricAnswer { count: answer, rule: TARGET, words }
 }
 
 impl InstanceStatus {

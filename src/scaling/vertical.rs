@@ -68,7 +68,8 @@ pub fn decide(
     let rule = binding_rule(recommendation, target, status, policy, parameters, now)?;
     let mut reason = format!("{}: {}", rule.words, recommendation.reason);
     if let (true, Some(node)) = (clamped, status.largest_node) {
-        reason += &format!("; held at the largest node, {node} (would be {})", recommendation.size);
+        let wish = recommendation.size;
+        reason = format!("{reason}; held at the largest node, {node} (would be {wish})");
     }
     let price = |size: TaskSize| {
         let each = prices.per_hour(size.request);

@@ -20,7 +20,7 @@ instances = 50
 cpu = 0.01
 memory = "16MiB"
 [service.ends]
-command = "sleep 4; exit 7"
+command = "while [ ! -e go ]; do sleep 0.1; done; exit 7"
 cpu = 0.01
 memory = "16MiB"
 restart = { backoff = "60s" }
@@ -42,7 +42,8 @@ async fn fifty_tasks_survive_the_engines_death() {
     // One more task ends by itself, one is killed, while nobody watches.
     let (killed, killed_pid) = before.iter().next().map(|(id, pid)| (id.clone(), *pid)).expect("a task");
     kill(pid(killed_pid), Signal::SIGKILL).expect("a process to kill");
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    std::fs::write(engine.data().join("tasks/ends.1/workdir/go"), "").expect("its folder");
+    tokio::time::sleep(Duration::from_secs(2)).await;
     engine.restart();
 
     engine.wait_ready("many", 50).await;

@@ -22,6 +22,9 @@ sample_interval = "1s"
 interval = "1s"
 [autoscaler]
 interval = "1s"
+[estimator]
+min_memory = "16MiB"
+min_samples = 5
 [recommender]
 interval = "2s"
 "#;

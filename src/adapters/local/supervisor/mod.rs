@@ -40,6 +40,8 @@ pub(super) const TASK_EXEC: &str = "task-exec";
 
 /// The program must be running by then.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the group is looked at for kills by the kernel.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two rounds of killing what does not end.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// Rounds of killing until what is left is given up: it hangs in the kernel.
@@ -198,25 +200,32 @@ impl<'a> Supervision<'a> {
             if let Some((_, status)) = ended.into_iter().find(|(ended, _)| *ended == pid) {
                 return status;
             }
-            match self.next_event() {
-                Some(signal_hook::consts::SIGTERM) => self.begin_stop(pid),
-                Some(_) => {}
-                None => {
-                    self.kill_all();
-                    self.deadline = Some(Instant::now() + KILL_INTERVAL);
-                }
+            let signal = self.next_signal();
+            if signal == Some(signal_hook::consts::SIGTERM) {
+                self.begin_stop(pid);
+            }
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.kill_all();
+                self.deadline = Some(Instant::now() + KILL_INTERVAL);
+            } else if self.has_met_its_limit() {
+                self.kill_all();
             }
         }
     }
 
-    /// The next signal; none once the deadline has passed.
-    fn next_event(&self) -> Option<i32> {
-        match self.deadline {
-            None => self.events.recv().ok(),
-            Some(deadline) => {
-                self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
-            }
-        }
+    /// The next signal; none once the deadline has passed, or it is time to look at the group.
+    fn next_signal(&self) -> Option<i32> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.events.recv_timeout(left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL))).ok()
+    }
+
+    /// Whether the kernel has killed one of the task's processes for want of memory. Version 1 of
+    /// control groups cannot be told to kill all of them, as version 2 is: half a task would live on.
+    fn has_met_its_limit(&self) -> bool {
+        self.assignment
+            .group
+            .as_ref()
+            .is_some_and(|group| group.end().oom_kills.is_some_and(|kills| kills > 0))
     }
 
     /// Sends the polite signal, and sets the time of the kill. Being told again brings it nearer at

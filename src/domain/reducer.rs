@@ -261,14 +261,18 @@ impl World {
         match &recorded.change {
             Change::PoolApplied { pool, spec } => self.declare_pool(pool, spec, recorded.at),
             Change::PoolDeleted { pool } => self.pools.get_mut(pool)?.deleted = true,
-            Change::PoolForgotten { pool } => drop(self.pools.remove(pool)?),
+            Change::PoolForgotten { pool } => {
+                self.pools.remove(pool)?;
+            }
             Change::PoolTargetSet { pool, target, .. } => {
                 self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
             }
             Change::PolicyApplied { policy, rules } => {
                 self.policies.insert(policy.clone(), rules.clone());
             }
-            Change::PolicyDeleted { policy } => drop(self.policies.remove(policy)?),
+            Change::PolicyDeleted { policy } => {
+                self.policies.remove(policy)?;
+            }
             _ => return None,
         }
         Some(())
@@ -306,7 +310,9 @@ impl World {
             Change::NodeUse { node, underused_since } => {
                 self.nodes.get_mut(node)?.underused_since = *underused_since;
             }
-            Change::NodeForgotten { node } => drop(self.nodes.remove(node)?),
+            Change::NodeForgotten { node } => {
+                self.nodes.remove(node)?;
+            }
             _ => return None,
         }
         Some(())
@@ -683,7 +689,7 @@ mod tests {
         let spec = WorkloadSpec::Job(Box::new(job));
         follow(&mut world, 0, Change::WorkloadApplied { workload: web(), spec });
         let mut touched = Vec::new();
-        for second in 0..=RUNS_KEPT as i64 {
+        for second in (0..).take(RUNS_KEPT + 1) {
             let run = RunKey { workload: web(), at: at(second) };
             follow(&mut world, second, Change::RunOpened { run: run.clone(), manual: true });
             let outcome = RunOutcome::Succeeded;

@@ -1,4 +1,7 @@
 //! Nodes: which are there, which are lost, and how a pool comes to have as many as it should.
+//!
+//! A node that is to be emptied is left by services as fast as their capacity allows (`services`). Runs of
+//! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -70,10 +73,10 @@ fn occupied_leaving(view: &View<'_>) -> BTreeSet<NodeName> {
         return occupied;
     }
     for row in view.all_rows() {
-        if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources()) {
-            if leaving.remove(node) {
-                occupied.insert(node.clone());
-            }
+        if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources())
+            && leaving.remove(node)
+        {
+            occupied.insert(node.clone());
         }
     }
     occupied

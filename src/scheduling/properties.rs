@@ -98,12 +98,12 @@ fn perform(sim: &mut Simulation, act: &Act) {
             }
         }
         Act::FailNode { node } => {
-            if let Some(node) = pick(sim, node) {
+            if let Some(node) = pick(sim, *node) {
                 sim.fail_node(&node);
             }
         }
         Act::Drain { node, remove } => {
-            if let Some(node) = pick(sim, node) {
+            if let Some(node) = pick(sim, *node) {
                 sim.drain(&node, *remove);
             }
         }
@@ -121,7 +121,7 @@ fn perform(sim: &mut Simulation, act: &Act) {
     }
 }
 
-fn pick(sim: &Simulation, node: &Index) -> Option<NodeName> {
+fn pick(sim: &Simulation, node: Index) -> Option<NodeName> {
     let nodes: Vec<&NodeName> = sim.world.nodes.keys().collect();
     (!nodes.is_empty()).then(|| (*node.get(&nodes)).clone())
 }
@@ -175,7 +175,7 @@ fn check_occurrences(sim: &Simulation) {
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

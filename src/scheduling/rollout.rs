@@ -58,7 +58,7 @@ fn verdict(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
     let idle = view.now.duration_since(since);
     let trouble = if failures > 0 && failures >= spec.max_failures {
         let last = failed()
-            .last()
+            .next_back()
             .map_or_else(String::new, |ended| format!(", the last one {}: {}", ended.task, ended.reason));
         let noun = if failures == 1 { "task" } else { "tasks" };
         Some(format!("{failures} {noun} of revision {} failed{last}", rollout.to))

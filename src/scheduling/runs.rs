@@ -83,10 +83,10 @@ fn first_try(view: &View<'_>, workload: &Workload, run: &Run, rows: &[Row<'_>]) 
     if replaces && busy && !run.manual {
         return Vec::new();
     }
-    vec![try_now(view, workload, run, 0, "first try".to_owned())]
+    vec![try_now(view, workload, run, 0, "first try")]
 }
 
-fn try_now(view: &View<'_>, workload: &Workload, run: &Run, attempt: u32, why: String) -> Step {
+fn try_now(view: &View<'_>, workload: &Workload, run: &Run, attempt: u32, why: &str) -> Step {
     let at = run.key.at;
     let origin = if run.manual || matches!(workload.spec, WorkloadSpec::Job(_)) {
         TaskOrigin::Run { asked_at: at, attempt }
@@ -118,7 +118,7 @@ fn after_bad_try(
     let not_before = if lost { view.now } else { view.now.checked_add(backoff).unwrap_or(view.now) };
     let waits = not_before.duration_since(view.now);
     let words = format!("retry {tries} of {}, {why}, waits {waits:#}", policy.retries);
-    let mut step = try_now(view, workload, run, tries, words);
+    let mut step = try_now(view, workload, run, tries, &words);
     if let Change::TaskCreated { task } = &mut step.change {
         task.not_before = not_before;
     }

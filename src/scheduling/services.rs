@@ -7,9 +7,9 @@
 //! here takes a service under its declared capacity. It follows that a replacement needs room for one
 //! instance more.
 //!
-//! Surplus goes in this order: first what is no capacity, outdated before current; then outdated
-//! instances, oldest first; then current ones, on draining nodes never counted as current, youngest
-//! first (the old ones are warm and proven).
+//! What goes first: instances that are no capacity, outdated before current; then outdated ones, oldest
+//! first; then surplus current ones, youngest first (the old ones are warm and proven). An instance on a
+//! node that is to be emptied is an outdated one.
 
 use std::collections::BTreeMap;
 
@@ -83,10 +83,10 @@ fn outdated<'v>(view: &'v View<'_>, workload: &Workload, row: Row<'v>) -> Option
     if row.task.revision != workload.revision {
         return Some(Outdated::Revision);
     }
-    if let Some(name) = &row.task.node {
-        if view.node(name).is_none_or(|node| node.state != NodeState::Ready) {
-            return Some(Outdated::Node(name));
-        }
+    if let Some(name) = &row.task.node
+        && view.node(name).is_none_or(|node| node.state != NodeState::Ready)
+    {
+        return Some(Outdated::Node(name));
     }
     size::needs_replacement(workload, row).then_some(Outdated::Size)
 }
@@ -203,18 +203,14 @@ fn succession(
     why: &str,
     not_before: Option<Timestamp>,
 ) -> String {
-    let mut reason = if failed {
-        format!("replaces {before}, which failed: {why}")
-    } else {
-        format!("replaces {before}, which was lost: {why}")
-    };
+    let waits =
+        not_before.map(|until| format!(", waits {:#}", until.duration_since(now))).unwrap_or_default();
     if failed {
-        reason.push_str(&format!("; failure {}", workload.restart.failures));
+        let failures = workload.restart.failures;
+        format!("replaces {before}, which failed: {why}; failure {failures}{waits}")
+    } else {
+        format!("replaces {before}, which was lost: {why}{waits}")
     }
-    if let Some(until) = not_before {
-        reason.push_str(&format!(", waits {:#}", until.duration_since(now)));
-    }
-    reason
 }
 
 /// A task of the revision in force, pending.

@@ -2,9 +2,10 @@
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |
-//! | `loadline_ticks_total`, `loadline_tick_duration_seconds` | counter, histogram | |
+//! | `loadline_passes_total` | counter | `controller`; `outcome`: ok, failed |
+//! | `loadline_pass_duration_seconds` | histogram | `controller` |
 //! | `loadline_plan_steps_total` | counter | |
-//! | `loadline_scrapes_total` | counter | `outcome`: ok, failed, late |
+//! | `loadline_scrapes_total` | counter | `outcome`: ok, failed |
 //! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
 //! | `loadline_tasks` | gauge | `state`; pending ones are those without a node |
 //! | `loadline_nodes` | gauge | `state` |
@@ -24,15 +25,16 @@ use prometheus_client::registry::Registry;
 
 use super::exposition;
 use crate::domain::change::Change;
-use crate::domain::decision::{DecisionKind, DecisionOutcome};
+use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
 use crate::domain::task::TaskState;
 use crate::domain::world::World;
+use crate::ports::telemetry::Telemetry;
 
 /// The media type of what `EngineMetrics::encode` writes.
 pub const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 
-/// Upper ends of the buckets for durations inside the engine, in seconds: a tick is milliseconds, a
+/// Upper ends of the buckets for durations inside the engine, in seconds: a pass is milliseconds, a
 /// commit is one wait for the disk.
 const DURATION_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -58,23 +60,12 @@ const NODE_STATES: [NodeState; 5] =
 /// Labels whose values are words of this program.
 type Words<const N: usize> = [(&'static str, &'static str); N];
 
-/// How a scrape went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScrapeOutcome {
-    /// It gave a reading.
-    Ok,
-    /// It failed.
-    Failed,
-    /// There was no whole answer in time.
-    Late,
-}
-
 /// The engine's metrics. Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct EngineMetrics {
     registry: Arc<Registry>,
-    ticks: Counter,
-    tick_duration: Histogram,
+    passes: Family<Words<2>, Counter>,
+    pass_duration: Family<Words<1>, Histogram, fn() -> Histogram>,
     plan_steps: Counter,
     scrapes: Family<Words<1>, Counter>,
     decisions: Family<Words<2>, Counter>,
@@ -90,22 +81,22 @@ impl Default for EngineMetrics {
         let mut registry = Registry::with_prefix("loadline");
         let metrics = Self {
             registry: Arc::default(),
-            ticks: Counter::default(),
-            tick_duration: Histogram::new(DURATION_BUCKETS),
+            passes: Family::default(),
+            pass_duration: Family::new_with_constructor(duration_histogram),
             plan_steps: Counter::default(),
             scrapes: Family::default(),
             decisions: Family::default(),
             tasks: Family::default(),
             nodes: Family::default(),
-            commit_duration: Histogram::new(DURATION_BUCKETS),
+            commit_duration: duration_histogram(),
             restarts: Family::default(),
             oom_kills: Family::default(),
         };
-        registry.register("ticks", "Rounds of the loop", metrics.ticks.clone());
+        registry.register("passes", "Passes of the loops", metrics.passes.clone());
         registry.register(
-            "tick_duration_seconds",
-            "Time from the observation to the end of the plan",
-            metrics.tick_duration.clone(),
+            "pass_duration_seconds",
+            "Time that a pass of a loop took",
+            metrics.pass_duration.clone(),
         );
         registry.register("plan_steps", "Changes that plans asked for", metrics.plan_steps.clone());
         registry.register("scrapes", "Scrapes of agents", metrics.scrapes.clone());
@@ -120,7 +111,7 @@ impl Default for EngineMetrics {
         registry.register("restarts", "Failures that are answered by a restart", metrics.restarts.clone());
         registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
         // A counter that appears with its first event hides that event from `rate`.
-        for outcome in ["ok", "failed", "late"] {
+        for outcome in ["ok", "failed"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
         }
         Self { registry: Arc::new(registry), ..metrics }
@@ -128,45 +119,6 @@ impl Default for EngineMetrics {
 }
 
 impl EngineMetrics {
-    /// Counts a round of the loop.
-    pub fn tick(&self, took: Duration, plan_steps: usize) {
-        self.ticks.inc();
-        self.tick_duration.observe(took.as_secs_f64());
-        self.plan_steps.inc_by(plan_steps as u64);
-    }
-
-    /// Counts a scrape of an agent.
-    pub fn scrape(&self, outcome: ScrapeOutcome) {
-        let word = match outcome {
-            ScrapeOutcome::Ok => "ok",
-            ScrapeOutcome::Failed => "failed",
-            ScrapeOutcome::Late => "late",
-        };
-        self.scrapes.get_or_create(&[("outcome", word)]).inc();
-    }
-
-    /// Counts a decision.
-    pub fn decision(&self, kind: &DecisionKind, outcome: &DecisionOutcome) {
-        let kind = match kind {
-            DecisionKind::Size { .. } => "size",
-            DecisionKind::Count { .. } => "count",
-            DecisionKind::Pool { .. } => "pool",
-        };
-        let outcome = match outcome {
-            DecisionOutcome::Observed => "observed",
-            DecisionOutcome::AwaitingApproval => "awaiting_approval",
-            DecisionOutcome::Applied => "applied",
-            DecisionOutcome::Superseded => "superseded",
-            DecisionOutcome::Reverted { .. } => "reverted",
-        };
-        self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
-    }
-
-    /// Counts a commit of the store.
-    pub fn commit(&self, took: Duration) {
-        self.commit_duration.observe(took.as_secs_f64());
-    }
-
     /// Counts what a change says of restarts and kills for want of memory.
     pub fn change(&self, change: &Change) {
         match change {
@@ -194,6 +146,49 @@ impl EngineMetrics {
         write_text(&mut text, &self.registry).expect("a String takes all text");
         text
     }
+}
+
+impl Telemetry for EngineMetrics {
+    fn pass(&self, controller: &'static str, took: Duration, failed: bool) {
+        self.passes.get_or_create(&[("controller", controller), ("outcome", outcome(!failed))]).inc();
+        self.pass_duration.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
+    }
+
+    fn planned(&self, steps: usize) {
+        self.plan_steps.inc_by(steps as u64);
+    }
+
+    fn committed(&self, took: Duration) {
+        self.commit_duration.observe(took.as_secs_f64());
+    }
+
+    fn scraped(&self, succeeded: bool) {
+        self.scrapes.get_or_create(&[("outcome", outcome(succeeded))]).inc();
+    }
+
+    fn decided(&self, decision: &Decision) {
+        let kind = match decision.proposal.kind {
+            DecisionKind::Size { .. } => "size",
+            DecisionKind::Count { .. } => "count",
+            DecisionKind::Pool { .. } => "pool",
+        };
+        let outcome = match decision.outcome {
+            DecisionOutcome::Observed => "observed",
+            DecisionOutcome::AwaitingApproval => "awaiting_approval",
+            DecisionOutcome::Applied => "applied",
+            DecisionOutcome::Superseded => "superseded",
+            DecisionOutcome::Reverted { .. } => "reverted",
+        };
+        self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
+    }
+}
+
+fn duration_histogram() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+fn outcome(succeeded: bool) -> &'static str {
+    if succeeded { "ok" } else { "failed" }
 }
 
 /// Sets the gauge of each state to the number of times that it occurs.
@@ -232,26 +227,26 @@ mod tests {
     fn clones_count_together_and_the_text_reads_back() {
         let metrics = EngineMetrics::default();
         let clone = metrics.clone();
-        clone.tick(Duration::from_millis(3), 2);
-        metrics.tick(Duration::from_millis(4), 5);
-        metrics.scrape(ScrapeOutcome::Late);
-        metrics.commit(Duration::from_millis(4));
-        assert_eq!(value(&clone, "loadline_ticks_total", ("", "")), Some(2.0));
+        clone.pass("scheduler", Duration::from_millis(3), false);
+        metrics.pass("scheduler", Duration::from_millis(4), false);
+        metrics.pass("scheduler", Duration::from_millis(4), true);
+        metrics.planned(7);
+        metrics.scraped(false);
+        metrics.committed(Duration::from_millis(4));
+        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "ok")), Some(2.0));
+        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "failed")), Some(1.0));
         assert_eq!(value(&clone, "loadline_plan_steps_total", ("", "")), Some(7.0));
-        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
-        assert_eq!(value(&clone, "loadline_tick_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
-        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "late")), Some(1.0));
+        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
+        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(3.0));
+        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "failed")), Some(1.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "ok")), Some(0.0));
         assert_eq!(value(&clone, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
     }
 
     #[test]
-    fn decisions_and_restarts_are_counted_by_what_they_are() {
+    fn restarts_are_counted_and_recoveries_are_not() {
         let metrics = EngineMetrics::default();
         let web = WorkloadName::new("web").expect("a name");
-        let kind = DecisionKind::Count { workload: web.clone(), from: 1, to: 2 };
-        metrics.decision(&kind, &DecisionOutcome::Applied);
-        assert_eq!(value(&metrics, "loadline_decisions_total", ("kind", "count")), Some(1.0));
         let noted = |failures| Change::RestartNoted {
             workload: web.clone(),
             restart: RestartState { failures, ..RestartState::default() },

@@ -72,8 +72,8 @@ fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<()
         actor(&recorded.by),
         recorded.reason,
         change["change"].as_str(),
-        workload.map(WorkloadName::as_str),
-        task.map(ToString::to_string),
+        workload.as_ref().map(WorkloadName::as_str),
+        task.as_ref().map(ToString::to_string),
         body(&recorded.change)?,
     ])?;
     Ok(())

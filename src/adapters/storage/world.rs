@@ -237,36 +237,12 @@ fn retire_run(transaction: &Transaction<'_>, key: &RunKey, changes: &[RecordedCh
     }
 }
 
-/// The workload and the task that a change is about.
-pub(super) fn subject(change: &Change) -> (Option<&WorkloadName>, Option<&TaskId>) {
-    match change {
-        Change::WorkloadApplied { workload, .. }
-        | Change::WorkloadDeleted { workload }
-        | Change::WorkloadForgotten { workload }
-        | Change::CountSet { workload, .. }
-        | Change::SizeSet { workload, .. }
-        | Change::SizeConfirmed { workload }
-        | Change::SizeReverted { workload, .. }
-        | Change::RolloutMoved { workload, .. }
-        | Change::RestartNoted { workload, .. }
-        | Change::CronAdvanced { workload, .. } => (Some(workload), None),
-        Change::SizeCanaryChosen { workload, task } => (Some(workload), Some(task)),
-        Change::TaskCreated { task } => (Some(task.workload()), Some(&task.id)),
-        Change::TaskPlaced { task, .. }
-        | Change::TaskMoved { task, .. }
-        | Change::TaskPorts { task, .. }
-        | Change::TaskResized { task, .. }
-        | Change::TaskForgotten { task } => (Some(task.workload()), Some(task)),
-        Change::RunOpened { run, .. } | Change::RunClosed { run, .. } => (Some(&run.workload), None),
-        Change::PoolApplied { .. }
-        | Change::PoolDeleted { .. }
-        | Change::PoolForgotten { .. }
-        | Change::PoolTargetSet { .. }
-        | Change::NodeCreated { .. }
-        | Change::NodeMoved { .. }
-        | Change::NodeUse { .. }
-        | Change::NodeForgotten { .. }
-        | Change::PolicyApplied { .. }
-        | Change::PolicyDeleted { .. } => (None, None),
+/// The workload and the task that a change is about, for the columns that people search by.
+pub(super) fn subject(change: &Change) -> (Option<WorkloadName>, Option<TaskId>) {
+    match change.subjects().into_iter().next() {
+        Some(EntityKey::Workload(workload)) => (Some(workload), None),
+        Some(EntityKey::Task(task)) => (Some(task.workload().clone()), Some(task)),
+        Some(EntityKey::Run(run)) => (Some(run.workload), None),
+        Some(EntityKey::Node(_) | EntityKey::Pool(_) | EntityKey::Policy(_)) | None => (None, None),
     }
 }

@@ -34,11 +34,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A link without connections so far.
+    /// A link without connections so far, which gets no requests yet.
     pub(super) fn new(
         task: TaskId,
         address: SocketAddr,
-        accepts: bool,
         instance: Arc<Instance>,
         options: &FrontDoorOptions,
     ) -> Self {
@@ -53,7 +52,7 @@ impl Link {
             .build(connector);
         let authority =
             Authority::try_from(address.to_string()).expect("an address is an authority (RFC 3986, 3.2)");
-        Self { task, address, authority, client, instance, accepts: AtomicBool::new(accepts) }
+        Self { task, address, authority, client, instance, accepts: AtomicBool::new(false) }
     }
 
     /// Says whether it gets new requests.
@@ -121,7 +120,9 @@ mod tests {
             .map(|n| {
                 let task = TaskId::new(WorkloadName::new("web").expect("a name"), u64::from(n));
                 let instance = Arc::new(Instance::new(Arc::new(Notify::new())));
-                Arc::new(Link::new(task, SocketAddr::from(([127, 0, 0, 1], n)), true, instance, &options))
+                let link = Link::new(task, SocketAddr::from(([127, 0, 0, 1], n)), instance, &options);
+                link.set_accepts(true);
+                Arc::new(link)
             })
             .collect()
     }

@@ -118,7 +118,7 @@ impl Door {
         }
         let _place = Place(&self.waiting);
         let mut links = self.links.subscribe();
-        let again_at = Instant::now() + pause;
+        let mut again_at = Instant::now() + pause;
         loop {
             let ready = Arc::clone(&links.borrow_and_update());
             if let Some(found) = choose(&ready, tried, &mut rng) {
@@ -128,10 +128,12 @@ impl Door {
             tokio::select! {
                 _ = links.changed() => {}
                 () = self.closing.cancelled() => return Err(NoInstance::Closing),
-                () = tokio::time::sleep_until(until) => {
-                    let ready = Arc::clone(&links.borrow());
-                    return choose(&ready, &[], &mut rng).ok_or(NoInstance::NotInTime);
-                }
+                () = tokio::time::sleep_until(until) => match choose(&ready, &[], &mut rng) {
+                    Some(found) => return Ok(found),
+                    None if until >= deadline => return Err(NoInstance::NotInTime),
+                    // All of them were retired meanwhile; what follows will be told.
+                    None => again_at = deadline,
+                },
             }
         }
     }

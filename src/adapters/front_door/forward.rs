@@ -162,7 +162,8 @@ impl Outgoing {
 
     fn replayable(&self, error: &hyper_util::client::legacy::Error) -> bool {
         let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-        let unsent = error.is_connect() || cause.is_some_and(hyper::Error::is_canceled);
+        let unsent =
+            error.is_connect() || cause.is_some_and(|cause| cause.is_canceled() || cause.is_closed());
         if self.body.touched() {
             return false;
         }

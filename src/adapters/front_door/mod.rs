@@ -164,21 +164,33 @@ impl FrontDoorServer {
     }
 
     fn set_backends(&self, open: &mut OpenRoute, backends: &[Backend]) {
-        let mut before = std::mem::take(&mut open.links);
+        let before = std::mem::take(&mut open.links);
         for backend in backends {
-            let kept = before.remove(&backend.task).filter(|link| link.address == backend.address);
+            let same = |link: &&Arc<Link>| link.address == backend.address;
+            let kept = before.get(&backend.task).filter(same).cloned();
             let link = kept.unwrap_or_else(|| {
                 let instance = self.instance(&backend.task);
-                let (task, accepts) = (backend.task.clone(), backend.accepts);
-                Arc::new(Link::new(task, backend.address, accepts, instance, &self.options))
+                Arc::new(Link::new(backend.task.clone(), backend.address, instance, &self.options))
             });
-            link.set_accepts(backend.accepts);
             open.links.insert(backend.task.clone(), link);
         }
-        for gone in before.values() {
-            gone.set_accepts(false);
+        let accepting: BTreeSet<&TaskId> =
+            backends.iter().filter(|backend| backend.accepts).map(|backend| &backend.task).collect();
+        let (ready, retired): (Vec<&Arc<Link>>, Vec<&Arc<Link>>) =
+            open.links.values().partition(|link| accepting.contains(&link.task));
+        // New ones first, then the old ones go: there is no moment without an instance in between.
+        for link in &ready {
+            link.set_accepts(true);
         }
-        open.door.set_links(open.links.values().filter(|link| link.accepts()).cloned().collect());
+        open.door.set_links(ready.into_iter().cloned().collect());
+        for link in retired {
+            link.set_accepts(false);
+        }
+        for (task, link) in &before {
+            if !open.links.get(task).is_some_and(|kept| Arc::ptr_eq(kept, link)) {
+                link.set_accepts(false);
+            }
+        }
     }
 
     /// Says which instances are retired, and folds those that no route names any more.
@@ -198,6 +210,15 @@ impl FrontDoorServer {
     }
 }
 
+impl Drop for FrontDoorServer {
+    /// Else the addresses would stay open as long as the runtime runs.
+    fn drop(&mut self) {
+        for route in self.routes.get_mut().values() {
+            route.door.close();
+        }
+    }
+}
+
 #[async_trait]
 impl FrontDoor for FrontDoorServer {
     async fn route(&self, wanted: Vec<Route>) -> Vec<RouteFailure> {
@@ -206,7 +227,9 @@ impl FrontDoor for FrontDoorServer {
         let stays: BTreeMap<RouteKey, u16> = wanted.iter().map(|r| (key(r), r.listen)).collect();
         // First all that close, so that an address can pass from one service to another.
         for (_, gone) in routes.extract_if(.., |key, open| stays.get(key) != Some(&open.listen)) {
-            gone.links.values().for_each(|link| link.set_accepts(false));
+            for link in gone.links.values() {
+                link.set_accepts(false);
+            }
             gone.door.close();
             // The address is free once this task has dropped its listener; connections go on.
             let _ = gone.serving.await;

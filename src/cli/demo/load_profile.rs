@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn arrivals_repeat_with_the_seed_and_follow_the_rate() {
-        let length = Duration::from_secs(120);
+        let length = Duration::from_mins(2);
         let arrivals: Vec<Duration> = day().arrivals(length).collect();
         assert_eq!(arrivals, day().arrivals(length).collect::<Vec<_>>());
         assert_ne!(arrivals, LoadProfile { seed: 8, ..day() }.arrivals(length).collect::<Vec<_>>());

@@ -117,7 +117,53 @@ pub struct Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::quantity::{Bytes, GIB, Millicores};
+    use crate::domain::quantity::{Bytes, GIB, Millicores, TaskSize};
+    use crate::domain::task::{ExitRecord, ExitStatus, TaskOrigin, TaskState};
+
+    fn instant(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn task(state: TaskState, started: Option<i64>, exited: Option<i64>) -> Task {
+        let exit = exited.map(|at| ExitRecord {
+            status: Some(ExitStatus::Code(0)),
+            at: instant(at),
+            oom_kills: None,
+            peak_memory: None,
+            memory_limit: None,
+            asked_to_stop: false,
+            message: None,
+        });
+        Task {
+            id: "web.1".parse().expect("an id"),
+            kind: WorkloadKind::Service,
+            revision: 1,
+            origin: TaskOrigin::Instance,
+            size: TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(64))),
+            state,
+            reason: String::new(),
+            node: None,
+            ports: BTreeMap::new(),
+            created_at: instant(0),
+            not_before: instant(0),
+            started_at: started.map(instant),
+            ready_at: None,
+            state_since: instant(90),
+            exit,
+        }
+    }
+
+    #[test]
+    fn a_record_tells_when_its_task_ran() {
+        let span =
+            |task: &Task| TaskInterval::of_record(task, None).map(|interval| (interval.from, interval.to));
+        assert_eq!(span(&task(TaskState::Pending, None, None)), None);
+        assert_eq!(span(&task(TaskState::Running, Some(10), None)), Some((instant(10), None)));
+        let finished = task(TaskState::Finished, Some(10), Some(80));
+        assert_eq!(span(&finished), Some((instant(10), Some(instant(80)))));
+        // Nobody saw the end of a lost task: it is charged until it was missed.
+        assert_eq!(span(&task(TaskState::Lost, Some(10), None)), Some((instant(10), Some(instant(90)))));
+    }
 
     #[test]
     fn a_full_node_costs_its_tasks_what_it_costs() {

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::*;
+use polars_io::prelude::{CsvReadOptions, CsvWriter, ParquetReader, ParquetWriter};
+use polars_io::{SerReader, SerWriter};
 
 use crate::analytics::trace::TraceRow;
 use crate::analytics::{AnalyticsError, TraceFormat};

@@ -9,7 +9,7 @@
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
 //! 5. Loops: [`agent`], [`controllers`].
-//! 6. Edges: [`config`], [`api`], [`app`], [`cli`].
+//! 6. Edges: [`analytics`], [`config`], [`api`], [`app`], [`cli`].
 //!
 //! Layers 1 to 3 compile without the feature `shell`; nothing in them reads a clock, a file, the
 //! environment or the network.
@@ -32,6 +32,8 @@ pub mod agent;
 #[cfg(feature = "shell")]
 pub mod controllers;
 
+#[cfg(feature = "shell")]
+pub mod analytics;
 #[cfg(feature = "shell")]
 pub mod api;
 #[cfg(feature = "shell")]

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
     ("ports", &["domain"]),
+    ("analytics", &["domain", "accounting"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
     ("controllers", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting", "ports"]),
@@ -31,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controllers",
         ],
     ),
-    ("api", &["domain", "accounting", "ports", "config"]),
+    ("api", &["domain", "accounting", "ports", "analytics", "config"]),
     (
         "app",
         &[
@@ -42,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scheduling",
             "accounting",
             "ports",
+            "analytics",
             "adapters",
             "agent",
             "controllers",
@@ -49,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["domain", "accounting", "config", "api", "app"]),
+    ("cli", &["domain", "accounting", "analytics", "config", "api", "app"]),
 ];
 
 /// A file longer than this has a second idea in it.

@@ -1,8 +1,12 @@
 //! One integration binary: everything that is shown on real files, processes, sockets and traces.
 
 mod architecture;
+mod config;
 mod conformance;
+mod demo_parts;
+mod engine;
+mod front_door;
+mod local;
+mod prober;
 mod prometheus;
 mod storage;
-mod front_door;
-mod prober;

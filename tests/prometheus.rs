@@ -18,6 +18,7 @@ use loadline::adapters::prometheus::text;
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
 use loadline::domain::usage::{AgentReading, NodeReading};
 use loadline::ports::metric_source::{MetricSource, MetricValue};
+use loadline::ports::telemetry::Telemetry;
 use loadline::ports::usage_source::{UsageError, UsageSource};
 
 use crate::conformance::example;
@@ -181,10 +182,9 @@ fn metrics_of_instances_are_read_with_their_type() {
 #[test]
 fn the_engine_s_own_metrics_are_prometheus_text() {
     let metrics = EngineMetrics::default();
-    metrics.world(&example::world());
-    metrics.change(
-        &crate::conformance::store::moved(0, "web.1", loadline::domain::task::TaskState::Failed).change,
-    );
+    let failed =
+        crate::conformance::store::moved(0, "web.1", loadline::domain::task::TaskState::Failed).change;
+    metrics.committed(Duration::from_millis(4), &[&failed], &example::world());
     let text = metrics.encode();
     let found = text::parse(&text).expect("a text");
     let value = |name: &str, label: &str, word: &str| {

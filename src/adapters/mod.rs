@@ -1,5 +1,7 @@
 //! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.
 
+pub mod front_door;
+pub mod local;
 pub mod prometheus;
 pub mod storage;
-pub mod front_door;
+pub mod system_clock;

@@ -1,3 +1,4 @@
 //! What runs beside tasks on a node.
 
 pub mod prober;
+pub mod sampler;

@@ -87,13 +87,16 @@ impl Client {
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = self.answer(request).await?;
-        response.json().await.map_err(|source| ClientError::Unreadable { address: self.address.clone(), source })
+        response
+            .json()
+            .await
+            .map_err(|source| ClientError::Unreadable { address: self.address.clone(), source })
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await;
-        let response = response
-            .map_err(|source| ClientError::Unreachable { address: self.address.clone(), source })?;
+        let response =
+            response.map_err(|source| ClientError::Unreachable { address: self.address.clone(), source })?;
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }

@@ -69,7 +69,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         ready: count(ready),
         tasks: count(live.len()),
         size: workload.size().into(),
-        cpu_used: used.map(|(cpu, _)| cpu),
+        cpu_used: used.and_then(|(cpu, _)| cpu),
         memory_used: used.map(|(_, memory)| memory.get()),
         requests_per_second: load.map(|sample| sample.requests_per_second),
         latency_p95: load.and_then(|sample| sample.latency_p95),
@@ -93,13 +93,14 @@ fn is_ready(view: &View, task: &Task) -> bool {
 }
 
 /// Cores and working set over the tasks that have a sample; absent where none has.
-fn usage_of(view: &View, tasks: &[&Task]) -> Option<(f64, Bytes)> {
+fn usage_of(view: &View, tasks: &[&Task]) -> Option<(Option<f64>, Bytes)> {
     let samples: Vec<_> = tasks.iter().filter_map(|task| view.usage.get(&task.id)).collect();
     if samples.is_empty() {
         return None;
     }
     let memory = samples.iter().fold(Bytes::ZERO, |sum, sample| sum + sample.memory);
-    Some((samples.iter().filter_map(|sample| sample.cpu_cores).sum(), memory))
+    let cores = samples.iter().filter_map(|sample| sample.cpu_cores);
+    Some((cores.reduce(|sum, cores| sum + cores), memory))
 }
 
 fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task]) -> &'static str {
@@ -127,7 +128,8 @@ fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task
 
 fn notes(view: &View, workload: &Workload, live: &[&Task]) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state) {
+    if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state)
+    {
         notes.push(format!("the last rollout was rolled back: {reason}"));
     }
     if workload.restart.failures > 0 {
@@ -230,7 +232,8 @@ pub fn nodes(view: &View) -> Vec<NodeDto> {
 
 /// A pool.
 pub fn pool(view: &View, pool: &NodePool, prices: &Prices) -> PoolDto {
-    let ready = view.world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
+    let ready =
+        view.world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
     PoolDto {
         name: pool.name.to_string(),
         min: pool.spec.min,

@@ -52,8 +52,11 @@ struct WindowQuery {
 
 fn instant(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let read = |text: &str| {
-        Timestamp::from_str(text)
-            .map_err(|_| Problem::bad_request(format!("`{name}` is `{text}`, expected an instant such as 2026-11-22T10:00:00Z")))
+        Timestamp::from_str(text).map_err(|_| {
+            Problem::bad_request(format!(
+                "`{name}` is `{text}`, expected an instant such as 2026-11-22T10:00:00Z"
+            ))
+        })
     };
     text.map(read).transpose()
 }
@@ -88,12 +91,8 @@ async fn report(
 fn make_report(api: &ApiState, view: &View, Window { from, to }: Window) -> Result<Report, Problem> {
     let samples = api.history.usage(None, from, to)?;
     let load = api.history.load(None, from, to)?;
-    let mut tasks: BTreeMap<TaskId, Task> = api
-        .archive
-        .tasks(None, TASKS_MAX)?
-        .into_iter()
-        .map(|task| (task.id.clone(), task))
-        .collect();
+    let mut tasks: BTreeMap<TaskId, Task> =
+        api.archive.tasks(None, TASKS_MAX)?.into_iter().map(|task| (task.id.clone(), task)).collect();
     tasks.extend(view.world.tasks.iter().map(|(id, task)| (id.clone(), task.clone())));
     let pool = |task: &Task| task.node.as_ref().and_then(|node| pool_of(view, node));
     let intervals: Vec<TaskInterval> =

@@ -71,12 +71,12 @@ async fn one(State(api): State<ApiState>, Path(id): Path<String>) -> Result<Json
     found.map(|task| Json(present::task(&view, task))).ok_or_else(|| Problem::not_found("task", &id))
 }
 
-/// Which part of a log is wanted: from a byte on, or the last lines.
+/// Which part of a log is wanted: after an earlier piece (its `next`; empty for the beginning), or the last lines.
 #[derive(Debug, Deserialize)]
 struct LogQuery {
     #[serde(default = "stdout")]
     stream: LogStream,
-    offset: Option<u64>,
+    after: Option<String>,
     tail: Option<usize>,
 }
 
@@ -89,8 +89,9 @@ async fn logs(
     Path(id): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Result<Json<LogChunk>, Problem> {
-    let from = match query.offset {
-        Some(offset) => LogPosition::Offset(offset),
+    let from = match query.after {
+        Some(place) if place.is_empty() => LogPosition::Start,
+        Some(place) => LogPosition::After(place),
         None => LogPosition::Tail(query.tail.unwrap_or(LOG_LINES_DEFAULT)),
     };
     Ok(Json(api.logs.read(&task_id(&id)?, query.stream, from, LOG_BYTES_MAX).await?))

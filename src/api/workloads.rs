@@ -10,7 +10,7 @@ use crate::api::dto::{
     ApplyRequest, Changed, MessageRequest, Problem, RecommendationDto, RunDto, ScaleRequest, WorkloadDto,
 };
 use crate::api::{ApiState, actor, present};
-use crate::config::parse_specs;
+use crate::config::{Known, parse_specs_with};
 use crate::domain::intent::Intent;
 use crate::domain::node::PoolName;
 use crate::domain::policy::PolicyName;
@@ -44,7 +44,12 @@ async fn apply(
     Json(request): Json<ApplyRequest>,
 ) -> Result<Json<Changed>, Problem> {
     let sources: Vec<_> = request.files.into_iter().map(|file| (file.name, file.text)).collect();
-    let declared = parse_specs(&sources).map_err(|errors| Problem {
+    let world = api.control.view().await.world;
+    let known = Known {
+        policies: world.policies.keys().cloned().collect(),
+        pools: world.pools.iter().map(|(name, pool)| (name.clone(), pool.spec.clone())).collect(),
+    };
+    let declared = parse_specs_with(&sources, &known).map_err(|errors| Problem {
         errors: errors.iter().map(ToString::to_string).collect(),
         ..Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,

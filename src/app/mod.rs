@@ -1,29 +1,34 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
-#[cfg(feature = "analytics")]
-mod analytics;
 mod loops;
-mod telemetry;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use axum::routing::get;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
-use crate::adapters::health::Prober;
-use crate::adapters::local::{CgroupMode, LocalCluster, LocalConfig};
+use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
 use crate::adapters::prometheus::engine_metrics::EngineMetrics;
-use crate::adapters::prometheus::scraper::{InstanceMetrics, Scraper};
+use crate::adapters::prometheus::exposition;
+use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
+use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
-use crate::api::ApiState;
+use crate::agent::prober::{CommandSurroundings, Prober};
+use crate::agent::sampler;
+use crate::api::{ApiState, router};
+use crate::app::loops::{Bodies, Loops};
 use crate::config::EngineConfig;
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
@@ -34,14 +39,339 @@ use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::state::EngineState;
+use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::observation::ProcessState;
 use crate::domain::usage::AgentReading;
 use crate::estimation::vpa::VpaEstimator;
+use crate::estimation::vpa_parameters::VpaParameters;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::Control;
-use crate::ports::store::{Store, StoreError};
+use crate::ports::store::Store;
+use crate::ports::telemetry::Telemetry;
+use crate::scaling::horizontal::HorizontalParameters;
+use crate::scaling::vertical::VerticalParameters;
+use crate::scheduling::PlanSettings;
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
 /// Requests under way at the front door get this long when the engine ends.
 const FRONT_DOOR_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs this process as the supervisor of a task or as the helper that becomes its program, where the
+/// arguments say so; none where they are a command for people. To be called before anything else.
+pub fn hidden_command(arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    local::hidden_command(arguments, &SystemClock)
+}
+
+/// What an engine is started with.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// Where state and logs are kept.
+    pub data_dir: PathBuf,
+    /// This program's own file: supervisors are started from it.
+    pub executable: PathBuf,
+    /// The settings.
+    pub engine: EngineConfig,
+}
+
+impl AppConfig {
+    /// An engine over `data_dir`, whose supervisors run this very binary.
+    pub fn new(data_dir: PathBuf, engine: EngineConfig) -> anyhow::Result<Self> {
+        let executable = std::env::current_exe().context("cannot tell this binary's path")?;
+        Ok(Self { data_dir, executable, engine })
+    }
+}
+
+/// An engine that runs: scheduler, local agent, front door, API.
+pub struct App {
+    control: Arc<EngineControl>,
+    cluster: LocalCluster,
+    front_door: Arc<FrontDoorServer>,
+    address: SocketAddr,
+    data_dir: PathBuf,
+    loops: Loops,
+}
+
+impl App {
+    /// Takes up what is in the data folder and starts everything. When it returns, the API answers.
+    pub async fn start(config: AppConfig) -> anyhow::Result<Self> {
+        let data_dir = prepare(&config.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+        let cluster = open_cluster(&config, &data_dir, &clock)?;
+        let metrics = EngineMetrics::default();
+        let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
+        let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
+        let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
+        let shutdown = CancellationToken::new();
+        let agent = Agent::listen().await?;
+
+        let (passes, passed) = watch::channel(Pass::default());
+        let (analyses, analysed) = watch::channel(Analysis::default());
+        let scheduler = Arc::new(Scheduler::new(
+            Arc::clone(&state),
+            SchedulerPorts {
+                runner: Arc::new(cluster.clone()),
+                observer: Arc::new(cluster.clone()),
+                nodes: Arc::new(cluster.clone()),
+                health: Arc::new(prober(&cluster, &clock)),
+                front_door: front_door.clone(),
+            },
+            plan_settings(&config.engine),
+            FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
+            passes,
+        ));
+        let control = Arc::new(EngineControl {
+            state: Arc::clone(&state),
+            scheduler: Arc::clone(&scheduler),
+            passes: passed.clone(),
+            analysis: analysed.clone(),
+            decisions: store.clone(),
+            nodes: Arc::new(cluster.clone()),
+            limitations: cluster.limitations(),
+            started_at: clock.now(),
+        });
+        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, analyses))?);
+        let recorder = Recorder::new(Arc::clone(&state), store.clone());
+        let prices = config.engine.prices.prices;
+        let bodies = Bodies {
+            scheduler,
+            analyst: Arc::clone(&analyst),
+            autoscaler: Arc::new(Autoscaler::new(
+                Arc::clone(&state),
+                analyst,
+                (analysed, passed.clone()),
+                Arc::new(InstanceMetrics::new(config.engine.scrape.timeout.unsigned_abs())?),
+                recorder.clone(),
+                autoscaler_settings(&config.engine),
+            )?),
+            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
+            housekeeper: Arc::new(Housekeeper {
+                archive: store.clone(),
+                clock: Arc::clone(&clock),
+                keep_for: config.engine.store.keep_events,
+                keep_rows: config.engine.store.keep_rows,
+            }),
+        };
+        let mut loops = Loops::start(bodies, &config.engine, &counted, shutdown.clone());
+        agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops, &shutdown);
+        let api = ApiState {
+            control: control.clone(),
+            archive: store.clone(),
+            decisions: store.clone(),
+            history: store,
+            logs: Arc::new(cluster.clone()),
+            metrics: Arc::new(move || metrics.encode()),
+            clock,
+            prices,
+        };
+        let address = serve(router(api), config.engine.api.listen, &mut loops, &shutdown).await?;
+        Ok(Self { control, cluster, front_door, address, data_dir, loops })
+    }
+
+    /// The engine as its edges see it.
+    pub fn control(&self) -> &dyn Control {
+        self.control.as_ref()
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where state and logs are kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Ends the loops, the API and the front door. Tasks go on running, unless they are to be stopped
+    /// within a time; tells how many still run.
+    pub async fn shutdown(mut self, stop_tasks_within: Option<Duration>) -> usize {
+        self.loops.end().await;
+        self.front_door.close(FRONT_DOOR_GRACE).await;
+        if let Some(limit) = stop_tasks_within {
+            self.stop_tasks(limit).await;
+        }
+        self.running().await.len()
+    }
+
+    /// Stops every task and waits until all have ended; the world still wants them, so the next start
+    /// runs them again.
+    async fn stop_tasks(&self, limit: Duration) {
+        let world = self.control.view().await.world;
+        for id in self.running().await {
+            let grace = world
+                .workloads
+                .get(id.workload())
+                .map_or(SignedDuration::from_secs(10), |workload| workload.spec.template().stop_grace);
+            if let Err(error) = self.cluster.stop(&id, grace).await {
+                tracing::warn!(task = %id, %error, "cannot stop");
+            }
+        }
+        let began = Instant::now();
+        while !self.running().await.is_empty() && began.elapsed() < limit {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn running(&self) -> Vec<crate::domain::task::TaskId> {
+        let observed = self.cluster.observe().await.unwrap_or_default();
+        let live = observed.tasks.into_iter().filter(|(_, task)| {
+            matches!(task.process, ProcessState::Starting | ProcessState::Running { .. })
+        });
+        live.map(|(id, _)| id).collect()
+    }
+}
+
+/// Makes the data folder, for its owner only, and tells its absolute path.
+fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot create the data folder {}", folder.display()))?;
+    folder.canonicalize().with_context(|| format!("cannot open the data folder {}", folder.display()))
+}
+
+fn open_cluster(config: &AppConfig, data_dir: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<LocalCluster> {
+    let local = LocalConfig {
+        logs: LogLimits {
+            file_bytes: config.engine.logs.max_size.get(),
+            rotated_files: config.engine.logs.files.saturating_sub(1),
+        },
+        ..LocalConfig::new(data_dir.to_owned(), config.executable.clone(), instance_of(data_dir))
+    };
+    Ok(LocalCluster::open(local, Arc::clone(clock))?)
+}
+
+/// A short name for this engine's control groups: the same for the same data folder.
+fn instance_of(data_dir: &Path) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    data_dir.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() & 0xffff_ffff)
+}
+
+fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
+    let folders = cluster.clone();
+    let surroundings = CommandSurroundings::clean(move |task| folders.work_folder(task));
+    Prober::new(Handle::current(), Arc::clone(clock), surroundings)
+}
+
+fn plan_settings(config: &EngineConfig) -> PlanSettings {
+    PlanSettings { size_soak: config.autoscaler.size_soak, ..PlanSettings::default() }
+}
+
+fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {
+    AutoscalerSettings {
+        scrape_interval: config.scrape.interval,
+        horizontal: HorizontalParameters::default(),
+        vertical: VerticalParameters {
+            min_age: config.autoscaler.size_min_age,
+            ..VerticalParameters::default()
+        },
+        prices: config.prices.prices,
+    }
+}
+
+/// The estimator with what the owner changed about it.
+fn estimator(config: &EngineConfig) -> anyhow::Result<VpaEstimator> {
+    let mut parameters = VpaParameters::default();
+    let changed = &config.estimator;
+    let seconds = |span: SignedDuration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+    if let Some(cpu) = changed.min_cpu {
+        parameters.cpu.floor = cpu.cores();
+    }
+    if let Some(memory) = changed.min_memory {
+        parameters.memory.floor = memory.as_f64();
+    }
+    if let Some(half_life) = changed.half_life_cpu {
+        parameters.cpu.half_life_seconds = seconds(half_life);
+    }
+    if let Some(half_life) = changed.half_life_memory {
+        parameters.memory.half_life_seconds = seconds(half_life);
+    }
+    if let Some(interval) = changed.memory_interval {
+        parameters.memory_interval_seconds = seconds(interval);
+    }
+    if let Some(samples) = changed.min_samples {
+        parameters.min_samples = samples;
+    }
+    Ok(VpaEstimator::new(parameters)?)
+}
+
+fn analyst(
+    config: &EngineConfig,
+    agent: &Agent,
+    state: &Arc<EngineState>,
+    front_door: &Arc<FrontDoorServer>,
+    (store, published): (&Arc<SqliteStore>, watch::Sender<Analysis>),
+) -> anyhow::Result<Analyst> {
+    let url = format!("http://{}/metrics", agent.address);
+    let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
+    let agents = vec![AgentSource { name: url, source }];
+    let estimator = (Box::new(estimator(config)?) as Box<_>, config.prices.prices);
+    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), store.clone(), estimator, published)?)
+}
+
+/// The pool of a machine whose owner declares none: one node with everything that it has.
+pub fn whole_machine() -> anyhow::Result<(PoolName, PoolSpec)> {
+    let size = local::machine_size().context("cannot tell this machine's size")?;
+    let name = PoolName::new("local").map_err(anyhow::Error::msg)?;
+    Ok((name, PoolSpec::one_node(size)))
+}
+
+/// The agent's endpoint.
+struct Agent {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Agent {
+    async fn listen() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for the agent")?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Samples the cluster and serves the newest reading as Prometheus text.
+    fn serve(
+        self,
+        cluster: &LocalCluster,
+        interval: SignedDuration,
+        loops: &mut Loops,
+        shutdown: &CancellationToken,
+    ) {
+        let (publish, newest) = watch::channel(AgentReading::default());
+        let source = Arc::new(cluster.clone());
+        loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, shutdown.clone()));
+        let text = move || {
+            let newest = newest.clone();
+            async move { exposition::encode(&newest.borrow()) }
+        };
+        let router = axum::Router::new().route("/metrics", get(text));
+        let ended = shutdown.clone().cancelled_owned();
+        loops.spawn(async move {
+            let served = axum::serve(self.listener, router).with_graceful_shutdown(ended).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the agent's endpoint ended");
+            }
+        });
+    }
+}
+
+async fn serve(
+    router: axum::Router,
+    listen: SocketAddr,
+    loops: &mut Loops,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let ended = shutdown.clone().cancelled_owned();
+    loops.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
+            tracing::error!(%error, "the API ended");
+        }
+    });
+    Ok(address)
+}

@@ -1,6 +1,6 @@
 //! `loadline dataset`: recorded usage as traces.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -35,19 +35,24 @@ enum DatasetAction {
 
 pub(super) async fn run(client: &Client, args: DatasetArgs) -> anyhow::Result<()> {
     let DatasetAction::Record { file, from, to, interval } = args.action;
+    let mut bounds = String::new();
+    for (name, value) in [("from", from), ("to", to)] {
+        if let Some(value) = value {
+            bounds.push_str(&format!("&{name}={value}"));
+        }
+    }
+    record(client, &file, interval, &bounds).await
+}
+
+/// Writes what the engine recorded to a file, a row a task and `interval` seconds.
+pub(super) async fn record(client: &Client, file: &Path, interval: u32, bounds: &str) -> anyhow::Result<()> {
     let format = match file.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => "parquet",
         Some("csv") => "csv",
         _ => anyhow::bail!("{}: expected a file name that ends in .parquet or .csv", file.display()),
     };
-    let mut path = format!("/v1/trace?format={format}&interval={interval}");
-    for (name, value) in [("from", from), ("to", to)] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={value}"));
-        }
-    }
-    let bytes = client.download(&path).await?;
-    std::fs::write(&file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;
+    let bytes = client.download(&format!("/v1/trace?format={format}&interval={interval}{bounds}")).await?;
+    std::fs::write(file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;
     say(&format!("{} bytes written to {}", bytes.len(), file.display()));
     Ok(())
 }

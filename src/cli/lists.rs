@@ -53,7 +53,7 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
             task.revision.to_string(),
             format!("{cpu} of {}", cores(task.size.cpu_request)),
             format!("{used} of {}", memory(task.size.memory_request)),
-            reason.clone(),
+            reason.lines().next().unwrap_or_default().to_owned(),
         ]);
     }
     say_table(&rows);
@@ -75,8 +75,15 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
         return say_json(&nodes);
     }
     let now = now();
-    let mut rows =
-        table(&["node", "pool", "state", "since", "tasks", "cpu used/requested/size", "memory used/requested/size"]);
+    let mut rows = table(&[
+        "node",
+        "pool",
+        "state",
+        "since",
+        "tasks",
+        "cpu used/requested/size",
+        "memory used/requested/size",
+    ]);
     for node in &nodes {
         rows.add_row(vec![
             node.name.clone(),
@@ -85,7 +92,12 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
             age(node.created_at, now),
             node.tasks.to_string(),
             format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)),
-            format!("{} / {} / {}", memory(node.memory_used), memory(node.memory_requested), memory(node.memory)),
+            format!(
+                "{} / {} / {}",
+                memory(node.memory_used),
+                memory(node.memory_requested),
+                memory(node.memory)
+            ),
         ]);
     }
     say_table(&rows);

@@ -31,20 +31,21 @@ pub(super) struct LogsArgs {
 
 pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyhow::Result<()> {
     let stream = if args.stderr { "stderr" } else { "stdout" };
-    let mut positions: BTreeMap<String, u64> = BTreeMap::new();
+    let mut positions: BTreeMap<String, String> = BTreeMap::new();
     let mut first = true;
     loop {
         let tasks = tasks(client, &args.name, first).await?;
         let prefix = tasks.len() > 1;
         for task in &tasks {
             let from = match positions.get(task) {
-                Some(offset) => format!("offset={offset}"),
+                Some(place) => format!("after={place}"),
                 None if first => format!("tail={}", args.tail),
-                None => "offset=0".to_owned(),
+                None => "after=".to_owned(),
             };
-            let chunk: LogChunk = client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
-            positions.insert(task.clone(), chunk.next);
+            let chunk: LogChunk =
+                client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
             print(output, task, &chunk, prefix)?;
+            positions.insert(task.clone(), chunk.next);
         }
         if !args.follow {
             return Ok(());

@@ -5,7 +5,7 @@ mod apply;
 mod check;
 mod cron;
 mod dataset;
-mod demo;
+pub mod demo;
 mod lists;
 mod logs;
 mod manual;
@@ -98,13 +98,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// One of the demo's processes.
     #[command(hide = true)]
-    DemoTask(demo::workloads::DemoTaskArgs),
+    #[command(subcommand)]
+    DemoTask(demo::workloads::DemoTask),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // Supervisors must stay small and quick to start, so they are told apart before anything else.
-    if let Some(code) = crate::agent::hidden_command(std::env::args_os().skip(1)) {
+    if let Some(code) = crate::app::hidden_command(std::env::args_os()) {
         return code;
     }
     let line = CommandLine::parse();
@@ -121,7 +122,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = line;
     match command {
         Command::Check(args) => return check::run(&args),
-        Command::DemoTask(args) => return demo::workloads::run(args),
+        Command::DemoTask(task) => return demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => return up::run(args),
         Command::Demo(args) => return demo::run(args),
         _ => {}
@@ -173,6 +174,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// Spec files as they are sent: names and texts.
 fn read_files(paths: &[PathBuf]) -> anyhow::Result<Vec<crate::api::dto::SpecFile>> {
-    let sources = crate::config::read_sources(paths)?;
+    let sources = crate::config::read_sources(paths);
+    let sources = sources.map_err(|errors| anyhow::anyhow!(crate::config::render_errors(&errors)))?;
     Ok(sources.into_iter().map(|(name, text)| crate::api::dto::SpecFile { name, text }).collect())
 }

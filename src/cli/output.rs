@@ -48,7 +48,7 @@ pub(super) fn say_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
 /// A table with a header and no borders, that fits the terminal.
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     table
 }

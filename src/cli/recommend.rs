@@ -24,7 +24,15 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
     if output == Output::Json {
         return say_json(&rows);
     }
-    let mut lines = table(&["workload", "cpu now -> then", "memory now -> then", "limit", "per month", "samples", "mode"]);
+    let mut lines = table(&[
+        "workload",
+        "cpu now -> then",
+        "memory now -> then",
+        "limit",
+        "per month",
+        "samples",
+        "mode",
+    ]);
     for row in &rows {
         let (cpu, request, limit, price) = match &row.recommended {
             Some(then) => (

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::accounting::report::Report;
 use crate::api::client::Client;
 use crate::cli::output::{Output, say, say_json};
-use crate::cli::report_table::render;
+use crate::cli::report_table::report_table;
 
 /// `loadline report`
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(super) async fn run(client: &Client, output: Output, args: ReportArgs) -> an
     match output {
         Output::Json => say_json(&report),
         Output::Table => {
-            say(&render(&report));
+            say(&report_table(&report));
             Ok(())
         }
     }

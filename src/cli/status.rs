@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::api::client::Client;
 use crate::api::dto::{StatusDto, WorkloadDto};
-use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, table};
 
 /// `loadline status`
 #[derive(Debug, Args)]
@@ -32,7 +32,12 @@ pub(super) fn render(status: &StatusDto) -> String {
     ));
     for scrape in status.engine.scrapes.iter().filter(|scrape| scrape.last_error.is_some()) {
         let error = scrape.last_error.as_deref().unwrap_or_default();
-        text.push(format!("agent {}: {} of {} scrapes failed, last: {error}", scrape.agent, scrape.failed, scrape.failed + scrape.succeeded));
+        let (failed, late) = (scrape.failed, scrape.late);
+        let all = scrape.succeeded + failed + late;
+        text.push(format!(
+            "agent {}: of {all} scrapes {failed} failed, {late} were late; last: {error}",
+            scrape.agent
+        ));
     }
     text.extend(status.engine.limitations.iter().map(|line| format!("warning: {line}")));
     text.extend(status.engine.problems.iter().map(|line| format!("problem: {line}")));
@@ -59,8 +64,9 @@ pub(super) fn render(status: &StatusDto) -> String {
 }
 
 fn workloads(workloads: &[WorkloadDto]) -> String {
-    let mut rows =
-        table(&["workload", "kind", "team", "state", "ready", "rev", "request", "used", "req/s", "p95", "address"]);
+    let mut rows = table(&[
+        "workload", "kind", "team", "state", "ready", "rev", "request", "used", "req/s", "p95", "address",
+    ]);
     for workload in workloads {
         let used = match (workload.cpu_used, workload.memory_used) {
             (Some(cpu), Some(bytes)) => format!("{} cores, {}", cores(cpu), memory(bytes)),

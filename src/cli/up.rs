@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, AppConfig};
+use crate::app::{App, AppConfig, whole_machine};
 use crate::cli::EXIT_BAD_INPUT;
 use crate::cli::output::{say, say_error};
-use crate::config::{EngineConfig, load_specs, render_errors};
+use crate::config::{EngineConfig, load_specs, parse_engine_config, render_errors};
 use crate::domain::intent::{Declared, Intent};
 use crate::domain::rollout::Actor;
 
@@ -73,15 +73,29 @@ pub(super) fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let app = App::start(AppConfig::new(data_dir, engine)?).await?;
-        let applied = app.control().submit(Actor::User("up".to_owned()), String::new(), Intent::Apply(Box::new(declared)));
-        for line in applied.await? {
-            tracing::info!("{line}");
-        }
-        say(&format!("loadline is up: API at http://{}, data in {}", app.address(), app.data_dir().display()));
+        declare(&app, declared).await?;
+        say(&format!(
+            "loadline is up: API at http://{}, data in {}",
+            app.address(),
+            app.data_dir().display()
+        ));
         wait_for_signal().await?;
         finish(app, args.stop_tasks).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Applies what was given on the command line. An engine without any pool gets one of this machine.
+async fn declare(app: &App, mut declared: Declared) -> anyhow::Result<()> {
+    if declared.pools.is_empty() && app.control().view().await.world.pools.is_empty() {
+        let (name, spec) = whole_machine()?;
+        declared.pools.insert(name, spec);
+    }
+    let by = Actor::User("up".to_owned());
+    for line in app.control().submit(by, String::new(), Intent::Apply(Box::new(declared))).await? {
+        tracing::info!("{line}");
+    }
+    Ok(())
 }
 
 fn bad_input(text: &str) -> ExitCode {
@@ -97,8 +111,9 @@ fn engine_config(
     let mut config = match path {
         None => EngineConfig::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            match EngineConfig::parse(&path.display().to_string(), &text) {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            match parse_engine_config(&path.display().to_string(), &text) {
                 Ok(config) => config,
                 Err(errors) => return Ok(Err(render_errors(&errors))),
             }
@@ -129,7 +144,8 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 /// Log lines go to standard error, so that standard output stays for results.
 pub(super) fn start_logging(format: LogFormat, default_filter: &str) {
     let filter = EnvFilter::try_from_env("LOADLINE_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logging =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call in one process, as in tests, keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => logging.try_init(),
@@ -149,12 +165,8 @@ pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 async fn finish(app: App, stop_tasks: bool) -> anyhow::Result<()> {
-    if stop_tasks {
-        app.stop_tasks(STOP_TIME_MAX).await?;
-    }
-    let running = app.running_tasks().await;
     let data_dir = app.data_dir().to_owned();
-    app.shutdown().await;
+    let running = app.shutdown(stop_tasks.then_some(STOP_TIME_MAX)).await;
     if running > 0 {
         say(&format!(
             "{running} tasks go on running; `loadline up --data-dir {}` takes them over",

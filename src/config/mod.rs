@@ -1,1 +1,30 @@
-//! Specs and engine settings: from what is written to what is valid.
+//! Specs and engine settings: from what is written in TOML to what is valid.
+//! Not here: what the values mean (`domain`), what is done with them (`app`, `api`).
+//!
+//! Every mistake of every file is reported at once, each with its position. A reader of a table
+//! (`reader::Table`) notes which keys it was asked for, so a new key is one new line in the struct that
+//! it fills; the same line makes the key valid, checks its value and gives its default.
+
+mod checks;
+mod cron;
+mod crosscheck;
+mod engine;
+mod error;
+mod limits;
+mod pool;
+mod reader;
+mod scale;
+mod source;
+mod specs;
+mod task;
+mod values;
+mod wording;
+mod workload;
+
+pub use engine::{
+    AgentConfig, ApiConfig, AutoscalerConfig, EngineConfig, EstimatorOverrides, LogConfig, LoopConfig,
+    PriceConfig, RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
+};
+pub use error::{SpecError, render_errors};
+pub use source::read_sources;
+pub use specs::{Known, load_specs, parse_specs, parse_specs_with};

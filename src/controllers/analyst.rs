@@ -24,7 +24,8 @@ use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
 use crate::ports::history::History;
 use crate::ports::store::StoreError;
-use crate::ports::usage_source::UsageSource;
+use crate::ports::telemetry::ScrapeOutcome;
+use crate::ports::usage_source::{UsageError, UsageSource};
 
 /// The document that the estimators' state is kept in.
 const CHECKPOINT: &str = "estimators";
@@ -188,7 +189,11 @@ impl Analyst {
     async fn scrape(&self, agent: &AgentSource) -> Vec<UsageSample> {
         let answer = agent.source.read().await;
         let now = self.state.clock().now();
-        self.state.telemetry().scraped(answer.is_ok());
+        self.state.telemetry().scraped(match &answer {
+            Ok(_) => ScrapeOutcome::Ok,
+            Err(UsageError::Late { .. }) => ScrapeOutcome::Late,
+            Err(_) => ScrapeOutcome::Failed,
+        });
         let mut memory = self.lock();
         let health = memory.scrapes.entry(agent.name.clone()).or_default();
         health.agent.clone_from(&agent.name);
@@ -200,7 +205,10 @@ impl Analyst {
                 reading
             }
             Err(error) => {
-                health.failed += 1;
+                match error {
+                    UsageError::Late { .. } => health.late += 1,
+                    _ => health.failed += 1,
+                }
                 health.last_error = Some(chain(&error));
                 tracing::warn!(agent = agent.name, error = %chain(&error), "scrape failed");
                 return Vec::new();
@@ -226,9 +234,9 @@ impl Analyst {
                 continue;
             }
             let passed = reading.total.since(&earlier.total);
-            let ready = world.tasks_of(&reading.workload).filter(|task| {
-                task.state == crate::domain::task::TaskState::Running
-            });
+            let ready = world
+                .tasks_of(&reading.workload)
+                .filter(|task| task.state == crate::domain::task::TaskState::Running);
             let sample = LoadSample {
                 workload: reading.workload.clone(),
                 at: now,
@@ -273,7 +281,8 @@ impl Memory {
             match &change.change {
                 Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
                     let known = world.tasks.get(task).map(|task| task.size);
-                    let declared = || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
+                    let declared =
+                        || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
                     self.estimator.observe_oom(&OomKill {
                         task: task.clone(),

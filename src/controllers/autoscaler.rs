@@ -15,6 +15,7 @@ use crate::controllers::driver::chain;
 use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
+use crate::domain::decision::{DecisionId, DecisionKind};
 use crate::domain::money::Prices;
 use crate::domain::node::PoolSpec;
 use crate::domain::observation::Observed;
@@ -29,8 +30,8 @@ use crate::domain::world::{Workload, World};
 use crate::ports::metric_source::{MetricSource, MetricValue};
 use crate::ports::store::StoreError;
 use crate::scaling::horizontal::{
-    self, HorizontalParameters, HorizontalState, InstanceReading, InstanceStatus, MetricReading, ServiceStatus,
-    Verdict,
+    self, HorizontalParameters, HorizontalState, InstanceReading, InstanceStatus, MetricReading,
+    ServiceStatus, Verdict,
 };
 use crate::scaling::vertical;
 
@@ -138,18 +139,10 @@ impl Autoscaler {
         let verdict = horizontal::decide(scale, &status, &self.settings.horizontal, counts, now);
         let Verdict::Change(proposal) = verdict else { return Ok(()) };
         let mode = world.policy_of(workload).count;
-        let applied = self
-            .recorder
-            .record(mode, *proposal, |kind, decision| match kind {
-                crate::domain::decision::DecisionKind::Count { workload, to, .. } => Some(Change::CountSet {
-                    workload: workload.clone(),
-                    count: *to,
-                    decision: Some(decision),
-                }),
-                _ => None,
-            })
-            .await?;
-        if let Some(crate::domain::decision::DecisionKind::Count { from, to, .. }) = applied {
+        let kind = proposal.kind.clone();
+        let applied =
+            self.recorder.record(mode, *proposal, |id| count_set(&kind, id).into_iter().collect()).await?;
+        if let Some(DecisionKind::Count { from, to, .. }) = applied {
             counts.applied(from, to, now);
         }
         Ok(())
@@ -164,7 +157,8 @@ impl Autoscaler {
         analysis: &Analysis,
         (memory, now): (&mut Memory, Timestamp),
     ) -> MetricReading {
-        let late = |at: Timestamp| now.duration_since(at) > self.settings.scrape_interval * SCRAPES_MISSED_MAX;
+        let late =
+            |at: Timestamp| now.duration_since(at) > self.settings.scrape_interval * SCRAPES_MISSED_MAX;
         let usage = |value: &dyn Fn(&UsageSample) -> Option<f64>| {
             let reading = |task: &&Task| {
                 let sample = analysis.usage.get(&task.id).filter(|sample| !late(sample.at))?;
@@ -178,7 +172,9 @@ impl Autoscaler {
             MetricTarget::Cpu { .. } => usage(&|sample| sample.cpu_cores),
             MetricTarget::Memory { .. } => usage(&|sample| Some(sample.memory.as_f64())),
             MetricTarget::Requests { .. } => match analysis.load.get(&workload.name) {
-                Some(sample) if !late(sample.at) => MetricReading::Total { value: sample.requests_per_second },
+                Some(sample) if !late(sample.at) => {
+                    MetricReading::Total { value: sample.requests_per_second }
+                }
                 Some(sample) => {
                     MetricReading::Failed { reason: format!("no count of requests since {}", sample.at) }
                 }
@@ -187,7 +183,9 @@ impl Autoscaler {
             MetricTarget::Prometheus { metric, port, path, .. } => {
                 let port = port.clone().or_else(|| service.ports.first().map(|port| port.name.clone()));
                 let Some(port) = port else {
-                    return MetricReading::Failed { reason: "the service has no port to read it from".to_owned() };
+                    return MetricReading::Failed {
+                        reason: "the service has no port to read it from".to_owned(),
+                    };
                 };
                 self.read_instances(tasks, (metric, &port, path), (memory, now)).await
             }
@@ -223,7 +221,11 @@ impl Autoscaler {
                 Err(error) => failure = chain(&error),
             }
         }
-        if values.is_empty() { MetricReading::Failed { reason: failure } } else { MetricReading::PerInstance(values) }
+        if values.is_empty() {
+            MetricReading::Failed { reason: failure }
+        } else {
+            MetricReading::PerInstance(values)
+        }
     }
 
     async fn decide_size(
@@ -251,18 +253,20 @@ impl Autoscaler {
         let (parameters, prices) = (&self.settings.vertical, &self.settings.prices);
         let proposal = vertical::decide(recommendation, &status, &policy, parameters, prices, now);
         let Some(proposal) = proposal else { return Ok(()) };
-        self.recorder
-            .record(policy.size, proposal, |kind, decision| match kind {
-                crate::domain::decision::DecisionKind::Size { workload, to, .. } => Some(Change::SizeSet {
-                    workload: workload.clone(),
-                    size: *to,
-                    decision: Some(decision),
-                }),
-                _ => None,
-            })
-            .await?;
+        let kind = proposal.kind.clone();
+        self.recorder.record(policy.size, proposal, |id| size_set(&kind, id).into_iter().collect()).await?;
         Ok(())
     }
+}
+
+fn count_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {
+    let DecisionKind::Count { workload, to, .. } = kind else { return None };
+    Some(Change::CountSet { workload: workload.clone(), count: *to, decision: Some(id) })
+}
+
+fn size_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {
+    let DecisionKind::Size { workload, to, .. } = kind else { return None };
+    Some(Change::SizeSet { workload: workload.clone(), size: *to, decision: Some(id) })
 }
 
 fn instance(task: &Task, observed: &Observed) -> InstanceStatus {
@@ -279,8 +283,11 @@ fn instance(task: &Task, observed: &Observed) -> InstanceStatus {
 fn rate((before, then): (f64, Timestamp), (count, now): (f64, Timestamp)) -> Option<InstanceReading> {
     let window = now.duration_since(then);
     let seconds = window.as_secs_f64();
-    (count >= before && seconds > 0.0)
-        .then(|| InstanceReading { value: (count - before) / seconds, at: now, window })
+    (count >= before && seconds > 0.0).then(|| InstanceReading {
+        value: (count - before) / seconds,
+        at: now,
+        window,
+    })
 }
 
 /// Since when the workload has had its size: since its last size or revision, whichever came later.
@@ -295,8 +302,7 @@ fn settled_since(world: &World, workload: &Workload) -> Timestamp {
 fn largest_node(world: &World) -> Option<Resources> {
     let pools = world.pools.values().filter(|pool| !pool.deleted).map(|pool| &pool.spec);
     let sizes = pools.filter(|spec: &&PoolSpec| spec.max > 0).map(|spec| spec.size);
-    sizes.chain(world.nodes.values().map(|node| node.size)).reduce(|a, b| Resources {
-        cpu: a.cpu.max(b.cpu),
-        memory: a.memory.max(b.memory),
-    })
+    sizes
+        .chain(world.nodes.values().map(|node| node.size))
+        .reduce(|a, b| Resources { cpu: a.cpu.max(b.cpu), memory: a.memory.max(b.memory) })
 }

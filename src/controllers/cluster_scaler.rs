@@ -1,12 +1,79 @@
 //! In: tasks that wait, nodes and their use. Out: decisions about the number of nodes of each pool,
 //! recorded and carried out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::controllers::decisions::Recorder;
 use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
+use crate::domain::change::Change;
+use crate::domain::decision::DecisionId;
 use crate::domain::money::Prices;
+use crate::domain::plan::Step;
+use crate::domain::policy::PolicyMode;
+use crate::domain::rollout::Actor;
+use crate::domain::task::TaskId;
 use crate::ports::store::StoreError;
+use crate::scaling::cluster::{decide, node_use};
+
+/// The cluster scaler's loop body.
+pub struct ClusterScaler {
+    state: Arc<EngineState>,
+    passes: watch::Receiver<Pass>,
+    recorder: Recorder,
+    prices: Prices,
+    /// What was said about tasks that no growth helps, so that it is said once.
+    told: Mutex<BTreeMap<TaskId, String>>,
+}
+
+impl ClusterScaler {
+    /// A cluster scaler.
+    pub fn new(
+        state: Arc<EngineState>,
+        passes: watch::Receiver<Pass>,
+        recorder: Recorder,
+        prices: Prices,
+    ) -> Self {
+        Self { state, passes, recorder, prices, told: Mutex::default() }
+    }
+
+    /// Notes the use of nodes, then changes at most one pool.
+    pub async fn pass(&self) -> Result<(), StoreError> {
+        let now = self.state.clock().now();
+        self.state
+            .update(&Actor::Engine, |world| {
+                let reason = "use against the pool's threshold".to_owned();
+                let step = |change| Step { change, reason: reason.clone() };
+                (node_use(world, now).into_iter().map(step).collect(), ())
+            })
+            .await?;
+        let (world, waiting) = (self.state.world().await, Arc::clone(&self.passes.borrow().waiting));
+        let verdict = decide(&world, &waiting, &self.prices, now);
+        let mut told = self.told.lock().await;
+        told.retain(|task, _| verdict.unserved.iter().any(|unserved| unserved.task == *task));
+        for unserved in &verdict.unserved {
+            let before = told.insert(unserved.task.clone(), unserved.reason.clone());
+            if before.as_ref() != Some(&unserved.reason) {
+                tracing::warn!(task = %unserved.task, "no pool can help: {}", unserved.reason);
+            }
+        }
+        let Some(decision) = verdict.decision else { return Ok(()) };
+        let changes = decision.steps.into_iter().map(|step| step.change);
+        let numbered = |id| changes.map(|change| with_decision(change, id)).collect();
+        self.recorder.record(PolicyMode::Auto, decision.proposal, numbered).await?;
+        Ok(())
+    }
+}
+
+/// A pool's new target with the number of the decision behind it.
+fn with_decision(change: Change, id: DecisionId) -> Change {
+    match change {
+        Change::PoolTargetSet { pool, target, .. } => {
+            Change::PoolTargetSet { pool, target, decision: Some(id) }
+        }
+        other => other,
+    }
+}

@@ -70,7 +70,8 @@ impl Control for EngineControl {
         let said = self.state.update(&by, |world| match changes(world, &intent, now) {
             Ok(worded) => {
                 let (changes, words): (Vec<Change>, Vec<String>) = worded.into_iter().unzip();
-                let reason = |words: &String| if message.is_empty() { words.clone() } else { message.clone() };
+                let reason =
+                    |words: &String| if message.is_empty() { words.clone() } else { message.clone() };
                 let steps = changes
                     .into_iter()
                     .zip(&words)

@@ -33,7 +33,7 @@ impl Recorder {
         &self,
         mode: PolicyMode,
         proposal: Proposal,
-        change: impl FnOnce(&DecisionKind, DecisionId) -> Option<Change>,
+        changes: impl FnOnce(DecisionId) -> Vec<Change>,
     ) -> Result<Option<DecisionKind>, StoreError> {
         let outcome = match mode {
             PolicyMode::Off => return Ok(None),
@@ -43,7 +43,9 @@ impl Recorder {
         };
         let last = self.last_on(&proposal.kind).await?;
         if mode != PolicyMode::Auto
-            && last.as_ref().is_some_and(|last| last.proposal.kind == proposal.kind && last.outcome == outcome)
+            && last
+                .as_ref()
+                .is_some_and(|last| last.proposal.kind == proposal.kind && last.outcome == outcome)
         {
             return Ok(None);
         }
@@ -61,9 +63,15 @@ impl Recorder {
         if mode != PolicyMode::Auto {
             return Ok(None);
         }
-        let Some(change) = change(&kind, id) else { return Ok(None) };
-        let reason = format!("decision {id}: {reason}");
-        self.state.commit(&Actor::Engine, vec![Step { change, reason }]).await?;
+        let step = |change| Step { change, reason: format!("decision {id}: {reason}") };
+        let steps = changes(id).into_iter().map(step).collect();
+        if let Err(error) = self.state.commit(&Actor::Engine, steps).await {
+            // What was not committed was not done; the record must not claim it.
+            let outcome = DecisionOutcome::Reverted { reason: "it could not be written down".to_owned() };
+            let log = Arc::clone(&self.log);
+            blocking(move || log.settle(id, &outcome)).await?;
+            return Err(error);
+        }
         self.state.wake();
         Ok(Some(kind))
     }

@@ -90,8 +90,14 @@ impl FrontDoorPorts {
         let mut routes = Vec::new();
         for (workload, ports) in &self.numbers {
             for (port, listen) in ports {
-                let backends = world.tasks_of(workload).filter_map(|task| backend(task, port, observed)).collect();
-                routes.push(Route { workload: workload.clone(), port: port.clone(), listen: *listen, backends });
+                let backends =
+                    world.tasks_of(workload).filter_map(|task| backend(task, port, observed)).collect();
+                routes.push(Route {
+                    workload: workload.clone(),
+                    port: port.clone(),
+                    listen: *listen,
+                    backends,
+                });
             }
         }
         routes

@@ -134,8 +134,7 @@ impl Scheduler {
         let seen = self.ports.observer.observe().await.map_err(SchedulerError::Observe)?;
         let world = self.state.world().await;
         let mut checks = self.ports.health.health();
-        let mut observed =
-            Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
+        let mut observed = Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
         let mut under_way = lock(&self.under_way);
         // A task that the world has forgotten needs no memory of how it failed to start.
         under_way.not_started.retain(|id, _| world.tasks.contains_key(id));
@@ -183,7 +182,8 @@ impl Scheduler {
         if let Some(document) = chosen {
             let store = Arc::clone(self.state.store());
             let written =
-                tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document)).await;
+                tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document))
+                    .await;
             if !matches!(written, Ok(Ok(()))) {
                 problems.push("the chosen front door addresses could not be stored".to_owned());
             }
@@ -200,14 +200,17 @@ impl Scheduler {
         problems
     }
 
-    /// Begins what the state asks for and is not under way. Passes go on meanwhile; the end of each
-    /// effect wakes the scheduler.
+    /// Begins what the state asks for and is not under way. Passes go on meanwhile; an effect that
+    /// succeeds wakes the scheduler, one that fails is tried again at the next tick.
     fn begin_effects(&self, world: &Arc<World>, observed: &Observed) {
         for task in world.tasks.values().filter(|task| ports_unknown(world, task, observed)) {
             self.begin(format!("ports {}", task.id), self.launch(world, task.id.clone()));
         }
-        for effect in effects(world, observed) {
-            let key = format!("{effect:?}");
+        let wanted: Vec<(String, Effect)> =
+            effects(world, observed).into_iter().map(|effect| (format!("{effect:?}"), effect)).collect();
+        // What is no longer asked for is no longer a problem.
+        lock(&self.under_way).problems.retain(|key, _| wanted.iter().any(|(wanted, _)| wanted == key));
+        for (key, effect) in wanted {
             match effect {
                 Effect::Launch(id) => self.begin(key, self.launch(world, id)),
                 Effect::Stop { task, grace } => {
@@ -248,6 +251,7 @@ impl Scheduler {
             match result {
                 Ok(()) => {
                     under_way.problems.remove(&key);
+                    state.wake();
                 }
                 Err(error) => {
                     let text = chain(&error);
@@ -255,8 +259,6 @@ impl Scheduler {
                     under_way.problems.insert(key, text);
                 }
             }
-            drop(under_way);
-            state.wake();
         });
     }
 
@@ -319,7 +321,9 @@ fn spec_of<'a>(world: &'a World, task: &Task) -> Option<&'a WorkloadSpec> {
 
 fn has_checks(world: &World, task: &Task) -> bool {
     let service = spec_of(world, task).and_then(WorkloadSpec::as_service);
-    service.is_some_and(|s| s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some())
+    service.is_some_and(|s| {
+        s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some()
+    })
 }
 
 fn port_names(spec: &WorkloadSpec) -> Vec<String> {

@@ -100,7 +100,8 @@ impl EngineState {
         let written = tokio::task::spawn_blocking(move || store.commit(&snapshot, &touched, &listed)).await;
         match written {
             Ok(Ok(())) => {
-                self.telemetry.committed(began.elapsed());
+                let told: Vec<_> = changes.iter().map(|recorded| &recorded.change).collect();
+                self.telemetry.committed(began.elapsed(), &told, &held);
                 for change in changes {
                     // Nobody listening is no error.
                     let _ = self.changes.send(Arc::new(change));

@@ -43,6 +43,23 @@ pub struct PoolSpec {
     pub cooldown_down: SignedDuration,
 }
 
+impl PoolSpec {
+    /// One node of the given size that neither comes nor goes.
+    pub fn one_node(size: Resources) -> Self {
+        Self {
+            size,
+            min: 1,
+            max: 1,
+            price_per_hour: None,
+            attributes: BTreeMap::new(),
+            scale_down_below: Share::new(0.0),
+            scale_down_after: SignedDuration::ZERO,
+            cooldown_up: SignedDuration::ZERO,
+            cooldown_down: SignedDuration::ZERO,
+        }
+    }
+}
+
 /// A pool and how many nodes it should have now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePool {

@@ -358,7 +358,7 @@ impl Workload {
 
     fn declare_again(&mut self, spec: &WorkloadSpec, at: Timestamp, by: &Actor) {
         let old = std::mem::replace(&mut self.spec, spec.clone());
-        self.deleted = false;
+        let anew = std::mem::take(&mut self.deleted);
         if old.needs_new_revision(spec) {
             self.begin_revision(at, by);
         } else if let Some(revision) = self.revisions.get_mut(&self.revision) {
@@ -371,11 +371,11 @@ impl Workload {
         }
         // A count that was found automatically outlives a new declaration, within its bounds.
         self.count = match (spec.as_service().and_then(|s| s.scale.as_ref()), old.as_service()) {
-            (Some(scale), Some(_)) => self.count.clamp(scale.min, scale.max.max(scale.min)),
+            (Some(scale), Some(_)) if !anew => self.count.clamp(scale.min, scale.max.max(scale.min)),
             _ => self.declared_count(),
         };
         match (old.as_cron(), spec.as_cron()) {
-            (Some(old), Some(new)) if old.schedule == new.schedule => {}
+            (Some(old), Some(new)) if old.schedule == new.schedule && !anew => {}
             (_, Some(_)) => self.cron_cursor = Some(at),
             (_, None) => self.cron_cursor = None,
         }
@@ -455,6 +455,241 @@ impl NodePool {
 }
 
 /// Whether a task would have less memory than before: what may get it killed.
-fn takes_memory(from: TaskSize, to: TaskSize) -> bool {
+pub(crate) fn takes_memory(from: TaskSize, to: TaskSize) -> bool {
     to.memory_limit < from.memory_limit || to.request.memory < from.request.memory
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
+    use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+    use crate::domain::task::TaskOrigin;
+    use crate::domain::workload::{
+        HealthChecks, JobSpec, Owner, PlacementSpec, RestartPolicy, RolloutSpec, RunPolicy, ServiceSpec,
+        TaskTemplate, WorkloadKind,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn web() -> WorkloadName {
+        WorkloadName::new("web").expect("a name")
+    }
+
+    fn size(mib: u64) -> TaskSize {
+        TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(mib)))
+    }
+
+    fn template(command: &str) -> TaskTemplate {
+        TaskTemplate {
+            command: vec![command.to_owned()],
+            env: BTreeMap::new(),
+            working_dir: None,
+            user: None,
+            size: size(100),
+            stop_grace: SignedDuration::ZERO,
+            placement: PlacementSpec::default(),
+            priority: 0,
+        }
+    }
+
+    fn restart() -> RestartPolicy {
+        let zero = SignedDuration::ZERO;
+        RestartPolicy { backoff: zero, backoff_max: zero, jitter: Share::new(0.0), reset_after: zero }
+    }
+
+    fn service(command: &str, instances: u32) -> ServiceSpec {
+        let zero = SignedDuration::ZERO;
+        ServiceSpec {
+            owner: Owner::default(),
+            template: template(command),
+            ports: Vec::new(),
+            checks: HealthChecks::default(),
+            instances,
+            scale: None,
+            restart: restart(),
+            rollout: RolloutSpec { max_surge: 1, deadline: zero, max_failures: 1, min_ready: zero },
+            drain_timeout: zero,
+            policy: None,
+        }
+    }
+
+    fn scaled(instances: u32, min: u32, max: u32) -> ServiceSpec {
+        let scale = ScaleSpec {
+            min,
+            max,
+            metrics: vec![MetricTarget::Cpu { utilization: 0.8 }],
+            tolerance: 0.1,
+            up: ScalingRules::default_up(),
+            down: ScalingRules::default_down(),
+        };
+        ServiceSpec { scale: Some(scale), ..service("a", instances) }
+    }
+
+    fn follow(world: &mut World, second: i64, change: Change) -> Vec<EntityKey> {
+        let (by, reason) = (Actor::Engine, "a reason".to_owned());
+        world.apply(&RecordedChange { at: at(second), by, reason, change })
+    }
+
+    fn apply(world: &mut World, second: i64, spec: ServiceSpec) {
+        let spec = WorkloadSpec::Service(Box::new(spec));
+        follow(world, second, Change::WorkloadApplied { workload: web(), spec });
+    }
+
+    fn task(number: u64) -> Box<Task> {
+        Box::new(Task {
+            id: TaskId::new(web(), number),
+            kind: WorkloadKind::Service,
+            revision: 1,
+            origin: TaskOrigin::Instance,
+            size: size(100),
+            state: TaskState::Pending,
+            reason: String::new(),
+            node: None,
+            ports: BTreeMap::new(),
+            created_at: at(0),
+            not_before: at(0),
+            started_at: None,
+            ready_at: None,
+            state_since: at(0),
+            exit: None,
+        })
+    }
+
+    fn move_to(world: &mut World, second: i64, number: u64, state: TaskState) -> Vec<EntityKey> {
+        let task = TaskId::new(web(), number);
+        follow(world, second, Change::TaskMoved { task, state, reason: "so".to_owned(), exit: None })
+    }
+
+    fn move_rollout(world: &mut World, second: i64, state: RolloutState) {
+        let (failures, progressed_at) = (0, at(second));
+        follow(world, second, Change::RolloutMoved { workload: web(), state, failures, progressed_at });
+    }
+
+    #[test]
+    fn what_names_nothing_changes_nothing_and_touches_nothing() {
+        let mut world = World::default();
+        assert!(follow(&mut world, 1, Change::WorkloadDeleted { workload: web() }).is_empty());
+        assert!(follow(&mut world, 1, Change::TaskCreated { task: task(1) }).is_empty());
+        assert!(move_to(&mut world, 1, 1, TaskState::Running).is_empty());
+        let run = RunKey { workload: web(), at: at(1) };
+        assert!(follow(&mut world, 1, Change::RunOpened { run, manual: true }).is_empty());
+        assert_eq!(world, World::default());
+    }
+
+    #[test]
+    fn only_what_needs_new_tasks_makes_a_revision() {
+        let mut world = World::default();
+        apply(&mut world, 1, service("a", 2));
+        apply(&mut world, 2, service("a", 5));
+        let workload = &world.workloads[&web()];
+        assert_eq!((workload.revision, workload.count), (1, 5));
+        assert_eq!(workload.revisions[&1].spec.as_service().map(|spec| spec.instances), Some(5));
+        apply(&mut world, 3, service("b", 5));
+        assert_eq!(world.workloads[&web()].revision, 2);
+    }
+
+    #[test]
+    fn a_rollout_begins_from_the_last_healthy_revision() {
+        let mut world = World::default();
+        let from = |world: &World| world.workloads[&web()].rollout.as_ref().and_then(|rollout| rollout.from);
+        apply(&mut world, 1, service("a", 2));
+        assert_eq!(from(&world), None);
+        apply(&mut world, 2, service("b", 2));
+        assert_eq!(from(&world), None, "revision 1 has never been healthy");
+        move_rollout(&mut world, 3, RolloutState::Done);
+        apply(&mut world, 4, service("c", 2));
+        assert_eq!(from(&world), Some(2));
+        apply(&mut world, 5, service("d", 2));
+        assert_eq!(from(&world), Some(2), "revision 3 was superseded");
+        move_rollout(&mut world, 6, RolloutState::RolledBack { reason: "bad".to_owned() });
+        let workload = &world.workloads[&web()];
+        assert_eq!((workload.revision, workload.last_revision), (2, 4));
+        assert_eq!(workload.spec.template().command, ["b"]);
+        apply(&mut world, 7, service("e", 2));
+        assert_eq!((from(&world), world.workloads[&web()].revision), (Some(2), 5));
+    }
+
+    #[test]
+    fn a_count_that_was_found_automatically_outlives_a_new_declaration() {
+        let mut world = World::default();
+        let count = |world: &World| world.workloads[&web()].count;
+        apply(&mut world, 1, scaled(2, 1, 10));
+        follow(&mut world, 2, Change::CountSet { workload: web(), count: 7, decision: None });
+        apply(&mut world, 3, scaled(2, 1, 10));
+        assert_eq!(count(&world), 7);
+        apply(&mut world, 4, scaled(2, 1, 5));
+        assert_eq!(count(&world), 5);
+        apply(&mut world, 5, service("a", 2));
+        assert_eq!(count(&world), 2);
+    }
+
+    #[test]
+    fn less_memory_waits_for_its_trial_and_an_owners_size_ends_it() {
+        let mut world = World::default();
+        let wanted = |world: &World| world.workloads[&web()].size();
+        apply(&mut world, 1, service("a", 2));
+        follow(&mut world, 2, Change::SizeSet { workload: web(), size: size(200), decision: None });
+        assert_eq!(wanted(&world), size(200), "more memory harms nobody");
+        follow(&mut world, 3, Change::SizeSet { workload: web(), size: size(50), decision: None });
+        assert_eq!(wanted(&world), size(200));
+        follow(&mut world, 4, Change::SizeConfirmed { workload: web() });
+        assert_eq!(wanted(&world), size(50));
+        apply(&mut world, 5, service("b", 2));
+        assert_eq!(wanted(&world), size(50), "the owner did not speak of the size");
+        let mut spec = service("b", 2);
+        spec.template.size = size(120);
+        apply(&mut world, 6, spec);
+        assert_eq!(wanted(&world), size(120));
+    }
+
+    #[test]
+    fn a_size_that_is_taken_back_leaves_the_one_before() {
+        let mut world = World::default();
+        apply(&mut world, 1, service("a", 2));
+        for mib in [200, 50] {
+            follow(&mut world, 2, Change::SizeSet { workload: web(), size: size(mib), decision: None });
+        }
+        follow(&mut world, 3, Change::SizeReverted { workload: web(), reason: "OOM".to_owned() });
+        assert_eq!(world.workloads[&web()].size(), size(200));
+    }
+
+    #[test]
+    fn a_number_is_given_once_and_the_dead_stay_dead() {
+        let mut world = World::default();
+        apply(&mut world, 1, service("a", 1));
+        assert_eq!(follow(&mut world, 2, Change::TaskCreated { task: task(3) }).len(), 2);
+        assert!(follow(&mut world, 2, Change::TaskCreated { task: task(2) }).is_empty());
+        assert_eq!(world.workloads[&web()].next_task, 4);
+        move_to(&mut world, 3, 3, TaskState::Running);
+        move_to(&mut world, 4, 3, TaskState::Failed);
+        assert!(move_to(&mut world, 5, 3, TaskState::Running).is_empty());
+        let task = &world.tasks[&TaskId::new(web(), 3)];
+        assert_eq!((task.ready_at, task.state_since), (Some(at(3)), at(4)));
+    }
+
+    #[test]
+    fn old_final_runs_leave_the_world_and_are_named_as_touched() {
+        let mut world = World::default();
+        let run = RunPolicy { retries: 0, restart: restart(), time_limit: None };
+        let (owner, template) = (Owner::default(), template("a"));
+        let job = JobSpec { owner, template, run_on_apply: false, run, policy: None };
+        let spec = WorkloadSpec::Job(Box::new(job));
+        follow(&mut world, 0, Change::WorkloadApplied { workload: web(), spec });
+        let mut touched = Vec::new();
+        for second in 0..=RUNS_KEPT as i64 {
+            let run = RunKey { workload: web(), at: at(second) };
+            follow(&mut world, second, Change::RunOpened { run: run.clone(), manual: true });
+            let outcome = RunOutcome::Succeeded;
+            touched = follow(&mut world, second, Change::RunClosed { run, outcome });
+        }
+        assert_eq!(world.runs.len(), RUNS_KEPT);
+        assert!(touched.contains(&EntityKey::Run(RunKey { workload: web(), at: at(0) })));
+    }
 }

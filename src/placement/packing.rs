@@ -226,8 +226,7 @@ mod tests {
         let nodes = [node("a", NodeState::Ready), node("b", NodeState::Ready)];
         let mut slots = nodes.each_ref().map(|node| Slot { node, free: node.size });
         let one = task(1);
-        let placement =
-            place(&[Ask { task: &one, request: amount(1, 1), constraints: &[] }], &mut slots);
+        let placement = place(&[Ask { task: &one, request: amount(1, 1), constraints: &[] }], &mut slots);
         assert_eq!(chosen(&placement), ["web.1@a"]);
     }
 
@@ -241,8 +240,7 @@ mod tests {
             Slot { node: &nodes[2], free: amount(1000, 20) },
         ];
         let one = task(1);
-        let placement =
-            place(&[Ask { task: &one, request: amount(100, 100), constraints: &[] }], &mut slots);
+        let placement = place(&[Ask { task: &one, request: amount(100, 100), constraints: &[] }], &mut slots);
         let waiting = &placement.waiting[0];
         assert_eq!(waiting.reason, "0 of 3 nodes fit: 2 are short of memory, 1 is draining");
         assert_eq!(waiting.nodes[1].1, Misfit::NotReady { state: "draining".to_owned() });
@@ -271,10 +269,7 @@ mod tests {
         );
         assert_eq!(chosen(&placement), ["web.1@a"]);
         assert_eq!(placement.waiting[0].reason, "0 of 1 node fits: 1 is not pool = large");
-        assert_eq!(
-            placement.waiting[1].nodes[0].1.to_string(),
-            "has gpu = nothing, wanted yes"
-        );
+        assert_eq!(placement.waiting[1].nodes[0].1.to_string(), "has gpu = nothing, wanted yes");
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub struct ScrapeHealth {
     pub agent: String,
     /// Answers that came in time and could be read.
     pub succeeded: u64,
-    /// Answers that did not come, came late or could not be read.
+    /// Answers that did not come or could not be read.
     pub failed: u64,
+    /// Answers that did not come in time.
+    pub late: u64,
     /// When the last good answer came.
     pub last_success: Option<Timestamp>,
     /// What went wrong last, until an answer is good again.

@@ -21,15 +21,17 @@ pub enum LogStream {
 pub struct LogChunk {
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// Where to go on reading: bytes since the stream began, over all its rotated files.
-    pub next: u64,
+    /// Where to go on reading (`LogPosition::After`); means nothing to anyone but the source.
+    pub next: String,
 }
 
 /// From where a log is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogPosition {
-    /// So many bytes from the stream's beginning; what has been rotated away is skipped.
-    Offset(u64),
+    /// From the oldest byte that is kept.
+    Start,
+    /// After an earlier chunk; what has been dropped since is skipped.
+    After(String),
     /// So many lines before its present end.
     Tail(usize),
 }

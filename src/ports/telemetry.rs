@@ -2,7 +2,20 @@
 
 use std::time::Duration;
 
+use crate::domain::change::Change;
 use crate::domain::decision::Decision;
+use crate::domain::world::World;
+
+/// How reading an agent went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrapeOutcome {
+    /// It gave a reading.
+    Ok,
+    /// It failed.
+    Failed,
+    /// There was no whole answer in time.
+    Late,
+}
 
 /// Counts what the loops do. Calls are cheap and never fail.
 pub trait Telemetry: Send + Sync {
@@ -12,11 +25,11 @@ pub trait Telemetry: Send + Sync {
     /// The scheduler's plan had this many steps.
     fn planned(&self, steps: usize);
 
-    /// A transaction was written.
-    fn committed(&self, took: Duration);
+    /// A transaction was written, and the world is now as given.
+    fn committed(&self, took: Duration, changes: &[&Change], world: &World);
 
     /// An agent was read, or could not be.
-    fn scraped(&self, succeeded: bool);
+    fn scraped(&self, outcome: ScrapeOutcome);
 
     /// A decision was recorded.
     fn decided(&self, decision: &Decision);

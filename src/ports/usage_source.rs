@@ -7,7 +7,13 @@ use crate::domain::usage::AgentReading;
 /// Why a reading did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// No answer, or not in time.
+    /// No whole answer in time.
+    #[error("{source_name} gave no whole answer in time")]
+    Late {
+        /// What was asked.
+        source_name: String,
+    },
+    /// No answer.
     #[error("cannot read usage from {source_name}")]
     Unreachable {
         /// What was asked.

@@ -3,6 +3,10 @@
 //! In: what is wanted, what is there, what was measured. Out: a `Proposal` with everything that it was
 //! decided from, or why nothing changes.
 
+pub mod cluster;
+mod cluster_fit;
+mod cluster_grow;
+mod cluster_shrink;
 pub mod horizontal;
 mod metric_count;
 pub mod stabilization;

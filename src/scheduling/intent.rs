@@ -60,7 +60,9 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             }
             let key = RunKey { workload: name.clone(), at: now };
             if world.runs.contains_key(&key) {
-                return Err(Rejection::Refused(format!("a run of {name} was asked for at this very instant")));
+                return Err(Rejection::Refused(format!(
+                    "a run of {name} was asked for at this very instant"
+                )));
             }
             Ok(one(Change::RunOpened { run: key, manual: true }, format!("a run of {name} is started")))
         }
@@ -93,7 +95,10 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
     for (name, spec) in &declared.pools {
         if world.pools.get(name).is_none_or(|pool| pool.deleted || pool.spec != *spec) {
             let change = Change::PoolApplied { pool: name.clone(), spec: spec.clone() };
-            worded.push((change, format!("pool {name} is set: {} to {} nodes of {}", spec.min, spec.max, spec.size)));
+            worded.push((
+                change,
+                format!("pool {name} is set: {} to {} nodes of {}", spec.min, spec.max, spec.size),
+            ));
         }
     }
     for (name, spec) in &declared.workloads {
@@ -107,7 +112,8 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
             return Err(Rejection::Refused(text));
         }
         if present.spec.kind() != spec.kind() {
-            let text = format!("{name} is a {}: delete it before it becomes a {}", present.spec.kind(), spec.kind());
+            let text =
+                format!("{name} is a {}: delete it before it becomes a {}", present.spec.kind(), spec.kind());
             return Err(Rejection::Refused(text));
         }
         if present.spec != *spec {
@@ -153,7 +159,10 @@ fn delete_policy(world: &World, name: &PolicyName) -> Result<Vec<Worded>, Reject
 fn scale(world: &World, name: &WorkloadName, count: u32) -> Result<Vec<Worded>, Rejection> {
     let workload = find(world, name)?;
     let Some(service) = workload.spec.as_service() else {
-        return Err(Rejection::Refused(format!("{name} is a {}: only services have a count", workload.spec.kind())));
+        return Err(Rejection::Refused(format!(
+            "{name} is a {}: only services have a count",
+            workload.spec.kind()
+        )));
     };
     if let Some(scale) = &service.scale
         && !(scale.min..=scale.max).contains(&count)

@@ -25,6 +25,8 @@ mod view;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod run_scenarios;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod simulation;

@@ -107,15 +107,14 @@ fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
             format!("pool {} was deleted", pool.name)
         } else {
             let reserved = load / 10_000;
-            format!("pool {} is to have {target} nodes, and this is its least loaded one ({reserved} % reserved)", pool.name)
+            format!(
+                "pool {} is to have {target} nodes, and this is its least loaded one ({reserved} % reserved)",
+                pool.name
+            )
         };
         let state = if joined { NodeState::Draining } else { NodeState::Removing };
-        let change = Change::NodeMoved {
-            node: name.clone(),
-            state,
-            reason: reason.clone(),
-            remove_when_empty: true,
-        };
+        let change =
+            Change::NodeMoved { node: name.clone(), state, reason: reason.clone(), remove_when_empty: true };
         view.step(change, reason);
     }
 }

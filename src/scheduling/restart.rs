@@ -37,12 +37,7 @@ pub fn wait(policy: &RestartPolicy, failures: u32, task: &TaskId) -> SignedDurat
 /// Instances that fail together are one failure: only a task that was made after the last failure, so
 /// one that was tried because of it, makes the row longer. A task that had lived for `reset_after`
 /// begins a new row.
-fn after_failure(
-    state: &RestartState,
-    policy: &RestartPolicy,
-    task: &Task,
-    now: Timestamp,
-) -> RestartState {
+fn after_failure(state: &RestartState, policy: &RestartPolicy, task: &Task, now: Timestamp) -> RestartState {
     let same_wave = state.last_failure.is_some_and(|last| task.created_at < last);
     let lived = task.started_at.is_some_and(|start| now.duration_since(start) >= policy.reset_after);
     let failures = match (same_wave, lived) {
@@ -60,12 +55,7 @@ fn after_failure(
 }
 
 /// Whether a task made since the last failure has lived long enough for the failures to be forgotten.
-fn is_over(
-    state: &RestartState,
-    policy: &RestartPolicy,
-    task: &Task,
-    now: Timestamp,
-) -> bool {
+fn is_over(state: &RestartState, policy: &RestartPolicy, task: &Task, now: Timestamp) -> bool {
     state.last_failure.is_some_and(|last| task.created_at >= last)
         && task.ready_at.is_some_and(|ready| now.duration_since(ready) >= policy.reset_after)
 }
@@ -83,7 +73,9 @@ pub(super) fn forgive(view: &mut View<'_>, name: &WorkloadName) {
         .find(|row| {
             row.task.state == TaskState::Running && is_over(&workload.restart, policy, row.task, view.now)
         })
-        .map(|row| format!("{} has lived for {:#}: earlier failures are forgotten", row.task.id, policy.reset_after));
+        .map(|row| {
+            format!("{} has lived for {:#}: earlier failures are forgotten", row.task.id, policy.reset_after)
+        });
     if let Some(reason) = lived {
         let restart = RestartState::default();
         view.step(Change::RestartNoted { workload: name.clone(), restart }, reason);
@@ -150,8 +142,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_below_the_wait_and_repeats() {
-        let waits: Vec<SignedDuration> =
-            (0..200).map(|number| wait(&policy(0.5), 3, &id(number))).collect();
+        let waits: Vec<SignedDuration> = (0..200).map(|number| wait(&policy(0.5), 3, &id(number))).collect();
         let (least, most) = (waits.iter().min().expect("waits"), waits.iter().max().expect("waits"));
         assert!(*least >= SignedDuration::from_secs(2) && *most <= SignedDuration::from_secs(4));
         assert!(*most - *least > SignedDuration::from_millis(1800), "{least} to {most}");

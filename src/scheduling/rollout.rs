@@ -7,6 +7,7 @@ use crate::domain::rollout::{Rollout, RolloutState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::Workload;
 use crate::scheduling::services::counts;
+use crate::scheduling::tasks::is_ready;
 use crate::scheduling::view::View;
 
 /// Notes progress and failures, and takes back a revision that does not become healthy.
@@ -41,11 +42,24 @@ fn verdict(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
     let progressed_at = newest_ready.map_or(rollout.progressed_at, |ready| ready.max(rollout.progressed_at));
     let failed = || view.ended_of(name).iter().filter(|ended| ended.failed && ended.revision == rollout.to);
     let failures = rollout.failures.saturating_add(failed().count() as u32);
-    let idle = view.now.duration_since(progressed_at);
+    // The clock runs for an instance that is being waited for, not for an engine that was away between
+    // two instances; once one has failed it runs on while others are tried.
+    let awaited = rows
+        .iter()
+        .filter(|row| row.task.revision == rollout.to && row.task.state.is_active())
+        .filter(|row| !is_ready(row.task, row.seen))
+        .map(|row| row.task.created_at)
+        .min();
+    let since = match awaited {
+        Some(created) if failures == 0 => progressed_at.max(created),
+        Some(_) => progressed_at,
+        None => view.now,
+    };
+    let idle = view.now.duration_since(since);
     let trouble = if failures > 0 && failures >= spec.max_failures {
-        let last = failed().last().map_or_else(String::new, |ended| {
-            format!(", the last one {}: {}", ended.task, ended.reason)
-        });
+        let last = failed()
+            .last()
+            .map_or_else(String::new, |ended| format!(", the last one {}: {}", ended.task, ended.reason));
         let noun = if failures == 1 { "task" } else { "tasks" };
         Some(format!("{failures} {noun} of revision {} failed{last}", rollout.to))
     } else if idle >= spec.deadline {

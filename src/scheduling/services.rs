@@ -203,8 +203,11 @@ fn succession(
     why: &str,
     not_before: Option<Timestamp>,
 ) -> String {
-    let mut reason =
-        if failed { format!("replaces {before}, which failed: {why}") } else { format!("replaces {before}, which was lost: {why}") };
+    let mut reason = if failed {
+        format!("replaces {before}, which failed: {why}")
+    } else {
+        format!("replaces {before}, which was lost: {why}")
+    };
     if failed {
         reason.push_str(&format!("; failure {}", workload.restart.failures));
     }

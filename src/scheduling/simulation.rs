@@ -1,0 +1,474 @@
+//! A cluster in memory under a simulated clock, with the scheduler in a loop around it, for tests.
+//!
+//! What a task does follows from its command: `serve N` is ready after N seconds and stays, `crash N`
+//! exits with 1 after N seconds, `hang` is never ready, `sick N` fails its health check after N seconds,
+//! `work N` exits with 0 after N seconds, `fail N` with 1, and `hog N` serves but is killed for want of
+//! memory 2 s after its limit is under N MiB. Each look checks what must hold of any plan.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::change::{Change, RecordedChange};
+use crate::domain::cron::CronSchedule;
+use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
+use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
+use crate::domain::plan::Plan;
+use crate::domain::quantity::{Bytes, MIB, Millicores, Resources, Share, TaskSize};
+use crate::domain::rollout::Actor;
+use crate::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
+use crate::domain::workload::{
+    CronJobSpec, HealthChecks, JobSpec, OverlapPolicy, Owner, PlacementSpec, RestartPolicy, RolloutSpec,
+    RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
+};
+use crate::domain::world::{RunKey, RunOutcome, World};
+use crate::scheduling::{Effect, PlanSettings, effects, is_ready, plan};
+
+/// Time from the polite signal to the end.
+const STOPPING_TAKES: SignedDuration = SignedDuration::from_secs(1);
+/// Time that a node takes to join.
+const JOINING_TAKES: SignedDuration = SignedDuration::from_secs(5);
+
+struct Process {
+    node: NodeName,
+    command: Vec<String>,
+    started_at: Timestamp,
+    size: TaskSize,
+    sized_at: Timestamp,
+    refused: Option<String>,
+    stopped_at: Option<Timestamp>,
+    end: Option<ExitRecord>,
+}
+
+/// The cluster: nodes and processes.
+#[derive(Default)]
+pub(super) struct Cluster {
+    processes: BTreeMap<TaskId, Process>,
+    nodes: BTreeMap<NodeName, Timestamp>,
+    /// Whether sizes change in place.
+    pub(super) can_resize: bool,
+    /// Whether it refuses each change of a size all the same.
+    pub(super) refuses_sizes: bool,
+}
+
+impl Process {
+    fn number(&self) -> i64 {
+        self.command.get(1).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn end(&mut self, status: ExitStatus, at: Timestamp, oom: bool) {
+        self.end.get_or_insert(ExitRecord {
+            status: Some(status),
+            at,
+            oom_kills: Some(u64::from(oom)),
+            peak_memory: Some(self.size.memory_limit),
+            memory_limit: Some(self.size.memory_limit),
+            asked_to_stop: self.stopped_at.is_some(),
+            message: None,
+        });
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        let age = now.duration_since(self.started_at).as_secs();
+        if self.stopped_at.is_some_and(|at| now.duration_since(at) >= STOPPING_TAKES) {
+            self.end(ExitStatus::Signal(15), now, false);
+        }
+        match self.command[0].as_str() {
+            "crash" | "fail" if age >= self.number() => self.end(ExitStatus::Code(1), now, false),
+            "work" if age >= self.number() => self.end(ExitStatus::Code(0), now, false),
+            "hog" => {
+                let needs = self.number() as u64 * MIB;
+                let grown = now.duration_since(self.sized_at).as_secs() >= 2;
+                if self.size.memory_limit.get() < needs && grown {
+                    self.end(ExitStatus::Signal(9), now, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn health(&self, now: Timestamp) -> Health {
+        let age = now.duration_since(self.started_at).as_secs();
+        match self.command[0].as_str() {
+            "hang" => Health::Starting,
+            "serve" if age < self.number() => Health::Starting,
+            "sick" if age >= self.number() => Health::Failed { message: "HTTP 500".to_owned() },
+            _ => Health::Ready,
+        }
+    }
+}
+
+impl Cluster {
+    fn carry_out(&mut self, world: &World, effect: Effect, now: Timestamp) {
+        match effect {
+            Effect::Launch(id) => {
+                let task = &world.tasks[&id];
+                let template = world.workloads[id.workload()].revisions[&task.revision].spec.template();
+                let node = task.node.clone().expect("a placed task");
+                assert!(self.nodes.contains_key(&node), "{id} is launched on {node}, which is not there");
+                self.processes.entry(id).or_insert(Process {
+                    node,
+                    command: template.command.clone(),
+                    started_at: now,
+                    size: task.size,
+                    sized_at: now,
+                    refused: None,
+                    stopped_at: None,
+                    end: None,
+                });
+            }
+            Effect::Stop { task, .. } => {
+                if let Some(process) = self.processes.get_mut(&task) {
+                    process.stopped_at.get_or_insert(now);
+                }
+            }
+            Effect::Resize { task, size } => {
+                let process = self.processes.get_mut(&task).expect("a process");
+                assert!(self.can_resize, "{task} is resized where that is impossible");
+                if self.refuses_sizes {
+                    process.refused = Some("more is in use".to_owned());
+                } else {
+                    process.size = size;
+                    process.sized_at = now;
+                }
+            }
+            Effect::Forget(id) => {
+                let process = self.processes.remove(&id).expect("a process");
+                assert!(process.end.is_some(), "{id} is forgotten while it runs");
+            }
+            Effect::CreateNode(name) => drop(self.nodes.entry(name).or_insert(now + JOINING_TAKES)),
+            Effect::RemoveNode(name) => {
+                if !self.processes.values().any(|process| process.node == name) {
+                    self.nodes.remove(&name);
+                }
+            }
+        }
+    }
+
+    fn observe(&mut self, world: &World, now: Timestamp) -> Observed {
+        let mut observed = Observed { can_resize: self.can_resize, ..Observed::default() };
+        for (name, ready) in &self.nodes {
+            if *ready <= now {
+                observed.nodes.insert(name.clone(), NodeObservation::Ready);
+            }
+        }
+        for (id, process) in &mut self.processes {
+            process.advance(now);
+            let state = match &process.end {
+                Some(end) => ProcessState::Exited(end.clone()),
+                None => ProcessState::Running { pid: 1, started_at: process.started_at },
+            };
+            let open = world.tasks.get(id).is_some_and(|task| match task.state {
+                TaskState::Running => true,
+                TaskState::Retiring => now.duration_since(task.state_since).as_secs() < 1,
+                _ => false,
+            });
+            let seen = TaskObservation {
+                process: state,
+                health: process.health(now),
+                in_flight: u64::from(open),
+                size: Some(process.size),
+                resize_refused: process.refused.clone(),
+            };
+            observed.tasks.insert(id.clone(), seen);
+        }
+        observed
+    }
+}
+
+/// The loop around the cluster.
+pub(super) struct Simulation {
+    pub(super) world: World,
+    pub(super) cluster: Cluster,
+    pub(super) observed: Observed,
+    pub(super) now: Timestamp,
+    pub(super) settings: PlanSettings,
+    /// What was planned, a line a step: seconds, the reason.
+    pub(super) journal: Vec<String>,
+    /// The last plan.
+    pub(super) plan: Plan,
+    /// How often each run was opened and closed.
+    pub(super) runs: BTreeMap<RunKey, (u32, Vec<RunOutcome>)>,
+    start: Timestamp,
+}
+
+impl Simulation {
+    pub(super) fn new() -> Self {
+        let start: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        Self {
+            world: World::default(),
+            cluster: Cluster { can_resize: true, ..Cluster::default() },
+            observed: Observed::default(),
+            now: start,
+            settings: PlanSettings::default(),
+            journal: Vec::new(),
+            plan: Plan::default(),
+            runs: BTreeMap::new(),
+            start,
+        }
+    }
+
+    /// With a pool `small` of some nodes, joined.
+    pub(super) fn with_nodes(nodes: u32) -> Self {
+        let mut sim = Self::new();
+        sim.pool("small", pool_spec(nodes, nodes + 4));
+        sim.run_for(7);
+        sim
+    }
+
+    pub(super) fn assert_says(&self, part: &str) {
+        let says = self.journal.iter().any(|line| line.contains(part));
+        assert!(says, "nothing says {part:?}:\n{}", self.tail());
+    }
+
+    /// A change from outside: a person's or the scaler's.
+    pub(super) fn change(&mut self, change: Change) {
+        self.follow(change, "asked for".to_owned(), Actor::User("test".to_owned()));
+    }
+
+    pub(super) fn apply(&mut self, workload: &str, spec: WorkloadSpec) {
+        self.change(Change::WorkloadApplied { workload: name(workload), spec });
+    }
+
+    pub(super) fn pool(&mut self, pool: &str, spec: PoolSpec) {
+        self.change(Change::PoolApplied { pool: PoolName::new(pool).expect("a name"), spec });
+    }
+
+    fn follow(&mut self, change: Change, reason: String, by: Actor) {
+        match &change {
+            Change::RunOpened { run, .. } => self.runs.entry(run.clone()).or_default().0 += 1,
+            Change::RunClosed { run, outcome } => {
+                self.runs.entry(run.clone()).or_default().1.push(outcome.clone());
+            }
+            _ => {}
+        }
+        self.world.apply(&RecordedChange { at: self.now, by, reason, change });
+    }
+
+    /// Lets time pass, then looks once.
+    pub(super) fn tick(&mut self, time: SignedDuration) {
+        self.now += time;
+        self.look();
+    }
+
+    /// Looks each second for a while.
+    pub(super) fn run_for(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.tick(SignedDuration::from_secs(1));
+        }
+    }
+
+    /// Observes, plans, follows the plan, carries it out, and checks what must hold of any plan.
+    pub(super) fn look(&mut self) {
+        self.observed = self.cluster.observe(&self.world, self.now);
+        let before = self.ready_counts();
+        self.plan = plan(&self.world, &self.observed, &self.settings, self.now);
+        assert_eq!(self.plan, plan(&self.world, &self.observed, &self.settings, self.now), "not repeatable");
+        for step in self.plan.steps.clone() {
+            let seconds = self.now.duration_since(self.start).as_secs();
+            let subject = subject(&step.change);
+            self.journal.push(format!("{seconds:>4} {subject}: {}", step.reason));
+            assert!(!step.reason.is_empty(), "a step without a reason: {:?}", step.change);
+            self.follow(step.change, step.reason, Actor::Engine);
+        }
+        let again = plan(&self.world, &self.observed, &self.settings, self.now);
+        assert!(again.steps.is_empty(), "planning again gives {:#?}\nafter\n{}", again.steps, self.tail());
+        assert_eq!(again.waiting, self.plan.waiting);
+        self.check_capacity(&before);
+        self.check_nodes();
+        for effect in effects(&self.world, &self.observed) {
+            self.cluster.carry_out(&self.world, effect, self.now);
+        }
+    }
+
+    pub(super) fn tail(&self) -> String {
+        self.journal[self.journal.len().saturating_sub(60)..].join("\n")
+    }
+
+    pub(super) fn ready(&self, workload: &str) -> usize {
+        self.ready_counts().get(&name(workload)).copied().unwrap_or(0)
+    }
+
+    fn ready_counts(&self) -> BTreeMap<WorkloadName, usize> {
+        let mut counts = BTreeMap::new();
+        for task in self.world.tasks.values() {
+            if is_ready(task, self.observed.tasks.get(&task.id)) {
+                *counts.entry(task.workload().clone()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// A plan takes ready instances away only where as many as wanted are left.
+    fn check_capacity(&self, before: &BTreeMap<WorkloadName, usize>) {
+        let after = self.ready_counts();
+        for (name, workload) in &self.world.workloads {
+            let count = |counts: &BTreeMap<_, usize>| counts.get(name).copied().unwrap_or(0);
+            let service = workload.spec.as_service().is_some() && !workload.deleted;
+            assert!(
+                !service || count(&after) >= count(before) || count(&after) >= workload.count as usize,
+                "{name}: {} ready, then {}, wanted {}\n{}",
+                count(before),
+                count(&after),
+                workload.count,
+                self.tail()
+            );
+        }
+    }
+
+    /// What is reserved on a node never exceeds its size.
+    fn check_nodes(&self) {
+        for node in self.world.nodes.values() {
+            let reserved: Resources = self
+                .world
+                .tasks
+                .values()
+                .filter(|task| task.node.as_ref() == Some(&node.name) && task.state.holds_resources())
+                .map(|task| task.size.request)
+                .sum();
+            assert!(reserved.fits(node.size), "{}: {reserved} of {}\n{}", node.name, node.size, self.tail());
+        }
+    }
+
+    /// A process dies of signal 9.
+    pub(super) fn kill(&mut self, task: &TaskId) {
+        if let Some(process) = self.cluster.processes.get_mut(task) {
+            process.end(ExitStatus::Signal(9), self.now, false);
+        }
+    }
+
+    /// A node dies with everything on it.
+    pub(super) fn fail_node(&mut self, node: &NodeName) {
+        self.cluster.nodes.remove(node);
+        self.cluster.processes.retain(|_, process| process.node != *node);
+    }
+
+    /// A person empties a node, for good or for a while.
+    pub(super) fn drain(&mut self, node: &NodeName, remove_when_empty: bool) {
+        if self.world.nodes.get(node).is_some_and(|node| node.state == NodeState::Ready) {
+            let (node, reason) = (node.clone(), "maintenance".to_owned());
+            self.change(Change::NodeMoved { node, state: NodeState::Draining, reason, remove_when_empty });
+        }
+    }
+
+    /// Tasks of a workload in a state.
+    pub(super) fn in_state(&self, workload: &str, state: TaskState) -> Vec<TaskId> {
+        let name = name(workload);
+        self.world.tasks_of(&name).filter(|task| task.state == state).map(|task| task.id.clone()).collect()
+    }
+
+    pub(super) fn outcomes(&self, workload: &str) -> Vec<String> {
+        self.runs
+            .iter()
+            .filter(|(key, _)| key.workload == name(workload))
+            .map(|(key, (_, outcomes))| {
+                let seconds = key.at.duration_since(self.start).as_secs();
+                let outcome = outcomes.last().map_or("active", RunOutcome::as_str);
+                format!("{seconds} {outcome}")
+            })
+            .collect()
+    }
+}
+
+fn subject(change: &Change) -> String {
+    use crate::domain::world::EntityKey;
+    match change.subjects().into_iter().next() {
+        Some(EntityKey::Workload(name)) => name.to_string(),
+        Some(EntityKey::Task(id)) => id.to_string(),
+        Some(EntityKey::Run(key)) => format!("{} run", key.workload),
+        Some(EntityKey::Node(name)) => name.to_string(),
+        Some(EntityKey::Pool(name)) => name.to_string(),
+        Some(EntityKey::Policy(name)) => name.to_string(),
+        None => String::new(),
+    }
+}
+
+pub(super) fn name(text: &str) -> WorkloadName {
+    WorkloadName::new(text).expect("a name")
+}
+
+pub(super) fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+pub(super) fn size(millicores: u64, mib: u64) -> TaskSize {
+    TaskSize::of(Resources::new(Millicores::new(millicores), Bytes::mib(mib)))
+}
+
+pub(super) fn template(command: &str) -> TaskTemplate {
+    TaskTemplate {
+        command: command.split(' ').map(str::to_owned).collect(),
+        env: BTreeMap::new(),
+        working_dir: None,
+        user: None,
+        size: size(250, 100),
+        stop_grace: seconds(5),
+        placement: PlacementSpec::default(),
+        priority: 0,
+    }
+}
+
+fn restart() -> RestartPolicy {
+    RestartPolicy {
+        backoff: seconds(2),
+        backoff_max: seconds(60),
+        jitter: Share::new(0.0),
+        reset_after: seconds(120),
+    }
+}
+
+pub(super) fn service_spec(command: &str, instances: u32) -> ServiceSpec {
+    ServiceSpec {
+        owner: Owner::default(),
+        template: template(command),
+        ports: Vec::new(),
+        checks: HealthChecks::default(),
+        instances,
+        scale: None,
+        restart: restart(),
+        rollout: RolloutSpec { max_surge: 1, deadline: seconds(120), max_failures: 3, min_ready: seconds(1) },
+        drain_timeout: seconds(10),
+        policy: None,
+    }
+}
+
+pub(super) fn service(command: &str, instances: u32) -> WorkloadSpec {
+    WorkloadSpec::Service(Box::new(service_spec(command, instances)))
+}
+
+pub(super) fn cron(command: &str, expression: &str, overlap: OverlapPolicy) -> WorkloadSpec {
+    WorkloadSpec::CronJob(Box::new(CronJobSpec {
+        owner: Owner::default(),
+        template: template(command),
+        schedule: CronSchedule::new(expression, "UTC").expect("a schedule"),
+        overlap,
+        start_deadline: seconds(30),
+        run: RunPolicy { retries: 1, restart: restart(), time_limit: None },
+        policy: None,
+    }))
+}
+
+pub(super) fn job(command: &str, run_on_apply: bool, retries: u32) -> JobSpec {
+    JobSpec {
+        owner: Owner::default(),
+        template: template(command),
+        run_on_apply,
+        run: RunPolicy { retries, restart: restart(), time_limit: None },
+        policy: None,
+    }
+}
+
+/// Nodes of one core and 1000 MiB.
+pub(super) fn pool_spec(min: u32, max: u32) -> PoolSpec {
+    PoolSpec {
+        size: Resources::new(Millicores::new(1000), Bytes::mib(1000)),
+        min,
+        max,
+        price_per_hour: None,
+        attributes: BTreeMap::new(),
+        scale_down_below: Share::new(0.5),
+        scale_down_after: seconds(600),
+        cooldown_up: seconds(0),
+        cooldown_down: seconds(0),
+    }
+}

@@ -6,8 +6,9 @@ use crate::domain::change::Change;
 use crate::domain::node::NodeState;
 use crate::domain::plan::Step;
 use crate::domain::quantity::{Resources, TaskSize};
+use crate::domain::reducer::takes_memory;
 use crate::domain::task::{Task, TaskId, TaskState};
-use crate::domain::workload::WorkloadName;
+use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::domain::world::{SizeOverride, Workload};
 use crate::scheduling::tasks::is_ready;
 use crate::scheduling::view::{Row, View};
@@ -72,9 +73,8 @@ fn try_out(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
         return Some(Step { change, reason });
     }
     let rows = view.rows_of(name);
-    let chosen = rows
-        .iter()
-        .find(|row| Some(&row.task.id) == size.canary.as_ref() && row.task.state.is_active());
+    let chosen =
+        rows.iter().find(|row| Some(&row.task.id) == size.canary.as_ref() && row.task.state.is_active());
     let Some(chosen) = chosen else { return choose(workload, size, &rows) };
     let in_force = chosen.task.size == size.size
         && chosen.seen.is_some_and(|seen| seen.size.is_none_or(|seen| seen == size.size));
@@ -123,9 +123,11 @@ fn resize(view: &mut View<'_>, name: &WorkloadName) {
 }
 
 fn can_resize(view: &View<'_>, row: Row<'_>, wanted: TaskSize) -> bool {
+    // A run that goes on keeps the memory that it began with: there is no second instance to try less on.
+    let takes = takes_memory(row.task.size, wanted) && row.task.kind != WorkloadKind::Service;
     match row.task.state {
         TaskState::Pending => true,
-        TaskState::Starting | TaskState::Running => {
+        TaskState::Starting | TaskState::Running if !takes => {
             let stays = row
                 .task
                 .node

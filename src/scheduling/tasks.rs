@@ -192,7 +192,10 @@ pub(super) fn stop(row: Row<'_>, reason: &str) -> Step {
 
 fn moved(task: &Task, state: TaskState, reason: &str) -> Step {
     let reason = reason.to_owned();
-    Step { change: Change::TaskMoved { task: task.id.clone(), state, reason: reason.clone(), exit: None }, reason }
+    Step {
+        change: Change::TaskMoved { task: task.id.clone(), state, reason: reason.clone(), exit: None },
+        reason,
+    }
 }
 
 /// Ended tasks leave the world once everything that follows from their end is planned; their records

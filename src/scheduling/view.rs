@@ -219,8 +219,10 @@ impl<'a> View<'a> {
 
     /// The runs of a workload, oldest first.
     pub(super) fn runs_of(&self, name: &WorkloadName) -> Vec<&Run> {
-        let span = RunKey { workload: name.clone(), at: Timestamp::MIN }
-            ..=RunKey { workload: name.clone(), at: Timestamp::MAX };
+        let span = RunKey { workload: name.clone(), at: Timestamp::MIN }..=RunKey {
+            workload: name.clone(),
+            at: Timestamp::MAX,
+        };
         let mut runs: BTreeMap<&RunKey, &Run> = self.base.runs.range(span.clone()).collect();
         runs.extend(self.changed.runs.range(span));
         if !self.gone.is_empty() {

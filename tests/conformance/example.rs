@@ -175,7 +175,7 @@ pub(crate) fn workload(name: &str, spec: WorkloadSpec) -> Workload {
             decision: Some(DecisionId(1)),
             since: at(2),
             canary: Some(TaskId::new(workload_name(name), 2)),
-            canary_since: Some(at(3)),
+            canary_since: Some(at(2)),
             everywhere: false,
         }),
         next_task: 8,

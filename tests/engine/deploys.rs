@@ -53,7 +53,8 @@ struct Load {
 
 impl Load {
     fn start(port: u16) -> Self {
-        let (stop, sent, failures) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::default());
+        let (stop, sent, failures) =
+            (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::default());
         let clients = (0..CLIENTS)
             .map(|_| {
                 let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
@@ -131,7 +132,11 @@ async fn a_revision_that_does_not_become_healthy_is_rolled_back() {
         .await;
     engine.wait_ready("web", 3).await;
     let web = engine.workload("web").await;
-    assert!(web.notes.iter().any(|note| note.contains("rolled back") && note.contains("exit status 3")), "{:?}", web.notes);
+    assert!(
+        web.notes.iter().any(|note| note.contains("rolled back") && note.contains("exit status 3")),
+        "{:?}",
+        web.notes
+    );
     let after: Vec<_> = engine.running("web").await.into_iter().filter_map(|task| task.pid).collect();
     assert_eq!(before, after, "the old instances were never touched");
     let (sent, failures) = load.end().await;

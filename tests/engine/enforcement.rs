@@ -58,11 +58,12 @@ async fn a_hog_is_killed_in_its_cgroup_and_given_a_larger_size() {
             })
         })
         .await;
-    engine.wait("the hog lives", async || {
-        let running = engine.running("hog").await;
-        running.iter().any(|task| task.memory_used.is_some_and(|used| used > 80 << 20))
-    })
-    .await;
+    engine
+        .wait("the hog lives", async || {
+            let running = engine.running("hog").await;
+            running.iter().any(|task| task.memory_used.is_some_and(|used| used > 80 << 20))
+        })
+        .await;
     let now = engine.running("neighbour").await.remove(0);
     assert_eq!(now.pid, neighbour.pid, "the neighbour was left alone");
 }

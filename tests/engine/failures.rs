@@ -116,7 +116,10 @@ async fn tasks_of_a_lost_node_run_elsewhere_within_five_seconds() {
         .post(&format!("/v1/nodes/{node}/fail"), &MessageRequest::default())
         .await
         .expect("a node to fail");
-    assert!(there.iter().all(|task| !is_alive(task.pid.expect("a pid"))), "a lost node takes its tasks along");
+    assert!(
+        there.iter().all(|task| !is_alive(task.pid.expect("a pid"))),
+        "a lost node takes its tasks along"
+    );
     let took = engine.wait("six tasks run elsewhere", async || {
         let running = engine.running("s").await;
         running.len() == 6 && running.iter().all(|task| task.node.as_ref() != Some(&node))
@@ -124,7 +127,10 @@ async fn tasks_of_a_lost_node_run_elsewhere_within_five_seconds() {
     let took = took.await;
     assert!(took < Duration::from_secs(5), "took {took:?}");
     let now = engine.running("s").await;
-    assert!(elsewhere.iter().all(|task| now.iter().any(|other| other.pid == task.pid)), "others were left alone");
+    assert!(
+        elsewhere.iter().all(|task| now.iter().any(|other| other.pid == task.pid)),
+        "others were left alone"
+    );
     let lost = engine.ended("s").await;
     assert!(lost.iter().filter(|task| task.state == TaskState::Lost).count() == there.len(), "{lost:#?}");
 }

@@ -176,7 +176,13 @@ fn spawn(folder: &Path, with_specs: bool) -> (Child, Client) {
         .env("LOADLINE_LOG", std::env::var("LOADLINE_LOG").unwrap_or_else(|_| "warn".to_owned()))
         .current_dir("/")
         .stdout(Stdio::piped())
-        .stderr(std::fs::File::options().create(true).append(true).open(folder.join("engine.log")).expect("a log"));
+        .stderr(
+            std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(folder.join("engine.log"))
+                .expect("a log"),
+        );
     if with_specs {
         command.arg(folder.join("specs.toml"));
     }

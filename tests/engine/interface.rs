@@ -56,12 +56,15 @@ async fn every_listing_command_answers_in_both_forms() {
     assert!(text(&loadline(&engine, &["decisions"])).contains("DECISION"));
     for command in ["status", "tasks", "nodes", "cron", "recommend", "decisions", "report"] {
         let answer = text(&loadline(&engine, &[command, "--output", "json"]));
-        serde_json::from_str::<serde_json::Value>(&answer).unwrap_or_else(|error| panic!("{command}: {error}"));
+        serde_json::from_str::<serde_json::Value>(&answer)
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
     }
     assert!(text(&loadline(&engine, &["report"])).contains("one"));
     assert!(text(&loadline(&engine, &["run", "once"])).contains("once"));
     assert!(text(&loadline(&engine, &["delete", "one"])).contains("deleted"));
-    engine.wait("it is gone", async || !engine.status().await.workloads.iter().any(|w| w.name == "one")).await;
+    engine
+        .wait("it is gone", async || !engine.status().await.workloads.iter().any(|w| w.name == "one"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +84,9 @@ async fn bad_specs_and_unknown_names_change_nothing() {
     let files = vec![SpecFile { name: "bad.toml".to_owned(), text: bad }];
     let request = ApplyRequest { files, message: String::new() };
     let refused = engine.client.post::<_, Changed>("/v1/apply", &request).await;
-    assert!(matches!(refused, Err(ClientError::Refused(problem)) if problem.status == 422 && problem.errors.len() >= 4));
+    assert!(
+        matches!(refused, Err(ClientError::Refused(problem)) if problem.status == 422 && problem.errors.len() >= 4)
+    );
     for path in ["/v1/workloads/none/run", "/v1/nodes/none/drain", "/v1/decisions/999/approve"] {
         let refused = engine.client.post::<_, Changed>(path, &MessageRequest::default()).await;
         assert!(matches!(refused, Err(ClientError::Refused(problem)) if problem.status == 404), "{path}");

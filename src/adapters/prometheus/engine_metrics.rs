@@ -2,10 +2,10 @@
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |
-//! | `loadline_passes_total` | counter | `controller`; `outcome`: ok, failed |
+//! | `loadline_passes_total` | counter | `controller`, `outcome`: ok, failed |
 //! | `loadline_pass_duration_seconds` | histogram | `controller` |
 //! | `loadline_plan_steps_total` | counter | |
-//! | `loadline_scrapes_total` | counter | `outcome`: ok, failed |
+//! | `loadline_scrapes_total` | counter | `outcome`: ok, failed, late |
 //! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
 //! | `loadline_tasks` | gauge | `state`; pending ones are those without a node |
 //! | `loadline_nodes` | gauge | `state` |
@@ -29,12 +29,12 @@ use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
 use crate::domain::task::TaskState;
 use crate::domain::world::World;
-use crate::ports::telemetry::Telemetry;
+use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
 
 /// The media type of what `EngineMetrics::encode` writes.
 pub const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 
-/// Upper ends of the buckets for durations inside the engine, in seconds: a pass is milliseconds, a
+/// Upper ends of the buckets for durations inside the engine, in seconds: a tick is milliseconds, a
 /// commit is one wait for the disk.
 const DURATION_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -82,22 +82,18 @@ impl Default for EngineMetrics {
         let metrics = Self {
             registry: Arc::default(),
             passes: Family::default(),
-            pass_duration: Family::new_with_constructor(duration_histogram),
+            pass_duration: Family::new_with_constructor(durations),
             plan_steps: Counter::default(),
             scrapes: Family::default(),
             decisions: Family::default(),
             tasks: Family::default(),
             nodes: Family::default(),
-            commit_duration: duration_histogram(),
+            commit_duration: Histogram::new(DURATION_BUCKETS),
             restarts: Family::default(),
             oom_kills: Family::default(),
         };
-        registry.register("passes", "Passes of the loops", metrics.passes.clone());
-        registry.register(
-            "pass_duration_seconds",
-            "Time that a pass of a loop took",
-            metrics.pass_duration.clone(),
-        );
+        registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
+        registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
         registry.register("plan_steps", "Changes that plans asked for", metrics.plan_steps.clone());
         registry.register("scrapes", "Scrapes of agents", metrics.scrapes.clone());
         registry.register("decisions", "Decisions recorded", metrics.decisions.clone());
@@ -111,46 +107,21 @@ impl Default for EngineMetrics {
         registry.register("restarts", "Failures that are answered by a restart", metrics.restarts.clone());
         registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
         // A counter that appears with its first event hides that event from `rate`.
-        for outcome in ["ok", "failed"] {
+        for outcome in ["ok", "failed", "late"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
         }
         Self { registry: Arc::new(registry), ..metrics }
     }
 }
 
-impl EngineMetrics {
-    /// Counts what a change says of restarts and kills for want of memory.
-    pub fn change(&self, change: &Change) {
-        match change {
-            Change::RestartNoted { workload, restart } if restart.failures > 0 => {
-                self.restarts.get_or_create(&[("workload", workload.to_string())]).inc();
-            }
-            Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
-                self.oom_kills.get_or_create(&[("workload", task.workload().to_string())]).inc();
-            }
-            _ => {}
-        }
-    }
-
-    /// Shows how many tasks and nodes are in each state.
-    pub fn world(&self, world: &World) {
-        let tasks = world.tasks.values().map(|task| task.state.as_str());
-        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
-        let nodes = world.nodes.values().map(|node| node.state.as_str());
-        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
-    }
-
-    /// Everything as `OpenMetrics` text, of the media type `CONTENT_TYPE`.
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
-        write_text(&mut text, &self.registry).expect("a String takes all text");
-        text
-    }
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
 }
 
 impl Telemetry for EngineMetrics {
     fn pass(&self, controller: &'static str, took: Duration, failed: bool) {
-        self.passes.get_or_create(&[("controller", controller), ("outcome", outcome(!failed))]).inc();
+        let outcome = if failed { "failed" } else { "ok" };
+        self.passes.get_or_create(&[("controller", controller), ("outcome", outcome)]).inc();
         self.pass_duration.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
     }
 
@@ -158,12 +129,22 @@ impl Telemetry for EngineMetrics {
         self.plan_steps.inc_by(steps as u64);
     }
 
-    fn committed(&self, took: Duration) {
+    fn committed(&self, took: Duration, changes: &[&Change], world: &World) {
         self.commit_duration.observe(took.as_secs_f64());
+        changes.iter().for_each(|change| self.count(change));
+        let tasks = world.tasks.values().map(|task| task.state.as_str());
+        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
+        let nodes = world.nodes.values().map(|node| node.state.as_str());
+        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
     }
 
-    fn scraped(&self, succeeded: bool) {
-        self.scrapes.get_or_create(&[("outcome", outcome(succeeded))]).inc();
+    fn scraped(&self, outcome: ScrapeOutcome) {
+        let word = match outcome {
+            ScrapeOutcome::Ok => "ok",
+            ScrapeOutcome::Failed => "failed",
+            ScrapeOutcome::Late => "late",
+        };
+        self.scrapes.get_or_create(&[("outcome", word)]).inc();
     }
 
     fn decided(&self, decision: &Decision) {
@@ -183,12 +164,26 @@ impl Telemetry for EngineMetrics {
     }
 }
 
-fn duration_histogram() -> Histogram {
-    Histogram::new(DURATION_BUCKETS)
-}
+impl EngineMetrics {
+    /// Counts what a change says of restarts and kills for want of memory.
+    fn count(&self, change: &Change) {
+        match change {
+            Change::RestartNoted { workload, restart } if restart.failures > 0 => {
+                self.restarts.get_or_create(&[("workload", workload.to_string())]).inc();
+            }
+            Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
+                self.oom_kills.get_or_create(&[("workload", task.workload().to_string())]).inc();
+            }
+            _ => {}
+        }
+    }
 
-fn outcome(succeeded: bool) -> &'static str {
-    if succeeded { "ok" } else { "failed" }
+    /// Everything as `OpenMetrics` text, of the media type `CONTENT_TYPE`.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        write_text(&mut text, &self.registry).expect("a String takes all text");
+        text
+    }
 }
 
 /// Sets the gauge of each state to the number of times that it occurs.
@@ -228,38 +223,30 @@ mod tests {
         let metrics = EngineMetrics::default();
         let clone = metrics.clone();
         clone.pass("scheduler", Duration::from_millis(3), false);
-        metrics.pass("scheduler", Duration::from_millis(4), false);
         metrics.pass("scheduler", Duration::from_millis(4), true);
-        metrics.planned(7);
-        metrics.scraped(false);
-        metrics.committed(Duration::from_millis(4));
-        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "ok")), Some(2.0));
+        clone.planned(2);
+        metrics.planned(5);
+        metrics.scraped(ScrapeOutcome::Late);
+        assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "ok")), Some(1.0));
         assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "failed")), Some(1.0));
         assert_eq!(value(&clone, "loadline_plan_steps_total", ("", "")), Some(7.0));
         assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
-        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(3.0));
-        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "failed")), Some(1.0));
+        assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
+        assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "late")), Some(1.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "ok")), Some(0.0));
-        assert_eq!(value(&clone, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
     }
 
     #[test]
-    fn restarts_are_counted_and_recoveries_are_not() {
+    fn restarts_are_counted_and_an_empty_world_shows_zero_in_every_state() {
         let metrics = EngineMetrics::default();
         let web = WorkloadName::new("web").expect("a name");
         let noted = |failures| Change::RestartNoted {
             workload: web.clone(),
             restart: RestartState { failures, ..RestartState::default() },
         };
-        metrics.change(&noted(1));
-        metrics.change(&noted(0));
+        metrics.committed(Duration::from_millis(4), &[&noted(1), &noted(0)], &World::default());
         assert_eq!(value(&metrics, "loadline_restarts_total", ("workload", "web")), Some(1.0));
-    }
-
-    #[test]
-    fn an_empty_world_shows_zero_in_every_state() {
-        let metrics = EngineMetrics::default();
-        metrics.world(&World::default());
+        assert_eq!(value(&metrics, "loadline_store_commit_duration_seconds_count", ("", "")), Some(1.0));
         assert_eq!(value(&metrics, "loadline_tasks", ("state", "pending")), Some(0.0));
         assert_eq!(value(&metrics, "loadline_nodes", ("state", "lost")), Some(0.0));
     }

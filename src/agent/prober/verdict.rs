@@ -149,19 +149,20 @@ mod tests {
     use super::*;
     use crate::domain::workload::Probe;
 
-    fn check(failures: u32, passes: u32) -> Option<HealthCheck> {
-        Some(HealthCheck {
+    fn check(failures: u32, passes: u32) -> HealthCheck {
+        HealthCheck {
             probe: Probe::Tcp { port: None },
             interval: SignedDuration::from_secs(1),
             timeout: SignedDuration::from_secs(1),
             failures,
             passes,
-        })
+        }
     }
 
     #[test]
     fn readiness_needs_its_passes_and_is_lost_after_its_failures() {
-        let mut verdict = Verdict::new(&HealthChecks { readiness: check(2, 2), ..HealthChecks::default() });
+        let mut verdict =
+            Verdict::new(&HealthChecks { readiness: Some(check(2, 2)), ..HealthChecks::default() });
         let mut answer = |passed| {
             verdict.record(CheckKind::Readiness, passed, "refused");
             verdict.health()
@@ -177,7 +178,11 @@ mod tests {
 
     #[test]
     fn nothing_counts_before_the_start_up_check_has_passed() {
-        let checks = HealthChecks { startup: check(3, 1), readiness: check(1, 1), liveness: check(1, 1) };
+        let checks = HealthChecks {
+            startup: Some(check(3, 1)),
+            readiness: Some(check(1, 1)),
+            liveness: Some(check(1, 1)),
+        };
         let mut verdict = Verdict::new(&checks);
         verdict.record(CheckKind::Startup, false, "refused");
         assert_eq!((verdict.started(), verdict.health()), (false, Health::Starting));
@@ -189,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_failure_for_good_stays() {
-        let mut verdict = Verdict::new(&HealthChecks { liveness: check(2, 1), ..HealthChecks::default() });
+        let mut verdict =
+            Verdict::new(&HealthChecks { liveness: Some(check(2, 1)), ..HealthChecks::default() });
         verdict.record(CheckKind::Liveness, true, "");
         assert_eq!(verdict.health(), Health::Ready);
         verdict.record(CheckKind::Liveness, false, "refused");

@@ -1,10 +1,11 @@
 //! `loadline demo`: a small shop of real processes through a compressed day. It ends with what was
 //! requested, used and recommended, and fails unless everything that it promises really happened.
 
-pub(super) mod load_generator;
+pub mod load_generator;
+pub mod load_profile;
 mod shop;
 mod story;
-pub(super) mod workloads;
+pub mod workloads;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,14 +16,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounting::report::Report;
 use crate::api::client::Client;
 use crate::api::dto::{ApplyRequest, RunDto, SpecFile, StatusDto, TaskDto};
 use crate::app::{App, AppConfig};
-use crate::cli::demo::load_generator::{DayProfile, LoadGenerator, LoadStats};
+use crate::cli::demo::load_generator::{LoadGenerator, LoadStats};
 use crate::cli::demo::story::{Kept, Story};
 use crate::cli::output::{say, say_error};
 use crate::cli::up::{LogFormat, start_logging, wait_for_signal};
@@ -74,8 +74,7 @@ async fn day(args: DemoArgs) -> anyhow::Result<bool> {
         Some(folder) => (folder.clone(), false),
         None => (shop::temporary_folder()?, true),
     };
-    let app = App::start(AppConfig { settings: shop::settings(), ..AppConfig::new(folder.clone(), shop::engine_config())? });
-    let app = app.await?;
+    let app = App::start(AppConfig::new(folder.clone(), shop::engine_config())?).await?;
     let result = tokio::select! {
         told = tell(&app, &args) => told,
         signal = wait_for_signal() => signal.and_then(|()| Err(anyhow::anyhow!("interrupted"))),
@@ -117,21 +116,22 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     let generator = LoadGenerator {
         target: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         path: format!("/work?ms={WORK_MS}"),
-        profile: DayProfile::new(day, args.seed),
-        seed: args.seed,
+        profile: shop::profile(args.seed),
+        day,
     };
-    let load = tokio::spawn(generator.run(day, Arc::clone(&stats), closed.clone()));
+    let (counted, ended) = (Arc::clone(&stats), closed.clone());
+    let load = tokio::spawn(async move { generator.run(counted, ended).await });
     let mut story = Story::default();
     let watched = watch(&client, &mut story, &stats, day).await;
     closed.cancel();
-    load.await?;
+    load.await??;
     watched?;
 
     let report: Report = client.get("/v1/report").await?;
-    say(&format!("\n{}", crate::cli::report_table::render(&report)));
-    say(&format!("\n{}", stats.words()));
+    say(&format!("\n{}", crate::cli::report_table::report_table(&report)));
+    say(&format!("\n{}", shop::load_words(&stats.summary())));
     if let Some(file) = &args.record {
-        crate::cli::dataset::record(&client, file, 5).await?;
+        crate::cli::dataset::record(&client, file, 5, "").await?;
     }
     Ok(conclude(&story))
 }

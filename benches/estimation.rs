@@ -1,0 +1,135 @@
+//! What estimating costs: time per sample and per answer, bytes per workload.
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use jiff::{SignedDuration, Timestamp};
+use loadline::domain::money::{MicroCents, Prices};
+use loadline::domain::policy::SizeBounds;
+use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
+use loadline::domain::task::TaskId;
+use loadline::domain::usage::UsageSample;
+use loadline::domain::workload::WorkloadName;
+use loadline::estimation::vpa::VpaEstimator;
+use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
+use loadline::estimation::vpa_state::VpaState;
+use loadline::estimation::{Estimator, Subject};
+
+/// A day of one task, a sample a minute.
+const SAMPLES: u32 = 1440;
+
+fn main() {
+    let model = model();
+    let bytes = |cores: fn(u32) -> f64| {
+        let mut state = VpaState::default();
+        (0..8 * SAMPLES).for_each(|i| drop(state.observe(&model, &sample(i, cores(i)))));
+        state.size_in_memory()
+    };
+    // What speed cannot show: what eight days of one task leave behind.
+    #[expect(clippy::print_stdout, reason = "a bench reports on its standard output")]
+    {
+        println!("bytes per workload, steady use (0.2 to 0.4 cores): {}", bytes(|i| 0.2 + wave(i) * 0.2));
+        println!("bytes per workload, a day's swing (0.05 to 2 cores): {}", bytes(|i| 0.05 + wave(i) * 1.95));
+        println!(
+            "bytes per workload, idle and busy (0.001 to 30 cores): {}",
+            bytes(|i| 0.001 + wave(i).powi(9) * 30.0)
+        );
+    }
+    divan::main();
+}
+
+fn model() -> VpaModel {
+    VpaModel::new(VpaParameters::default()).expect("the published parameters")
+}
+
+fn web() -> WorkloadName {
+    WorkloadName::new("web").expect("a name")
+}
+
+/// From 0 to 1 and back over a day.
+fn wave(i: u32) -> f64 {
+    (f64::from(i) / f64::from(SAMPLES) * std::f64::consts::PI).sin().abs()
+}
+
+fn sample(i: u32, cores: f64) -> UsageSample {
+    UsageSample {
+        workload: web(),
+        task: TaskId::new(web(), 1),
+        at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(i64::from(i)),
+        interval_seconds: Some(60.0),
+        cpu_cores: Some(cores),
+        throttled_share: None,
+        memory: Bytes::new(200_000_000 + (wave(i) * 1e8) as u64),
+        page_cache: None,
+        request: Resources::new(Millicores::new(500), Bytes::mib(512)),
+        oom_kills: 0,
+    }
+}
+
+fn day() -> Vec<UsageSample> {
+    (0..SAMPLES).map(|i| sample(i, 0.05 + wave(i) * 1.95)).collect()
+}
+
+/// CPU and memory of one sample, into the state of one workload.
+#[divan::bench]
+fn observe_state(bencher: Bencher<'_, '_>) {
+    let (model, day) = (model(), day());
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(VpaState::default).bench_values(|mut state| {
+        day.iter().for_each(|sample| drop(black_box(state.observe(&model, sample))));
+        state
+    });
+}
+
+/// The same through the trait, among a thousand workloads.
+#[divan::bench]
+fn observe_among_a_thousand_workloads(bencher: Bencher<'_, '_>) {
+    let mut estimator = VpaEstimator::new(VpaParameters::default()).expect("the published parameters");
+    let names: Vec<WorkloadName> =
+        (0..1000).map(|i| WorkloadName::new(&format!("service-{i}")).expect("a name")).collect();
+    let mut minute = 0;
+    let of = move |minute: u32| -> Vec<UsageSample> {
+        let one = |name: &WorkloadName| UsageSample {
+            workload: name.clone(),
+            task: TaskId::new(name.clone(), 1),
+            ..sample(minute, 0.3)
+        };
+        names.iter().map(one).collect()
+    };
+    bencher
+        .counter(ItemsCount::new(1000_u32))
+        .with_inputs(|| {
+            minute += 1;
+            of(minute)
+        })
+        .bench_local_refs(|samples| samples.iter().for_each(|sample| estimator.observe(sample)));
+}
+
+fn filled() -> VpaState {
+    let (model, mut state) = (model(), VpaState::default());
+    day().iter().for_each(|sample| drop(state.observe(&model, sample)));
+    state
+}
+
+#[divan::bench]
+fn percentile_of_cpu(bencher: Bencher<'_, '_>) {
+    let (model, state) = (model(), filled());
+    bencher.bench(|| black_box(&state).cpu().percentile(model.cpu(), black_box(0.9)));
+}
+
+#[divan::bench]
+fn merge(bencher: Bencher<'_, '_>) {
+    let (model, other) = (model(), filled());
+    bencher.with_inputs(filled).bench_local_refs(|state| state.merge(&model, black_box(&other)));
+}
+
+/// The whole answer with its words.
+#[divan::bench]
+fn estimate(bencher: Bencher<'_, '_>) {
+    let mut estimator = VpaEstimator::new(VpaParameters::default()).expect("the published parameters");
+    day().iter().for_each(|sample| estimator.observe(sample));
+    let name = web();
+    let size = TaskSize::of(Resources::new(Millicores::new(500), Bytes::mib(512)));
+    let prices = Prices { core_hour: MicroCents::new(4_000_000), gib_hour: MicroCents::new(400_000) };
+    let subject =
+        Subject { workload: &name, declared: size, current: size, bounds: SizeBounds::default(), prices };
+    bencher.bench(|| estimator.estimate(black_box(&subject), Timestamp::UNIX_EPOCH));
+}

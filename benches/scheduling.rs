@@ -1,0 +1,195 @@
+//! What one pass of the scheduler costs: on a steady world, on one where a hundredth has changed, and the
+//! search for a node. Speed only; how good the packing is, is another bench's question.
+
+use std::collections::BTreeMap;
+
+use divan::{Bencher, black_box};
+use jiff::{SignedDuration, Timestamp};
+
+use loadline::domain::change::{Change, RecordedChange};
+use loadline::domain::node::{Node, NodeState, PoolName, PoolSpec};
+use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
+use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
+use loadline::domain::rollout::Actor;
+use loadline::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
+use loadline::domain::workload::{
+    HealthChecks, Owner, PlacementSpec, RestartPolicy, RolloutSpec, ServiceSpec, TaskTemplate, WorkloadName,
+    WorkloadSpec,
+};
+use loadline::domain::world::World;
+use loadline::placement::{Ask, Slot, place};
+use loadline::scheduling::{PlanSettings, effects, plan};
+
+const INSTANCES: u32 = 10;
+
+fn main() {
+    divan::main();
+}
+
+fn start() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+fn small() -> TaskSize {
+    TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(128)))
+}
+
+fn service() -> WorkloadSpec {
+    let seconds = SignedDuration::from_secs;
+    WorkloadSpec::Service(Box::new(ServiceSpec {
+        owner: Owner::default(),
+        template: TaskTemplate {
+            command: vec!["serve".to_owned()],
+            env: BTreeMap::new(),
+            working_dir: None,
+            user: None,
+            size: small(),
+            stop_grace: seconds(10),
+            placement: PlacementSpec::default(),
+            priority: 0,
+        },
+        ports: Vec::new(),
+        checks: HealthChecks::default(),
+        instances: INSTANCES,
+        scale: None,
+        restart: RestartPolicy {
+            backoff: seconds(1),
+            backoff_max: seconds(60),
+            jitter: Share::new(0.2),
+            reset_after: seconds(600),
+        },
+        rollout: RolloutSpec { max_surge: 1, deadline: seconds(600), max_failures: 3, min_ready: seconds(0) },
+        drain_timeout: seconds(30),
+        policy: None,
+    }))
+}
+
+fn pool(nodes: u32) -> PoolSpec {
+    let zero = SignedDuration::ZERO;
+    PoolSpec {
+        size: Resources::new(Millicores::new(1100), Bytes::mib(1500)),
+        min: nodes,
+        max: nodes,
+        price_per_hour: None,
+        attributes: BTreeMap::new(),
+        scale_down_below: Share::new(0.5),
+        scale_down_after: zero,
+        cooldown_up: zero,
+        cooldown_down: zero,
+    }
+}
+
+fn follow(world: &mut World, change: Change) {
+    let reason = String::new();
+    world.apply(&RecordedChange { at: start(), by: Actor::Engine, reason, change });
+}
+
+/// Plans until nothing is left to do, as the engine would.
+fn settle(world: &mut World, observed: &mut Observed) {
+    loop {
+        let steps = plan(world, observed, &PlanSettings::default(), start()).steps;
+        if steps.is_empty() {
+            break;
+        }
+        for step in steps {
+            follow(world, step.change);
+        }
+        for node in world.nodes.keys() {
+            observed.nodes.insert(node.clone(), NodeObservation::Ready);
+        }
+        for task in world.tasks.values().filter(|task| task.state == TaskState::Launching) {
+            observed.tasks.insert(task.id.clone(), running(task.size));
+        }
+    }
+}
+
+fn running(size: TaskSize) -> TaskObservation {
+    TaskObservation {
+        process: ProcessState::Running { pid: 1, started_at: start() },
+        health: Health::Ready,
+        in_flight: 0,
+        size: Some(size),
+        resize_refused: None,
+    }
+}
+
+/// `tasks` instances of services of ten, on nodes that hold eleven each.
+fn steady(tasks: u32) -> (World, Observed) {
+    let (mut world, mut observed) = (World::default(), Observed { can_resize: true, ..Observed::default() });
+    let nodes = (tasks / 10).max(1);
+    follow(
+        &mut world,
+        Change::PoolApplied { pool: PoolName::new("standard").expect("a name"), spec: pool(nodes) },
+    );
+    for number in 0..tasks / INSTANCES {
+        let workload = WorkloadName::new(&format!("service-{number}")).expect("a name");
+        follow(&mut world, Change::WorkloadApplied { workload, spec: service() });
+    }
+    settle(&mut world, &mut observed);
+    assert_eq!(world.tasks.values().filter(|task| task.state == TaskState::Running).count(), tasks as usize);
+    (world, observed)
+}
+
+/// One task in a hundred has ended.
+fn with_failures(tasks: u32) -> (World, Observed) {
+    let (world, mut observed) = steady(tasks);
+    for seen in observed.tasks.values_mut().step_by(100) {
+        seen.process = ProcessState::Exited(ExitRecord {
+            status: Some(ExitStatus::Code(1)),
+            at: start(),
+            oom_kills: None,
+            peak_memory: None,
+            memory_limit: None,
+            asked_to_stop: false,
+            message: None,
+        });
+    }
+    (world, observed)
+}
+
+#[divan::bench(args = [1_000, 10_000])]
+fn plan_steady(bencher: Bencher<'_, '_>, tasks: u32) {
+    let (world, observed) = steady(tasks);
+    bencher.bench(|| plan(black_box(&world), &observed, &PlanSettings::default(), start()));
+}
+
+#[divan::bench(args = [1_000, 10_000])]
+fn plan_one_percent_failed(bencher: Bencher<'_, '_>, tasks: u32) {
+    let (world, observed) = with_failures(tasks);
+    assert!(!plan(&world, &observed, &PlanSettings::default(), start()).steps.is_empty());
+    bencher.bench(|| plan(black_box(&world), &observed, &PlanSettings::default(), start()));
+}
+
+/// One percent of the tasks, placed anew without a wait: their nodes are lost.
+#[divan::bench(args = [1_000, 10_000])]
+fn plan_one_percent_of_nodes_lost(bencher: Bencher<'_, '_>, tasks: u32) {
+    let (world, mut observed) = steady(tasks);
+    for seen in observed.nodes.values_mut().step_by(100) {
+        *seen = NodeObservation::Lost;
+    }
+    bencher.bench(|| plan(black_box(&world), &observed, &PlanSettings::default(), start()));
+}
+
+#[divan::bench(args = [1_000, 10_000])]
+fn effects_steady(bencher: Bencher<'_, '_>, tasks: u32) {
+    let (world, observed) = steady(tasks);
+    bencher.bench(|| effects(black_box(&world), &observed));
+}
+
+#[divan::bench(args = [100, 1_000])]
+fn place_one_task(bencher: Bencher<'_, '_>, nodes: u32) {
+    let (world, _) = steady(nodes * 10);
+    let nodes: Vec<Node> = world.nodes.values().cloned().collect();
+    assert!(nodes.iter().all(|node| node.state == NodeState::Ready));
+    let slots: Vec<Slot<'_>> = nodes
+        .iter()
+        .enumerate()
+        .map(|(at, node)| {
+            let free = Resources::new(Millicores::new(at as u64 % 300), Bytes::mib(at as u64 % 400));
+            Slot { node, free }
+        })
+        .collect();
+    let task = TaskId::new(WorkloadName::new("web").expect("a name"), 1);
+    let ask = Ask { task: &task, request: small().request, constraints: &[] };
+    bencher.with_inputs(|| slots.clone()).bench_refs(|slots| place(black_box(&[ask]), slots));
+}

@@ -1,0 +1,149 @@
+//! Reports and traces: the only module that knows polars, which the feature `analytics` brings.
+//! Without the feature the same functions are there and say that this build has none, so that no caller
+//! needs to know.
+//!
+//! Not here: what a task-hour came to (`accounting`). This module groups, joins and sorts, and reads and
+//! writes files.
+
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::accounting::facts::Facts;
+use crate::accounting::report::Report;
+use crate::analytics::trace::TraceRow;
+use crate::domain::load::LoadSample;
+use crate::domain::usage::UsageSample;
+
+#[cfg(feature = "analytics")]
+mod frame;
+pub mod trace;
+#[cfg(feature = "analytics")]
+mod trace_file;
+
+/// Why there is no report or trace.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyticsError {
+    /// The build lacks the feature.
+    #[error("this build of Loadline has no analytics: it was built without the cargo feature `analytics`")]
+    NotBuilt,
+    /// A file could not be opened or written.
+    #[error("cannot {operation} {path}")]
+    File {
+        /// What was tried, for example `open`.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file's name does not tell its format.
+    #[error("{path}: a trace is named *.parquet or *.csv")]
+    Extension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The interval of a trace is not a whole number of seconds above zero.
+    #[error("the interval of a trace is a whole number of seconds of at least 1, not {found}")]
+    Interval {
+        /// What was asked for.
+        found: SignedDuration,
+    },
+    /// A trace lacks a column that every trace has.
+    #[error("{path}: there is no column `{column}`; a trace has {expected}")]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The columns of a trace.
+        expected: String,
+    },
+    /// A value of a trace is not what its column holds.
+    #[error("{path}: row {row}, column `{column}`: found {found}, expected {expected}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1; a header is not counted.
+        row: usize,
+        /// The column.
+        column: &'static str,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// polars refused.
+    #[error("cannot {operation}")]
+    Frame {
+        /// What was tried.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Reports what a window of time came to: a row a workload, sums by owner and in all.
+///
+/// The figures of each task and hour come from `accounting::ledger`, as integers; polars adds them up,
+/// so sums are exact.
+#[cfg(feature = "analytics")]
+pub fn report(facts: &Facts<'_>) -> Result<Report, AnalyticsError> {
+    frame::report(facts).map_err(|source| AnalyticsError::Frame {
+        operation: "make the report".to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// Reports what a window of time came to; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn report(_facts: &Facts<'_>) -> Result<Report, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// The file format of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TraceFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// Samples as a usage trace, a row a task and `interval`: the content of a file.
+#[cfg(feature = "analytics")]
+pub fn encode_trace(
+    format: TraceFormat,
+    interval: SignedDuration,
+    usage: &[UsageSample],
+    load: &[LoadSample],
+) -> Result<Vec<u8>, AnalyticsError> {
+    trace_file::encode(format, &trace::resample(interval, usage, load)?)
+}
+
+/// Samples as a usage trace; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_trace(
+    _format: TraceFormat,
+    _interval: SignedDuration,
+    _usage: &[UsageSample],
+    _load: &[LoadSample],
+) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// Reads a usage trace, Parquet or CSV by the file's name.
+#[cfg(feature = "analytics")]
+pub fn read_trace(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
+    trace_file::read(path)
+}
+
+/// Reads a usage trace; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn read_trace(_path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}

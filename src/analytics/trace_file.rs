@@ -1,0 +1,273 @@
+//! Files of usage traces, by polars: Parquet or CSV. The columns are those of `TraceRow`; `cpu_request`,
+//! `memory_request` and `load` may be absent, others are ignored.
+
+use std::fs::File;
+use std::path::Path;
+
+use polars::prelude::*;
+
+use crate::analytics::trace::TraceRow;
+use crate::analytics::{AnalyticsError, TraceFormat};
+
+/// The columns of a trace, in the order in which they are written.
+const COLUMNS: [&str; 8] =
+    ["workload", "task", "time", "cpu", "memory", "cpu_request", "memory_request", "load"];
+
+fn format(path: &Path) -> Result<TraceFormat, AnalyticsError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => Ok(TraceFormat::Parquet),
+        Some("csv") => Ok(TraceFormat::Csv),
+        _ => Err(AnalyticsError::Extension { path: path.to_owned() }),
+    }
+}
+
+/// Rows as they come, as the content of a file.
+pub(super) fn encode(format: TraceFormat, rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
+    let failed =
+        |source| AnalyticsError::Frame { operation: "write the trace".to_owned(), source: Box::new(source) };
+    let mut frame = frame(rows).map_err(failed)?;
+    let mut content = Vec::new();
+    match format {
+        TraceFormat::Parquet => ParquetWriter::new(&mut content).finish(&mut frame).map(|_| ()),
+        TraceFormat::Csv => CsvWriter::new(&mut content).finish(&mut frame),
+    }
+    .map_err(failed)?;
+    Ok(content)
+}
+
+fn frame(rows: &[TraceRow]) -> PolarsResult<DataFrame> {
+    let text = |name: &str, of: fn(&TraceRow) -> &str| {
+        rows.iter().map(of).collect::<StringChunked>().with_name(name.into()).into_column()
+    };
+    let number = |name: &str, of: fn(&TraceRow) -> Option<f64>| {
+        Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+    };
+    DataFrame::new(
+        rows.len(),
+        vec![
+            text("workload", |row| &row.workload),
+            text("task", |row| &row.task),
+            Column::new("time".into(), rows.iter().map(|row| row.time).collect::<Vec<_>>()),
+            number("cpu", |row| row.cpu),
+            number("memory", |row| row.memory),
+            number("cpu_request", |row| row.cpu_request),
+            number("memory_request", |row| row.memory_request),
+            number("load", |row| row.load),
+        ],
+    )
+}
+
+/// Reads all rows, in the file's order.
+pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
+    let format = format(path)?;
+    let open = |source| AnalyticsError::File { operation: "open", path: path.to_owned(), source };
+    let file = File::open(path).map_err(open)?;
+    let frame = match format {
+        TraceFormat::Parquet => ParquetReader::new(file).finish(),
+        // Every column as text: polars' own errors do not tell the row of a value that it cannot read.
+        TraceFormat::Csv => CsvReadOptions::default()
+            .with_infer_schema_length(Some(0))
+            .into_reader_with_file_handle(file)
+            .finish(),
+    }
+    .map_err(|source| AnalyticsError::Frame {
+        operation: format!("read the trace {}", path.display()),
+        source: Box::new(source),
+    })?;
+    let file = TraceFrame { path, frame };
+    let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
+    let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());
+    let mut cpu_request = file.optional("cpu_request")?.into_iter();
+    let mut memory_request = file.optional("memory_request")?.into_iter();
+    let mut load = file.optional("load")?.into_iter();
+    let rows = workloads.into_iter().zip(tasks).zip(times);
+    Ok(rows
+        .map(|((workload, task), time)| TraceRow {
+            workload,
+            task,
+            time,
+            cpu: cpu.next().flatten(),
+            memory: memory.next().flatten(),
+            cpu_request: cpu_request.next().flatten(),
+            memory_request: memory_request.next().flatten(),
+            load: load.next().flatten(),
+        })
+        .collect())
+}
+
+/// A frame whose columns are read one by one, so that an error can name row and column.
+struct TraceFrame<'a> {
+    path: &'a Path,
+    frame: DataFrame,
+}
+
+impl TraceFrame<'_> {
+    fn column(&self, column: &'static str) -> Result<&Column, AnalyticsError> {
+        self.frame.column(column).map_err(|_| AnalyticsError::Column {
+            path: self.path.to_owned(),
+            column,
+            expected: COLUMNS.join(", "),
+        })
+    }
+
+    fn fault(
+        &self,
+        row: usize,
+        column: &'static str,
+        found: String,
+        expected: &'static str,
+    ) -> AnalyticsError {
+        AnalyticsError::Value { path: self.path.to_owned(), row: row + 1, column, found, expected }
+    }
+
+    fn text(&self, column: &'static str) -> Result<Vec<String>, AnalyticsError> {
+        const EXPECTED: &str = "text";
+        let values = self.column(column)?;
+        let texts = values.str().map_err(|_| self.fault(0, column, values.dtype().to_string(), EXPECTED))?;
+        let read = |(row, text): (usize, Option<&str>)| match text {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(self.fault(row, column, "nothing".to_owned(), EXPECTED)),
+        };
+        texts.iter().enumerate().map(read).collect()
+    }
+
+    fn times(&self, column: &'static str) -> Result<Vec<i64>, AnalyticsError> {
+        const EXPECTED: &str = "a whole number of seconds";
+        let values = self.column(column)?;
+        let fault = |row, found| self.fault(row, column, found, EXPECTED);
+        let nothing = |row| fault(row, "nothing".to_owned());
+        if let Ok(texts) = values.str() {
+            let read = |(row, text): (usize, Option<&str>)| {
+                let text = text.ok_or_else(|| nothing(row))?;
+                text.parse().map_err(|_| fault(row, format!("`{text}`")))
+            };
+            return texts.iter().enumerate().map(read).collect();
+        }
+        let whole = values.dtype().is_integer().then(|| values.cast(&DataType::Int64));
+        let Some(Ok(whole)) = whole else { return Err(fault(0, values.dtype().to_string())) };
+        let whole = whole.i64().map_err(|_| fault(0, values.dtype().to_string()))?;
+        whole.iter().enumerate().map(|(row, time)| time.ok_or_else(|| nothing(row))).collect()
+    }
+
+    /// Numbers of a column that must be there.
+    fn needed(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+        const EXPECTED: &str = "a number of at least 0, or nothing";
+        let values = self.column(column)?;
+        let fault = |row, found| self.fault(row, column, found, EXPECTED);
+        if *values.dtype() == DataType::Null {
+            return Ok(vec![None; values.len()]);
+        }
+        let numbers: Vec<Option<f64>> = if let Ok(texts) = values.str() {
+            let read = |(row, text): (usize, Option<&str>)| {
+                text.map(|text| text.parse().map_err(|_| fault(row, format!("`{text}`")))).transpose()
+            };
+            texts.iter().enumerate().map(read).collect::<Result<_, _>>()?
+        } else {
+            let wrong = || fault(0, values.dtype().to_string());
+            let numbers = values.dtype().is_primitive_numeric().then(|| values.cast(&DataType::Float64));
+            let Some(Ok(numbers)) = numbers else { return Err(wrong()) };
+            numbers.f64().map_err(|_| wrong())?.iter().collect()
+        };
+        let bad = |value: &Option<f64>| value.is_some_and(|value| !value.is_finite() || value < 0.0);
+        match numbers.iter().position(bad) {
+            Some(row) => Err(fault(row, format!("{}", numbers[row].unwrap_or_default()))),
+            None => Ok(numbers),
+        }
+    }
+
+    /// Numbers of a column that may be absent.
+    fn optional(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+        if self.frame.column(column).is_ok() { self.needed(column) } else { Ok(Vec::new()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<TraceRow> {
+        let full = TraceRow {
+            workload: "web".to_owned(),
+            task: "web.1".to_owned(),
+            time: 1_795_000_060,
+            cpu: Some(0.25),
+            memory: Some(52_428_800.0),
+            cpu_request: Some(0.5),
+            memory_request: Some(134_217_728.0),
+            load: Some(12.5),
+        };
+        let bare = TraceRow {
+            time: 1_795_000_180,
+            cpu: None,
+            memory: None,
+            cpu_request: None,
+            memory_request: None,
+            load: None,
+            ..full.clone()
+        };
+        vec![full, bare]
+    }
+
+    fn read_csv(text: &str) -> Result<Vec<TraceRow>, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("trace.csv");
+        std::fs::write(&path, text).expect("a file");
+        let place = format!("{}: ", path.display());
+        read(&path).map_err(|error| error.to_string().replace(&place, ""))
+    }
+
+    #[test]
+    fn both_formats_read_back_what_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["trace.parquet", "trace.csv"] {
+            let path = folder.path().join(name);
+            let format = format(&path).expect("a format");
+            std::fs::write(&path, encode(format, &rows()).expect("encoded")).expect("written");
+            assert_eq!(read(&path).expect("read"), rows(), "{name}");
+        }
+    }
+
+    #[test]
+    fn optional_columns_may_be_absent_and_others_are_ignored() {
+        let rows = read_csv("time,task,workload,cpu,memory,colour\n60,a,w,1,2,red\n").expect("rows");
+        assert_eq!((rows[0].time, rows[0].cpu, rows[0].memory), (60, Some(1.0), Some(2.0)));
+        assert_eq!((rows[0].cpu_request, rows[0].load), (None, None));
+    }
+
+    #[test]
+    fn faults_name_row_and_column() {
+        let head = "workload,task,time,cpu,memory\n";
+        let fault = |rows: &str| read_csv(&format!("{head}{rows}")).expect_err("a fault");
+        assert_eq!(
+            fault("w,a,60,1,2\nw,a,120,fast,2\n"),
+            "row 2, column `cpu`: found `fast`, expected a number of at least 0, or nothing"
+        );
+        assert_eq!(
+            fault("w,a,60,1,-2\n"),
+            "row 1, column `memory`: found -2, expected a number of at least 0, or nothing"
+        );
+        assert_eq!(
+            fault("w,a,noon,1,2\n"),
+            "row 1, column `time`: found `noon`, expected a whole number of seconds"
+        );
+        assert_eq!(fault("w,,60,1,2\n"), "row 1, column `task`: found nothing, expected text");
+        assert_eq!(
+            read_csv("workload,task,time,cpu\nw,a,60,1\n").expect_err("a fault"),
+            "there is no column `memory`; a trace has workload, task, time, cpu, memory, cpu_request, memory_request, load"
+        );
+    }
+
+    #[test]
+    fn a_name_must_tell_the_format() {
+        let error = read(Path::new("trace.txt")).expect_err("a fault");
+        assert_eq!(error.to_string(), "trace.txt: a trace is named *.parquet or *.csv");
+    }
+
+    #[test]
+    fn what_is_no_parquet_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("trace.parquet");
+        std::fs::write(&path, "workload,task").expect("a file");
+        assert!(matches!(read(&path), Err(AnalyticsError::Frame { .. })));
+    }
+}

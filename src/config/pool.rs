@@ -1,0 +1,113 @@
+//! Reads `[pool.NAME]` and `[policy.NAME]`.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
+use crate::config::reader::{Key, Table, Value};
+use crate::config::task::attribute;
+use crate::config::values::{cores, count, duration, line, memory, number, share, word};
+use crate::domain::money::MicroCents;
+use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::policy::{Policy, PolicyMode, SizeBounds};
+use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
+
+/// Cluster Autoscaler's `--scale-down-utilization-threshold`.
+const SCALE_DOWN_BELOW_DEFAULT: f64 = 0.5;
+/// Cluster Autoscaler's `--scale-down-unneeded-time`.
+const SCALE_DOWN_AFTER_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
+/// Cluster Autoscaler adds nodes as soon as tasks wait for them.
+const COOLDOWN_UP_DEFAULT: SignedDuration = SignedDuration::ZERO;
+/// Cluster Autoscaler's `--scale-down-delay-after-add`.
+const COOLDOWN_DOWN_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
+
+/// The name of a pool, short enough for the names of its nodes.
+pub(super) fn pool_name(text: &str) -> Result<PoolName, &'static str> {
+    let name = PoolName::new(text)?;
+    if text.len() > POOL_NAME_MAX { Err("the name of a pool has at most 50 characters") } else { Ok(name) }
+}
+
+/// Reads a node pool; nothing if its size is refused.
+pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
+    let cpu = table.required(&["cpu"], "the cores of one node, such as cpu = 0.5", cores);
+    let memory = table.required(&["memory"], "the memory of one node, such as memory = \"512MiB\"", memory);
+    let min = table.or("min", 1, count(0));
+    let max = table.optional("max", count(1));
+    if let Some(max) = max
+        && min > max
+    {
+        table.refuse_key(
+            "min",
+            format!("min = {min} above max = {max}"),
+            &format!("a min of at most {max}"),
+            None,
+        );
+    }
+    let pool = PoolSpec {
+        size: Resources::ZERO,
+        min,
+        max: max.unwrap_or(min.max(1)),
+        price_per_hour: table
+            .optional("price_per_hour", number(0.0..=NUMBER_MAX, "a price such as 0.05"))
+            .map(MicroCents::from_units),
+        attributes: table.or("attributes", BTreeMap::new(), attributes),
+        scale_down_below: table.or("scale_down_below", Share::new(SCALE_DOWN_BELOW_DEFAULT), share),
+        scale_down_after: table.or("scale_down_after", SCALE_DOWN_AFTER_DEFAULT, duration),
+        cooldown_up: table.or("cooldown_up", COOLDOWN_UP_DEFAULT, duration),
+        cooldown_down: table.or("cooldown_down", COOLDOWN_DOWN_DEFAULT, duration),
+    };
+    Some(PoolSpec { size: Resources::new(cpu?, memory?), ..pool })
+}
+
+fn attributes(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let entries = value.entries("a table such as { disk = \"ssd\" }")?;
+    Some(entries.iter().filter_map(|(key, value)| Some((own_attribute(key)?, line(value)?))).collect())
+}
+
+fn own_attribute(key: &Key<'_>) -> Option<String> {
+    if key.text == "pool" {
+        return key.refuse("another attribute: `pool` is the pool's own name", None);
+    }
+    attribute(key)
+}
+
+/// Reads a policy.
+pub(super) fn policy(table: &Table<'_>) -> Policy {
+    let modes = [PolicyMode::Off, PolicyMode::Observe, PolicyMode::Approve, PolicyMode::Auto]
+        .map(|mode| (mode.as_str(), mode));
+    let mode = word(&modes);
+    let default = Policy::default();
+    let both = table.optional("mode", &mode);
+    Policy {
+        size: table.or("size", both.unwrap_or(default.size), &mode),
+        count: table.or("count", both.unwrap_or(default.count), &mode),
+        bounds: bounds(table),
+        min_change: table.or("min_change", default.min_change, share),
+        max_disruption: table.or("max_disruption", default.max_disruption, count(1)),
+    }
+}
+
+fn bounds(table: &Table<'_>) -> SizeBounds {
+    let min_cpu: Option<Millicores> = table.optional("min_cpu", cores);
+    let max_cpu = table.optional("max_cpu", cores);
+    let min_memory: Option<Bytes> = table.optional("min_memory", memory);
+    let max_memory = table.optional("max_memory", memory);
+    if let (Some(min), Some(max)) = (min_cpu, max_cpu)
+        && min > max
+    {
+        table.refuse_key(
+            "min_cpu",
+            format!("min_cpu = {min} above max_cpu = {max}"),
+            "at most max_cpu",
+            None,
+        );
+    }
+    if let (Some(min), Some(max)) = (min_memory, max_memory)
+        && min > max
+    {
+        let found = format!("min_memory = {min} above max_memory = {max}");
+        table.refuse_key("min_memory", found, "at most max_memory", None);
+    }
+    SizeBounds { min_cpu, max_cpu, min_memory, max_memory }
+}

@@ -1,0 +1,188 @@
+//! Reads `[service.NAME]`, `[cron.NAME]` and `[job.NAME]`.
+
+use jiff::SignedDuration;
+use toml::de::DeValue;
+
+use crate::config::checks::checks;
+use crate::config::cron::schedule;
+use crate::config::reader::{Table, Value};
+use crate::config::scale::scale;
+use crate::config::task::{Uses, owner, policy, restart, template};
+use crate::config::values::{count, duration, duration_from, flag, port_number, tries, word};
+use crate::config::wording::nearest;
+use crate::domain::cron::CronSchedule;
+use crate::domain::scale::ScaleSpec;
+use crate::domain::workload::{
+    CronJobSpec, JobSpec, OverlapPolicy, PortSpec, RolloutSpec, RunPolicy, ServiceSpec, check_name,
+};
+
+/// As long as most proxies let a request last.
+const DRAIN_TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(30);
+const ROLLOUT_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(5);
+const ROLLOUT_FAILURES_DEFAULT: u32 = 3;
+/// An occurrence that is later than this is better left out than run at the wrong time.
+const START_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(1);
+/// The least of what must last some time.
+const LASTING_MIN: SignedDuration = SignedDuration::from_secs(1);
+/// Most ports of one service.
+const PORTS_MAX: usize = 32;
+
+/// The ports of a service, for what refers to them.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    list: Vec<PortSpec>,
+    /// A port was refused: references are not checked, since one may be meant for it.
+    refused: bool,
+}
+
+impl Ports {
+    /// Reads the name of one of these ports.
+    pub(super) fn known(&self, value: &Value<'_>) -> Option<String> {
+        let names = || self.list.iter().map(|port| port.name.as_str());
+        let expected = match names().collect::<Vec<_>>()[..] {
+            [] => "no port, since the service has none".to_owned(),
+            ref names => format!("a port of the service ({})", names.join(", ")),
+        };
+        let text = value.text(&expected)?;
+        if self.refused || names().any(|name| name == text) {
+            return Some(text.to_owned());
+        }
+        value.refuse_as(format!("unknown port \"{text}\""), &expected, nearest(text, names()))
+    }
+
+    /// Refuses a value that makes sense only with a port.
+    pub(super) fn needed(&self, value: &Value<'_>, what: &str) -> Option<()> {
+        if self.refused || !self.list.is_empty() {
+            return Some(());
+        }
+        value.refuse_as(
+            format!("{what} in a service without ports"),
+            "ports = [\"http\"] in the service",
+            None,
+        )
+    }
+}
+
+/// Reads a service.
+pub(super) fn service(table: &Table<'_>, uses: &mut Uses) -> ServiceSpec {
+    let ports = ports(table, uses);
+    let scale = table.table("scale", |scale_table| scale(scale_table, &ports));
+    ServiceSpec {
+        owner: owner(table),
+        template: template(table, uses),
+        checks: checks(table, &ports),
+        instances: instances(table, scale.as_ref()),
+        restart: restart(table, "restart"),
+        rollout: rollout(table),
+        drain_timeout: table.or("drain_timeout", DRAIN_TIMEOUT_DEFAULT, duration),
+        policy: policy(table, uses),
+        ports: ports.list,
+        scale,
+    }
+}
+
+fn instances(table: &Table<'_>, scale: Option<&ScaleSpec>) -> u32 {
+    let instances = table.optional("instances", count(0));
+    let Some(scale) = scale else { return instances.unwrap_or(1) };
+    let Some(instances) = instances else { return scale.min };
+    if instances < scale.min || instances > scale.max {
+        let expected = format!("a count within [{}, {}], as `scale` says", scale.min, scale.max);
+        table.refuse_key("instances", format!("instances = {instances}"), &expected, None);
+    }
+    instances
+}
+
+fn ports(table: &Table<'_>, uses: &mut Uses) -> Ports {
+    let expected = "an array such as [\"http\"] or [{ name = \"http\", front_door = 8080 }]";
+    let mut ports = Ports::default();
+    let Some(value) = table.get("ports") else { return ports };
+    let Some(elements) = value.elements(expected) else { return Ports { refused: true, ..ports } };
+    if elements.len() > PORTS_MAX {
+        value.refuse_as::<()>(format!("{} ports", elements.len()), &format!("at most {PORTS_MAX}"), None);
+    }
+    for element in &elements {
+        match port(element, &ports.list, uses) {
+            Some(port) => ports.list.push(port),
+            None => ports.refused = true,
+        }
+    }
+    ports
+}
+
+fn port(value: &Value<'_>, earlier: &[PortSpec], uses: &mut Uses) -> Option<PortSpec> {
+    let free = |value: &Value<'_>| port_name(value, earlier);
+    match value.get() {
+        DeValue::Table(_) => value.table("ports".to_owned(), value.place(), |table| {
+            let name = table.required(&["name"], "a name such as \"http\"", free);
+            let front_door = table.optional("front_door", port_number);
+            uses.front_doors.extend(front_door.map(|number| (number, table.place_of("front_door"))));
+            Some(PortSpec { name: name?, front_door })
+        })?,
+        _ => Some(PortSpec { name: free(value)?, front_door: None }),
+    }
+}
+
+fn port_name(value: &Value<'_>, earlier: &[PortSpec]) -> Option<String> {
+    let expected = "a name such as \"http\"";
+    let text = value.text(expected)?;
+    if let Err(rule) = check_name(text) {
+        return value.refuse(&format!("{expected} ({rule})"));
+    }
+    if earlier.iter().any(|port| port.name == text) {
+        return value.refuse_as(format!("a second port \"{text}\""), "each name once", None);
+    }
+    Some(text.to_owned())
+}
+
+fn rollout(table: &Table<'_>) -> RolloutSpec {
+    let default = RolloutSpec {
+        max_surge: 1,
+        deadline: ROLLOUT_DEADLINE_DEFAULT,
+        max_failures: ROLLOUT_FAILURES_DEFAULT,
+        min_ready: SignedDuration::ZERO,
+    };
+    table
+        .table("rollout", |table| RolloutSpec {
+            // Without surge, a rollout would have to go below the declared count.
+            max_surge: table.or("max_surge", default.max_surge, count(1)),
+            deadline: table.or("deadline", default.deadline, duration_from(LASTING_MIN)),
+            max_failures: table.or("max_failures", default.max_failures, tries(1)),
+            min_ready: table.or("min_ready", default.min_ready, duration),
+        })
+        .unwrap_or(default)
+}
+
+/// Reads a cron job.
+pub(super) fn cron_job(table: &Table<'_>, uses: &mut Uses) -> Option<CronJobSpec> {
+    let words = [
+        ("forbid", OverlapPolicy::Forbid),
+        ("allow", OverlapPolicy::Allow),
+        ("replace", OverlapPolicy::Replace),
+    ];
+    let schedule: Option<CronSchedule> = schedule(table);
+    let (owner, template, run) = (owner(table), template(table, uses), run(table));
+    let overlap = table.or("overlap", OverlapPolicy::Forbid, word(&words));
+    let start_deadline = table.or("start_deadline", START_DEADLINE_DEFAULT, duration_from(LASTING_MIN));
+    let policy = policy(table, uses);
+    Some(CronJobSpec { owner, template, schedule: schedule?, overlap, start_deadline, run, policy })
+}
+
+/// Reads a job.
+pub(super) fn job(table: &Table<'_>, uses: &mut Uses) -> JobSpec {
+    JobSpec {
+        owner: owner(table),
+        template: template(table, uses),
+        run_on_apply: table.or("run_on_apply", true, flag),
+        run: run(table),
+        policy: policy(table, uses),
+    }
+}
+
+/// Nothing is run again unless its owner says that it may be: the default is no retry.
+fn run(table: &Table<'_>) -> RunPolicy {
+    RunPolicy {
+        retries: table.or("retries", 0, tries(0)),
+        restart: restart(table, "retry"),
+        time_limit: table.optional("time_limit", duration_from(LASTING_MIN)),
+    }
+}

@@ -1,0 +1,551 @@
+//! The number of nodes of each pool. Its parts: `cluster_grow`, `cluster_shrink`, and the simulation of
+//! placement that both use, `cluster_fit`.
+//!
+//! In: the world, and the tasks that found no node. Out: at most one change of one pool, and what no
+//! change would help.
+//!
+//! Follows the Kubernetes Cluster Autoscaler: growth is estimated by first-fit decreasing and goes to
+//! the pool that wastes least; shrinking takes one node at a time whose tasks fit elsewhere.
+
+use jiff::Timestamp;
+
+use crate::domain::change::Change;
+use crate::domain::decision::Proposal;
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState};
+use crate::domain::plan::{Step, Waiting};
+use crate::domain::quantity::{Resources, Share};
+use crate::domain::task::TaskId;
+use crate::domain::world::World;
+use crate::scaling::cluster_fit::{share, used_by_node};
+use crate::scaling::{cluster_grow, cluster_shrink};
+
+/// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
+/// one commit, with the decision's number filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolDecision {
+    /// The decision.
+    pub proposal: Proposal,
+    /// The new target, and for a shrinking pool the node that is drained.
+    pub steps: Vec<Step>,
+}
+
+/// A task that no growth helps now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unserved {
+    /// The task.
+    pub task: TaskId,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether no pool has a node that would ever take it.
+    pub fits_nowhere: bool,
+}
+
+/// A node that is little used and stays all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptNode {
+    /// The node.
+    pub node: NodeName,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What is decided about the cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterVerdict {
+    /// At most one change at a time: its effect is awaited before the next one.
+    pub decision: Option<PoolDecision>,
+    /// Tasks that wait and are not helped by it.
+    pub unserved: Vec<Unserved>,
+    /// Nodes that could go as far as their use is concerned.
+    pub kept: Vec<KeptNode>,
+}
+
+/// Decides whether a pool grows for the waiting tasks, or shrinks where none waits. A task that fits no
+/// pool's node is reported; it neither grows a pool nor keeps one from shrinking.
+pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
+    let growth = cluster_grow::decide(world, waiting, prices, now);
+    let still_waits = waiting.len() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
+    if still_waits {
+        return growth;
+    }
+    let (decision, kept) = cluster_shrink::decide(world, prices, now);
+    ClusterVerdict { decision, kept, ..growth }
+}
+
+/// Notes which nodes fell under, or rose over, their pool's threshold: what `decide` shrinks by.
+pub fn node_use(world: &World, now: Timestamp) -> Vec<Change> {
+    let used = used_by_node(world);
+    let note = |node: &Node, underused_since| {
+        (node.underused_since.is_some() != Option::is_some(&underused_since))
+            .then(|| Change::NodeUse { node: node.name.clone(), underused_since })
+    };
+    let changes = world.nodes.values().filter_map(|node| {
+        let below = world.pools.get(&node.pool).map(|pool| pool.spec.scale_down_below);
+        let used = used.get(&node.name).copied().unwrap_or_default();
+        let under =
+            node.state == NodeState::Ready && below.is_some_and(|below| is_underused(node, used, below));
+        note(node, under.then_some(now))
+    });
+    changes.collect()
+}
+
+/// Whether the greater of the requested shares of CPU and memory is under a threshold.
+fn is_underused(node: &Node, used: Resources, below: Share) -> bool {
+    requested_share(node, used) < below.get()
+}
+
+/// The greater of the requested shares of CPU and memory.
+pub(super) fn requested_share(node: &Node, used: Resources) -> f64 {
+    let cpu = share(used.cpu.get(), node.size.cpu.get());
+    cpu.max(share(used.memory.get(), node.size.memory.get()))
+}
+
+/// What a number of nodes of a pool costs per hour.
+pub(super) fn price_of(pool: &NodePool, nodes: u32, prices: &Prices) -> MicroCents {
+    let each = pool.spec.price_per_hour.unwrap_or_else(|| prices.per_hour(pool.spec.size));
+    MicroCents::new(each.get().saturating_mul(i64::from(nodes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::SignedDuration;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::decision::DecisionKind;
+    use crate::domain::node::{PoolName, PoolSpec};
+    use crate::domain::quantity::{Bytes, Millicores, TaskSize};
+    use crate::domain::rollout::{Actor, Revision};
+    use crate::domain::task::{Task, TaskOrigin, TaskState};
+    use crate::domain::workload::{
+        Constraint, JobSpec, Owner, PlacementSpec, RestartPolicy, RunPolicy, TaskTemplate, WorkloadKind,
+        WorkloadName, WorkloadSpec,
+    };
+    use crate::domain::world::{RestartState, Workload};
+
+    fn now() -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000)
+    }
+
+    fn ago(seconds: i64) -> Timestamp {
+        now() - SignedDuration::from_secs(seconds)
+    }
+
+    fn prices() -> Prices {
+        Prices { core_hour: MicroCents::from_units(0.04), gib_hour: MicroCents::from_units(0.004) }
+    }
+
+    fn resources(cpu: u64, mib: u64) -> Resources {
+        Resources::new(Millicores::new(cpu), Bytes::mib(mib))
+    }
+
+    /// Builds worlds in few words.
+    #[derive(Default)]
+    struct Build(World);
+
+    impl Build {
+        /// A pool of 1 to 5 nodes that shrinks under 50 % after 60 s.
+        fn pool(mut self, name: &str, size: Resources, target: u32) -> Self {
+            let name = PoolName::new(name).expect("a name");
+            let spec = PoolSpec {
+                size,
+                min: 1,
+                max: 5,
+                price_per_hour: None,
+                attributes: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
+                scale_down_below: Share::new(0.5),
+                scale_down_after: SignedDuration::from_secs(60),
+                cooldown_up: SignedDuration::from_secs(30),
+                cooldown_down: SignedDuration::from_secs(60),
+            };
+            let pool = NodePool {
+                name: name.clone(),
+                spec,
+                target,
+                next_node: 1,
+                grown_at: None,
+                shrunk_at: None,
+                deleted: false,
+            };
+            self.0.pools.insert(name, pool);
+            self
+        }
+
+        fn node(mut self, pool: &str, number: u64, state: NodeState) -> Self {
+            let pool = self.0.pools[&PoolName::new(pool).expect("a name")].clone();
+            let name = NodeName::new(&format!("{}-{number}", pool.name)).expect("a name");
+            let node = Node {
+                name: name.clone(),
+                pool: pool.name,
+                size: pool.spec.size,
+                attributes: pool.spec.attributes,
+                state,
+                reason: String::new(),
+                remove_when_empty: state == NodeState::Draining,
+                created_at: ago(9000),
+                state_since: ago(9000),
+                underused_since: None,
+            };
+            self.0.nodes.insert(name, node);
+            self
+        }
+
+        fn task(mut self, name: &str, number: u64, request: Resources, node: Option<&str>) -> Self {
+            let workload = WorkloadName::new(name).expect("a name");
+            let id = TaskId::new(workload, number);
+            let task = Task {
+                id: id.clone(),
+                kind: WorkloadKind::Service,
+                revision: 1,
+                origin: TaskOrigin::Instance,
+                size: TaskSize::of(request),
+                state: if node.is_some() { TaskState::Running } else { TaskState::Pending },
+                reason: String::new(),
+                node: node.map(|node| NodeName::new(node).expect("a name")),
+                ports: BTreeMap::new(),
+                created_at: ago(9000),
+                not_before: ago(9000),
+                started_at: None,
+                ready_at: None,
+                state_since: ago(9000),
+                exit: None,
+            };
+            self.0.tasks.insert(id, task);
+            self
+        }
+
+        /// Everything is underused for as long as it takes, where its requests say so.
+        fn rested(mut self) -> Self {
+            for change in node_use(&self.0, ago(3600)) {
+                let Change::NodeUse { node, underused_since } = change else { panic!("{change:?}") };
+                self.0.nodes.get_mut(&node).expect("a node").underused_since = underused_since;
+            }
+            self
+        }
+
+        fn edit(mut self, edit: impl FnOnce(&mut World)) -> Self {
+            edit(&mut self.0);
+            self
+        }
+
+        fn pool_mut(&mut self, name: &str) -> &mut NodePool {
+            self.0.pools.get_mut(&PoolName::new(name).expect("a name")).expect("a pool")
+        }
+
+        fn decide(&self) -> ClusterVerdict {
+            let waiting: Vec<Waiting> = self
+                .0
+                .tasks
+                .values()
+                .filter(|task| task.state == TaskState::Pending)
+                .map(|task| Waiting {
+                    task: task.id.clone(),
+                    request: task.size.request,
+                    reason: String::new(),
+                    nodes: Vec::new(),
+                })
+                .collect();
+            decide(&self.0, &waiting, &prices(), now())
+        }
+    }
+
+    /// The pool, its target before and after, and the rule.
+    fn change(verdict: &ClusterVerdict) -> Option<(String, u32, u32, String)> {
+        let proposal = &verdict.decision.as_ref()?.proposal;
+        let DecisionKind::Pool { pool, from, to } = &proposal.kind else { panic!("not a pool") };
+        Some((pool.to_string(), *from, *to, proposal.rule.clone()))
+    }
+
+    fn grown(pool: &str, from: u32, to: u32) -> Option<(String, u32, u32, String)> {
+        Some((pool.to_owned(), from, to, "least waste".to_owned()))
+    }
+
+    fn small_full() -> Build {
+        Build::default().pool("small", resources(1000, 1024), 1).node("small", 1, NodeState::Ready).task(
+            "web",
+            1,
+            resources(900, 900),
+            Some("small-1"),
+        )
+    }
+
+    /// A workload with constraints, for tasks of revision 1.
+    fn with_constraints(world: &mut World, name: &str, constraints: &[(&str, &str)]) {
+        let constraints = constraints
+            .iter()
+            .map(|(attribute, value)| Constraint {
+                attribute: (*attribute).to_owned(),
+                any_of: vec![(*value).to_owned()],
+            })
+            .collect();
+        let restart = RestartPolicy {
+            backoff: SignedDuration::from_secs(1),
+            backoff_max: SignedDuration::from_secs(1),
+            jitter: Share::new(0.0),
+            reset_after: SignedDuration::from_secs(1),
+        };
+        let spec = WorkloadSpec::Job(Box::new(JobSpec {
+            owner: Owner::default(),
+            template: TaskTemplate {
+                command: vec!["true".to_owned()],
+                env: BTreeMap::new(),
+                working_dir: None,
+                user: None,
+                size: TaskSize::of(resources(100, 100)),
+                stop_grace: SignedDuration::from_secs(1),
+                placement: PlacementSpec { constraints },
+                priority: 0,
+            },
+            run_on_apply: false,
+            run: RunPolicy { retries: 0, restart, time_limit: None },
+            policy: None,
+        }));
+        let name = WorkloadName::new(name).expect("a name");
+        let revision = Revision { number: 1, spec: spec.clone(), at: ago(9000), by: Actor::Engine };
+        let workload = Workload {
+            name: name.clone(),
+            spec,
+            revision: 1,
+            revisions: BTreeMap::from([(1, revision)]),
+            last_revision: 1,
+            count: 0,
+            size: None,
+            next_task: 1,
+            restart: RestartState::default(),
+            rollout: None,
+            cron_cursor: None,
+            deleted: false,
+        };
+        world.workloads.insert(name, workload);
+    }
+
+    #[test]
+    fn a_pool_grows_by_the_nodes_that_the_waiting_tasks_need() {
+        // 600 + 600 + 400 + 400: two nodes, largest first, not three.
+        let build = [400, 600, 400, 600]
+            .into_iter()
+            .enumerate()
+            .fold(small_full(), |build, (i, cpu)| build.task("api", i as u64, resources(cpu, 100), None));
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), grown("small", 1, 3));
+        let decision = verdict.decision.expect("a decision");
+        let target = Change::PoolTargetSet {
+            pool: PoolName::new("small").expect("a name"),
+            target: 3,
+            decision: None,
+        };
+        assert_eq!(decision.steps.iter().map(|step| &step.change).collect::<Vec<_>>(), [&target]);
+        assert_eq!(
+            decision.proposal.price_after - decision.proposal.price_before,
+            MicroCents::from_units(0.088)
+        );
+        assert!(
+            decision.proposal.reason.contains("api.1, api.3, api.0, 1 more found no node"),
+            "{}",
+            decision.proposal.reason
+        );
+    }
+
+    #[test]
+    fn the_pool_that_wastes_least_grows() {
+        let build =
+            || small_full().pool("big", resources(4000, 4096), 0).pool("lean", resources(1000, 2048), 0);
+        let small_task = build().task("api", 1, resources(900, 1000), None).decide();
+        assert_eq!(change(&small_task), grown("small", 1, 2));
+        let large_task = build().task("api", 1, resources(3000, 500), None).decide();
+        assert_eq!(change(&large_task), grown("big", 0, 1));
+        let memory = build().task("api", 1, resources(900, 2000), None).decide();
+        assert_eq!(change(&memory), grown("lean", 0, 1));
+        let candidates = memory.decision.expect("a decision").proposal.candidates;
+        assert_eq!(candidates.iter().map(|c| c.chosen).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn nodes_on_their_way_are_counted_on() {
+        let build =
+            small_full().task("api", 1, resources(600, 100), None).task("api", 2, resources(300, 100), None);
+        let joining = build.edit(|world| world.pools.values_mut().for_each(|pool| pool.target = 2));
+        assert_eq!(joining.decide(), ClusterVerdict::default(), "the target is set, the node not made yet");
+        let joining = joining.node("small", 2, NodeState::Joining);
+        assert_eq!(joining.decide(), ClusterVerdict::default());
+        let more = joining.task("api", 3, resources(600, 100), None);
+        assert_eq!(change(&more.decide()), grown("small", 2, 3));
+        // A node that is being removed is no room, and a lost one will be made anew.
+        let leaving = more.edit(|world| {
+            world.nodes.values_mut().for_each(|node| {
+                node.state =
+                    if node.state == NodeState::Joining { NodeState::Removing } else { NodeState::Lost };
+            });
+        });
+        assert_eq!(change(&leaving.decide()), None, "two wanted, none there: both are on their way");
+    }
+
+    #[test]
+    fn bounds_and_cooldown_hold_growth_back_and_say_so() {
+        let mut build =
+            (1..=3).fold(small_full(), |build, i| build.task("api", i, resources(900, 100), None));
+        build.pool_mut("small").spec.max = 3;
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 1, 3, "max nodes".to_owned())));
+        build.pool_mut("small").spec.max = 1;
+        let verdict = build.decide();
+        assert_eq!((change(&verdict), verdict.unserved.len()), (None, 3));
+        assert_eq!(verdict.unserved[0].reason, "pool small has its most of 1 nodes");
+        build.pool_mut("small").spec.max = 5;
+        build.pool_mut("small").grown_at = Some(ago(10));
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        assert!(verdict.unserved[0].reason.contains("waits 20 s"), "{}", verdict.unserved[0].reason);
+        build.pool_mut("small").grown_at = Some(ago(30));
+        assert!(change(&build.decide()).is_some());
+    }
+
+    #[test]
+    fn a_task_that_fits_no_node_is_reported_and_grows_nothing() {
+        let verdict = small_full().task("api", 1, resources(1001, 100), None).decide();
+        assert_eq!(change(&verdict), None);
+        assert!(verdict.unserved[0].fits_nowhere);
+        assert!(
+            verdict.unserved[0].reason.contains("a node of pool small has 1 cores"),
+            "{}",
+            verdict.unserved[0].reason
+        );
+    }
+
+    #[test]
+    fn constraints_choose_the_pool() {
+        let build =
+            || small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None);
+        for (constraints, expected) in [
+            (&[("pool", "big")][..], grown("big", 0, 1)),
+            (&[("disk", "ssd")], grown("small", 1, 2)),
+            (&[("disk", "ssd"), ("pool", "big")], grown("big", 0, 1)),
+            (&[("zone", "a")], None),
+        ] {
+            let verdict = build().edit(|world| with_constraints(world, "api", constraints)).decide();
+            assert_eq!(change(&verdict), expected, "{constraints:?}");
+        }
+    }
+
+    fn two_with_room() -> Build {
+        Build::default()
+            .pool("small", resources(1000, 1024), 2)
+            .node("small", 1, NodeState::Ready)
+            .node("small", 2, NodeState::Ready)
+            .task("web", 1, resources(500, 500), Some("small-1"))
+            .task("web", 2, resources(200, 100), Some("small-2"))
+            .rested()
+    }
+
+    #[test]
+    fn an_underused_node_goes_when_its_tasks_fit_elsewhere() {
+        let verdict = two_with_room().decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 2, 1, "underused node".to_owned())));
+        let decision = verdict.decision.expect("a decision");
+        assert!(decision.proposal.reason.contains("web.2 to small-1"), "{}", decision.proposal.reason);
+        let drained = decision.steps.iter().find_map(|step| match &step.change {
+            Change::NodeMoved { node, state: NodeState::Draining, remove_when_empty: true, .. } => {
+                Some(node.as_str())
+            }
+            _ => None,
+        });
+        assert_eq!(drained, Some("small-2"));
+        assert!(decision.proposal.price_after < decision.proposal.price_before);
+    }
+
+    #[test]
+    fn a_node_stays_while_its_tasks_have_no_other_place() {
+        let verdict = two_with_room().task("api", 1, resources(100, 500), Some("small-1")).decide();
+        assert_eq!(change(&verdict), None);
+        assert!(verdict.kept[0].reason.contains("web.2"), "{}", verdict.kept[0].reason);
+        // Room is there, yet for a task that waits for its backoff.
+        let mut build = two_with_room();
+        build = build.task("job", 1, resources(400, 100), None);
+        let verdict = decide(&build.0, &[], &prices(), now());
+        assert_eq!(change(&verdict), None);
+        // The constraint keeps it where it is.
+        let build = two_with_room().edit(|world| {
+            world.nodes.values_mut().take(1).for_each(|node| node.attributes.clear());
+            with_constraints(world, "web", &[("disk", "ssd")]);
+        });
+        assert_eq!(change(&build.decide()), None);
+    }
+
+    #[test]
+    fn nothing_shrinks_too_soon_too_far_or_twice_at_a_time() {
+        let unchanged = |build: &Build, why: &str| {
+            let verdict = build.decide();
+            assert_eq!(change(&verdict), None, "{why}");
+            verdict.kept.first().map_or(String::new(), |kept| kept.reason.clone())
+        };
+        let mut build = two_with_room();
+        build.pool_mut("small").shrunk_at = Some(ago(59));
+        assert!(unchanged(&build, "changed lately").contains("waits 1 s"));
+        let mut build = two_with_room();
+        build.pool_mut("small").spec.min = 2;
+        assert!(unchanged(&build, "at its least").contains("least of 2"));
+        let build = two_with_room().edit(|world| {
+            world.nodes.values_mut().for_each(|node| node.underused_since = Some(ago(59)));
+        });
+        assert_eq!(unchanged(&build, "not for long enough"), "");
+        let build = two_with_room().node("small", 3, NodeState::Draining);
+        unchanged(&build, "another one is leaving");
+        let build = two_with_room().task("api", 1, resources(900, 900), None);
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), grown("small", 2, 3), "a task waits: it grows instead");
+        let build = two_with_room().edit(|world| {
+            world.tasks.values_mut().for_each(|task| task.kind = WorkloadKind::Job);
+        });
+        assert!(unchanged(&build, "a run is going on").contains("begin again"));
+    }
+
+    #[test]
+    fn a_task_that_fits_nowhere_keeps_no_node() {
+        let verdict = two_with_room().task("api", 1, resources(9000, 100), None).decide();
+        assert_eq!(change(&verdict).map(|change| change.3), Some("underused node".to_owned()));
+        assert_eq!(verdict.unserved.len(), 1);
+    }
+
+    #[test]
+    fn node_use_notes_both_crossings_once() {
+        let build = Build::default()
+            .pool("small", resources(1000, 1024), 2)
+            .node("small", 1, NodeState::Ready)
+            .node("small", 2, NodeState::Ready)
+            .task("web", 1, resources(100, 512), Some("small-1"));
+        let changes = node_use(&build.0, now());
+        let second =
+            Change::NodeUse { node: NodeName::new("small-2").expect("a name"), underused_since: Some(now()) };
+        assert_eq!(changes, [second], "half is not under half");
+        let build = build.rested();
+        assert_eq!(node_use(&build.0, now()), []);
+        let build = build.task("web", 2, resources(600, 1), Some("small-2"));
+        assert!(matches!(node_use(&build.0, now())[..], [Change::NodeUse { underused_since: None, .. }]));
+    }
+
+    proptest! {
+        /// Growing until nothing changes ends with no task waiting that any node would take, within the bounds.
+        #[test]
+        fn growth_places_everything_that_fits(
+            requests in proptest::collection::vec((50_u64..1300, 50_u64..1300), 1..30),
+        ) {
+            let mut build = Build::default().pool("small", resources(1000, 1024), 0);
+            build.pool_mut("small").spec.max = 30;
+            for (i, (cpu, mib)) in requests.iter().enumerate() {
+                build = build.task("api", i as u64, resources(*cpu, *mib), None);
+            }
+            let fits = requests.iter().filter(|(cpu, mib)| *cpu <= 1000 && *mib <= 1024).count();
+            let first = build.decide();
+            if let Some((_, from, to, _)) = change(&first) {
+                prop_assert!(from < to && to as usize <= fits);
+                build.pool_mut("small").target = to;
+            }
+            let second = build.decide();
+            prop_assert_eq!(change(&second), None);
+            prop_assert_eq!(second.unserved.len(), requests.len() - fits);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Would these tasks fit on those nodes? A simulation of placement for the size of the cluster, by
+//! first-fit decreasing. Not here: the placement of real tasks.
+
+use std::collections::BTreeMap;
+
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::quantity::Resources;
+use crate::domain::task::{Task, TaskId};
+use crate::domain::workload::PlacementSpec;
+use crate::domain::world::World;
+
+/// A task that wants room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) task: &'a TaskId,
+    pub(super) request: Resources,
+    pub(super) placement: Option<&'a PlacementSpec>,
+}
+
+/// A node, real or imagined, with what is left of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bin<'a> {
+    /// Absent where the node does not exist yet.
+    pub(super) node: Option<&'a NodeName>,
+    pub(super) pool: &'a PoolName,
+    pub(super) attributes: &'a BTreeMap<String, String>,
+    pub(super) free: Resources,
+}
+
+impl<'a> Bin<'a> {
+    /// A node of a pool that does not exist yet.
+    pub(super) fn imagined(pool: &'a NodePool) -> Self {
+        Self { node: None, pool: &pool.name, attributes: &pool.spec.attributes, free: pool.spec.size }
+    }
+
+    /// A node with what its tasks leave free.
+    pub(super) fn of(node: &'a Node, used: Resources) -> Self {
+        Self {
+            node: Some(&node.name),
+            pool: &node.pool,
+            attributes: &node.attributes,
+            free: node.size.saturating_sub(used),
+        }
+    }
+
+    fn takes(&self, item: &Item<'_>) -> bool {
+        item.request.fits(self.free) && lacking_attribute(item, self.pool, self.attributes).is_none()
+    }
+}
+
+impl<'a> Item<'a> {
+    /// A task with the placement of the revision that it was made from.
+    pub(super) fn of(world: &'a World, task: &'a Task) -> Self {
+        Self { task: &task.id, request: task.size.request, placement: placement(world, task) }
+    }
+
+    /// Whether an empty node of the pool would take it.
+    pub(super) fn suits(&self, pool: &NodePool) -> bool {
+        self.request.fits(pool.spec.size) && self.admitted(pool)
+    }
+
+    /// Whether the pool's attributes are what its constraints ask for.
+    pub(super) fn admitted(&self, pool: &NodePool) -> bool {
+        lacking_attribute(self, &pool.name, &pool.spec.attributes).is_none()
+    }
+}
+
+fn placement<'a>(world: &'a World, task: &Task) -> Option<&'a PlacementSpec> {
+    let workload = world.workloads.get(task.workload())?;
+    let spec = workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec);
+    Some(&spec.template().placement)
+}
+
+/// The first attribute that has none of the values that the task accepts.
+pub(super) fn lacking_attribute<'a>(
+    item: &Item<'a>,
+    pool: &PoolName,
+    attributes: &BTreeMap<String, String>,
+) -> Option<&'a str> {
+    let constraints = item.placement.map_or(&[][..], |placement| &placement.constraints);
+    let lacking = constraints.iter().find(|constraint| {
+        let found = if constraint.attribute == "pool" {
+            Some(pool.as_str())
+        } else {
+            attributes.get(&constraint.attribute).map(String::as_str)
+        };
+        !found.is_some_and(|found| constraint.any_of.iter().any(|wanted| wanted == found))
+    });
+    lacking.map(|constraint| constraint.attribute.as_str())
+}
+
+/// Requests of the tasks that hold resources, by node.
+pub(super) fn used_by_node(world: &World) -> BTreeMap<&NodeName, Resources> {
+    let mut used = BTreeMap::new();
+    for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
+        if let Some(node) = &task.node {
+            *used.entry(node).or_insert(Resources::ZERO) += task.size.request;
+        }
+    }
+    used
+}
+
+/// Whether a node counts towards its pool's target: it is there or on its way, and it stays.
+pub(super) fn counts_for_target(node: &Node) -> bool {
+    match node.state {
+        NodeState::Joining | NodeState::Ready => true,
+        NodeState::Draining => !node.remove_when_empty,
+        NodeState::Removing | NodeState::Lost => false,
+    }
+}
+
+/// What share of a node a request is: CPU and memory added, as Cluster Autoscaler orders pods
+/// (`pkg/estimator/decreasing_pod_orderer.go`).
+fn score(request: Resources, node: Resources) -> f64 {
+    share(request.cpu.get(), node.cpu.get()) + share(request.memory.get(), node.memory.get())
+}
+
+/// A part of a whole; of nothing, all or nothing.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { f64::from(u8::from(part > 0)) } else { part as f64 / whole as f64 }
+}
+
+/// Puts the largest first, each into the first bin that takes it; opens at most `room` more bins like
+/// `imagined`, where that is given. Returns the bin of each item placed and the items left over.
+pub(super) fn first_fit_decreasing<'a>(
+    items: &[Item<'a>],
+    bins: &mut Vec<Bin<'a>>,
+    node: Resources,
+    imagined: Option<(Bin<'a>, usize)>,
+) -> (Vec<(Item<'a>, usize)>, Vec<Item<'a>>) {
+    let mut sorted: Vec<Item<'a>> = items.to_vec();
+    sorted.sort_by(|a, b| {
+        let by_score = score(b.request, node).total_cmp(&score(a.request, node));
+        by_score.then_with(|| a.task.cmp(b.task))
+    });
+    let bins_before = bins.len();
+    let (mut placed, mut left) = (Vec::new(), Vec::new());
+    let mut last: Option<(Item<'a>, usize)> = None;
+    for item in sorted {
+        // What refused an equal task just now refuses this one too.
+        let from = match last {
+            Some((before, bin)) if before.request == item.request && before.placement == item.placement => {
+                bin
+            }
+            _ => 0,
+        };
+        let mut found = bins[from..].iter().position(|bin| bin.takes(&item)).map(|offset| from + offset);
+        if let (None, Some((bin, room))) = (found, imagined)
+            && bins.len() - bins_before < room
+            && bin.takes(&item)
+        {
+            bins.push(bin);
+            found = Some(bins.len() - 1);
+        }
+        last = Some((item, found.unwrap_or(bins.len())));
+        match found {
+            Some(bin) => {
+                bins[bin].free = bins[bin].free.saturating_sub(item.request);
+                placed.push((item, bin));
+            }
+            None => left.push(item),
+        }
+    }
+    (placed, left)
+}

@@ -1,0 +1,200 @@
+//! More nodes for tasks that found none. Not here: fewer (`cluster_shrink`).
+//!
+//! As the Kubernetes Cluster Autoscaler does it: for each pool the waiting tasks are packed onto new
+//! nodes by first-fit decreasing (`pkg/estimator/binpacking_estimator.go`), and the pool grows that
+//! leaves the smallest share of CPU and memory unused (`expander/waste`). Nodes on their way count first.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::domain::change::Change;
+use crate::domain::decision::{Candidate, DecisionKind, Proposal};
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::node::{NodePool, NodeState};
+use crate::domain::plan::{Step, Waiting};
+use crate::domain::quantity::Resources;
+use crate::domain::world::World;
+use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
+use crate::scaling::cluster_fit::{
+    Bin, Item, counts_for_target, first_fit_decreasing, lacking_attribute, share, used_by_node,
+};
+
+/// Tasks named in a reason; the others are counted.
+const TASKS_NAMED: usize = 3;
+
+/// Grows at most one pool.
+pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
+    let items: Vec<Item<'_>> = waiting
+        .iter()
+        .map(|waiting| match world.tasks.get(&waiting.task) {
+            Some(task) => Item { request: waiting.request, ..Item::of(world, task) },
+            None => Item { task: &waiting.task, request: waiting.request, placement: None },
+        })
+        .collect();
+    let (suited, hopeless): (Vec<_>, Vec<_>) =
+        items.into_iter().partition(|item| pools(world).any(|pool| item.suits(pool)));
+    let mut unserved: Vec<Unserved> = hopeless.iter().map(|item| fits_nowhere(world, item)).collect();
+
+    let mut bins = room_in_flight(world);
+    let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
+    let largest = pools(world)
+        .map(|pool| pool.spec.size)
+        .fold(Resources::ZERO, |a, b| Resources::new(a.cpu.max(b.cpu), a.memory.max(b.memory)));
+    let (_, left) = first_fit_decreasing(&suited, &mut bins, largest, None);
+    if left.is_empty() {
+        return ClusterVerdict { unserved, ..ClusterVerdict::default() };
+    }
+    let mut options: Vec<GrowthOption<'_>> = pools(world)
+        .filter(|pool| blocked(pool, now).is_none())
+        .filter_map(|pool| GrowthOption::of(pool, &left, prices))
+        .collect();
+    options.sort_by(|a, b| {
+        let by_waste = a.waste.total_cmp(&b.waste).then(b.tasks.cmp(&a.tasks));
+        by_waste.then_with(|| (a.price, &a.pool.name).cmp(&(b.price, &b.pool.name)))
+    });
+    for item in &left {
+        if !options.iter().any(|option| item.suits(option.pool)) {
+            unserved.push(held_up(world, item, now));
+        }
+    }
+    let decision = options.first().map(|_| decision(&options, &left, on_their_way, prices));
+    ClusterVerdict { decision, unserved, ..ClusterVerdict::default() }
+}
+
+fn pools(world: &World) -> impl Iterator<Item = &NodePool> {
+    world.pools.values().filter(|pool| !pool.deleted)
+}
+
+/// What is free on nodes that take tasks, and on those that are joining or about to be made.
+fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
+    let used = used_by_node(world);
+    let there = world
+        .nodes
+        .values()
+        .filter(|node| matches!(node.state, NodeState::Ready | NodeState::Joining))
+        .map(|node| Bin::of(node, used.get(&node.name).copied().unwrap_or_default()));
+    let mut bins: Vec<Bin<'_>> = there.collect();
+    for pool in pools(world) {
+        let present = world.nodes.values().filter(|node| node.pool == pool.name && counts_for_target(node));
+        let missing = (pool.target as usize).saturating_sub(present.count());
+        bins.extend(std::iter::repeat_n(Bin::imagined(pool), missing));
+    }
+    bins
+}
+
+/// Why a pool does not grow now.
+fn blocked(pool: &NodePool, now: Timestamp) -> Option<String> {
+    if pool.target >= pool.spec.max {
+        return Some(format!("pool {} has its most of {} nodes", pool.name, pool.spec.max));
+    }
+    let wait = pool.spec.cooldown_up.saturating_sub(now.duration_since(pool.grown_at?));
+    wait.is_positive().then(|| {
+        format!("pool {} grew lately and waits {} s before it grows again", pool.name, wait.as_secs().max(1))
+    })
+}
+
+/// A pool that could grow, and what that would give.
+struct GrowthOption<'a> {
+    pool: &'a NodePool,
+    /// Nodes to be added.
+    nodes: u32,
+    /// Tasks that they take.
+    tasks: usize,
+    /// Whether more nodes would help, but the pool may not have them.
+    at_max: bool,
+    /// Unused shares of CPU and memory added: from 0 to 2.
+    waste: f64,
+    /// What the new nodes cost per hour.
+    price: MicroCents,
+}
+
+impl<'a> GrowthOption<'a> {
+    fn of(pool: &'a NodePool, left: &[Item<'a>], prices: &Prices) -> Option<Self> {
+        let suited: Vec<Item<'a>> = left.iter().filter(|item| item.suits(pool)).copied().collect();
+        let room = pool.spec.max.saturating_sub(pool.target);
+        let size = pool.spec.size;
+        let mut bins = Vec::new();
+        let (placed, over) =
+            first_fit_decreasing(&suited, &mut bins, size, Some((Bin::imagined(pool), room as usize)));
+        let nodes = u32::try_from(bins.len()).ok().filter(|&nodes| nodes > 0)?;
+        let used: Resources = placed.iter().map(|(item, _)| item.request).sum();
+        let unused = |used: u64, each: u64| 1.0 - share(used, each.saturating_mul(u64::from(nodes)));
+        Some(Self {
+            pool,
+            nodes,
+            tasks: placed.len(),
+            at_max: !over.is_empty(),
+            waste: unused(used.cpu.get(), size.cpu.get()) + unused(used.memory.get(), size.memory.get()),
+            price: price_of(pool, nodes, prices),
+        })
+    }
+
+    fn words(&self) -> String {
+        format!(
+            "{} more nodes take {} tasks, {:.0} % unused, {} per hour",
+            self.nodes,
+            self.tasks,
+            self.waste * 50.0,
+            self.price
+        )
+    }
+}
+
+/// The decision for the first of the options.
+fn decision(
+    options: &[GrowthOption<'_>],
+    left: &[Item<'_>],
+    on_their_way: usize,
+    prices: &Prices,
+) -> PoolDecision {
+    let best = &options[0];
+    let pool = best.pool;
+    let target = pool.target + best.nodes;
+    let mut named: Vec<String> = left.iter().take(TASKS_NAMED).map(|item| item.task.to_string()).collect();
+    if left.len() > named.len() {
+        named.push(format!("{} more", left.len() - named.len()));
+    }
+    let wanted: Resources = left.iter().map(|item| item.request).sum();
+    let reason = format!("{} found no node: {}", named.join(", "), best.words());
+    let candidates = options.iter().enumerate().map(|(i, option)| Candidate {
+        source: format!("pool {}", option.pool.name),
+        answer: option.words(),
+        chosen: i == 0,
+    });
+    let proposal = Proposal {
+        kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
+        rule: if best.at_max { "max nodes" } else { "least waste" }.to_owned(),
+        reason: reason.clone(),
+        inputs: BTreeMap::from([
+            ("waiting tasks".to_owned(), left.len().to_string()),
+            ("waiting requests".to_owned(), wanted.to_string()),
+            ("nodes about to be made".to_owned(), on_their_way.to_string()),
+            ("node size".to_owned(), pool.spec.size.to_string()),
+            ("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max)),
+        ]),
+        candidates: candidates.collect(),
+        price_before: price_of(pool, pool.target, prices),
+        price_after: price_of(pool, target, prices),
+    };
+    let change = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
+    PoolDecision { proposal, steps: vec![Step { change, reason }] }
+}
+
+fn fits_nowhere(world: &World, item: &Item<'_>) -> Unserved {
+    let words: Vec<String> = pools(world)
+        .map(|pool| match lacking_attribute(item, &pool.name, &pool.spec.attributes) {
+            Some(attribute) => format!("pool {} has another {attribute} than it wants", pool.name),
+            None => format!("a node of pool {} has {}", pool.name, pool.spec.size),
+        })
+        .collect();
+    let pools = if words.is_empty() { "there is no pool".to_owned() } else { words.join(", ") };
+    let reason = format!("{} fits no pool's node: {pools}", item.request);
+    Unserved { task: item.task.clone(), reason, fits_nowhere: true }
+}
+
+fn held_up(world: &World, item: &Item<'_>, now: Timestamp) -> Unserved {
+    let words = pools(world).filter(|pool| item.suits(pool)).filter_map(|pool| blocked(pool, now));
+    let reason = words.collect::<Vec<_>>().join(", ");
+    Unserved { task: item.task.clone(), reason, fits_nowhere: false }
+}

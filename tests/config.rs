@@ -1,0 +1,383 @@
+//! Declared and settings: what the shipped examples mean, and what people are told about broken ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use loadline::config::{
+    EngineConfig, Known, SpecError, load_engine_config, load_specs, parse_engine_config, parse_specs,
+    parse_specs_with, read_sources, render_errors,
+};
+use loadline::domain::intent::Declared;
+use loadline::domain::money::MicroCents;
+use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
+use loadline::domain::quantity::{Bytes, Millicores, Share};
+use loadline::domain::scale::{MetricTarget, ScalingRules};
+use loadline::domain::workload::{
+    EnvValue, OverlapPolicy, Probe, SecretRef, ServiceSpec, WorkloadName, WorkloadSpec,
+};
+use proptest::prelude::*;
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)
+}
+
+fn parse(text: &str) -> Result<Declared, Vec<SpecError>> {
+    parse_specs(&[("t.toml".to_owned(), text.to_owned())])
+}
+
+fn workload(specs: &Declared, name: &str) -> WorkloadSpec {
+    specs.workloads[&WorkloadName::new(name).expect("a name")].clone()
+}
+
+fn service(specs: &Declared, name: &str) -> ServiceSpec {
+    workload(specs, name).as_service().expect("a service").clone()
+}
+
+fn policy(specs: &Declared, name: &str) -> Policy {
+    specs.policies[&PolicyName::new(name).expect("a name")].clone()
+}
+
+#[test]
+fn each_broken_spec_is_explained_where_it_is_broken() {
+    let golden = include_str!("config/broken.txt");
+    let mut cases = 0;
+    for case in golden.split("\n## ").skip(1) {
+        let (name, rest) = case.split_once('\n').expect("a name");
+        let (text, expected) = rest.split_once("=>\n").expect("a text and its errors");
+        let errors = parse(text).expect_err(name);
+        let found: Vec<String> =
+            errors.iter().map(|error| error.to_string().replacen("t.toml:", "", 1)).collect();
+        let expected: Vec<&str> = expected.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(found, expected, "{name}");
+        cases += 1;
+    }
+    assert!(cases >= 30, "{cases} broken specs");
+}
+
+#[test]
+fn all_errors_of_all_files_come_at_once_in_order() {
+    let sources = [
+        ("b.toml", "[service.web]\ncommand = []\ncpu = -1\npolicy = \"none\"\n[job.x]\ncomand = \"x\"\n"),
+        ("a.toml", "[cron.c]\ncommand = \"x\"\nschedule = \"99 99 * * *\"\n[job.web]\ncommand = \"x\"\n"),
+    ];
+    let sources = sources.map(|(file, text)| (file.to_owned(), text.to_owned()));
+    let errors = parse_specs(&sources).expect_err("broken specs");
+    let places: Vec<_> = errors.iter().map(|e| (e.file.as_str(), e.line, e.column)).collect();
+    let expected = [
+        ("b.toml", 2, 11),
+        ("b.toml", 3, 7),
+        ("b.toml", 4, 10),
+        ("b.toml", 6, 1),
+        ("a.toml", 3, 13),
+        ("a.toml", 3, 16),
+        ("a.toml", 4, 6),
+    ];
+    let rendered = render_errors(&errors);
+    assert_eq!(places, expected, "{rendered}");
+    assert_eq!(rendered.lines().count(), 8);
+    assert!(rendered.ends_with("\n7 errors\n"), "{rendered}");
+}
+
+#[test]
+fn lines_that_are_not_toml_hide_only_what_follows_from_them() {
+    let text =
+        "[service.a]\ncommand = \"x\"\n[service.b\ncommand = \"y\"\ncpu = 0\n[service.c]\ncommand = []\n";
+    let errors = parse(text).expect_err("a broken spec");
+    let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
+    assert_eq!(places, [(3, 11), (7, 11)], "{}", render_errors(&errors));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_errors_with_their_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing.toml");
+    let binary = folder.path().join("binary.toml");
+    fs::write(&binary, b"[job.x]\n# \xff\n").expect("a file");
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let errors = load_specs(&[missing.clone(), binary.clone(), empty.clone()]).expect_err("nothing to read");
+    let places: Vec<_> = errors.iter().map(|e| (PathBuf::from(&e.file), e.line, e.column)).collect();
+    assert_eq!(places, [(missing, 1, 1), (binary, 2, 3), (empty, 1, 1)]);
+}
+
+#[test]
+fn the_examples_mean_what_their_comments_say() {
+    let specs =
+        load_specs(&[shipped("examples")]).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    assert_eq!((specs.workloads.len(), specs.pools.len(), specs.policies.len()), (4, 2, 1));
+
+    let worker = service(&specs, "worker");
+    assert_eq!(worker.owner.team.as_deref(), Some("shop"));
+    assert_eq!(worker.owner.cost_centre.as_deref(), Some("4711"));
+    assert_eq!(worker.template.command[..2], ["/bin/sh", "-c"]);
+    assert_eq!(worker.template.size.request.cpu, Millicores::new(100));
+    assert_eq!(worker.template.size.request.memory, Bytes::mib(32));
+    assert_eq!(worker.template.size.cpu_limit, Some(Millicores::new(500)));
+    assert_eq!(worker.template.size.memory_limit, Bytes::mib(64));
+    assert_eq!((worker.template.priority, worker.restart.jitter), (10, Share::new(0.1)));
+    let scale = worker.scale.expect("a scale");
+    assert_eq!((scale.min, scale.max, worker.instances), (1, 4, 2));
+    assert_eq!(scale.metrics, [MetricTarget::Cpu { utilization: 0.7 }]);
+    assert_eq!((scale.up, scale.down), (ScalingRules::default_up(), ScalingRules::default_down()));
+
+    let web = service(&specs, "web");
+    assert_eq!(web.ports[0].front_door, Some(8080));
+    let readiness = web.checks.readiness.expect("a check");
+    assert_eq!(readiness.probe, Probe::Http { path: "/healthz".into(), port: Some("http".into()) });
+    assert_eq!(web.checks.startup.expect("a check").interval, SignedDuration::from_millis(500));
+    assert_eq!(web.template.placement.constraints[0].any_of, ["small"]);
+    let scale = web.scale.expect("a scale");
+    assert_eq!(scale.metrics, [MetricTarget::Requests { per_instance: 50.0 }]);
+    assert_eq!(scale.up, ScalingRules::default_up());
+    assert_eq!(scale.down.stabilization, SignedDuration::from_secs(60));
+}
+
+#[test]
+fn the_example_cron_job_policy_and_pool_are_read_whole() {
+    let specs = load_specs(&[shipped("examples")]).expect("the examples");
+    let report = workload(&specs, "report");
+    let report = report.as_cron().expect("a cron job");
+    assert_eq!((report.schedule.expression(), report.schedule.zone()), ("*/5 * * * *", "Europe/Berlin"));
+    assert_eq!((report.overlap, report.run.retries), (OverlapPolicy::Forbid, 2));
+    assert_eq!(report.run.time_limit, Some(SignedDuration::from_secs(30)));
+    assert_eq!(report.run.restart.backoff, SignedDuration::from_secs(2));
+
+    let careful = policy(&specs, "careful");
+    assert_eq!((careful.size, careful.count), (PolicyMode::Approve, PolicyMode::Auto));
+    assert_eq!(careful.bounds.max_memory, Some(Bytes::mib(1024)));
+
+    let big = specs.pools.values().find(|pool| pool.min == 0).expect("the big pool");
+    assert_eq!(big.price_per_hour, Some(MicroCents::from_units(0.04)));
+    assert_eq!(big.scale_down_after, SignedDuration::from_mins(2));
+    assert_eq!(big.attributes["disk"], "ssd");
+}
+
+#[test]
+fn each_example_loads_by_itself_or_with_the_policies_and_pools_that_it_names() {
+    let pools = load_specs(&[shipped("examples/pools.toml")]).expect("pools");
+    let known = Known { policies: pools.policies.into_keys().collect(), pools: pools.pools };
+    for entry in fs::read_dir(shipped("examples")).expect("examples") {
+        let path = entry.expect("an example").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let source = read_sources(&[path]).expect("a text");
+            if let Err(errors) = parse_specs_with(&source, &known) {
+                panic!("{}", render_errors(&errors));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_writes_one_line() {
+    let specs = parse("[service.web]\ncommand = \"./web\"\n[policy.plain]\n[job.j]\ncommand = [\"j\"]\n")
+        .expect("specs");
+    let web = service(&specs, "web");
+    assert_eq!(web.instances, 1);
+    assert_eq!(web.template.size.request.cpu, Millicores::new(100));
+    assert_eq!(web.template.size.memory_limit, Bytes::mib(128));
+    assert_eq!(web.template.size.cpu_limit, None);
+    assert_eq!(policy(&specs, "plain"), Policy::default());
+    let job = workload(&specs, "j");
+    assert!(matches!(job, WorkloadSpec::Job(job) if job.run_on_apply && job.run.retries == 0));
+}
+
+#[test]
+fn a_limit_alone_is_the_request_and_scale_gives_the_first_count() {
+    let text = "[service.web]\ncommand = \"x\"\ncpu_limit = 2\nmemory_limit = \"1GiB\"\n\
+                [service.web.scale]\nmin = 3\nmax = 5\ncpu = 0.5\n";
+    let web = service(&parse(text).expect("a spec"), "web");
+    assert_eq!(web.template.size.request.cpu, Millicores::new(2000));
+    assert_eq!(web.template.size.request.memory, Bytes::mib(1024));
+    assert_eq!(web.instances, 3);
+}
+
+#[test]
+fn every_metric_and_rule_is_read() {
+    let text = "[service.web]\ncommand = \"x\"\nports = [\"http\", \"admin\"]\n[service.web.scale]\nmax = 5\n\
+                memory = 0.8\nmetrics = [{ prometheus = \"queue_length\", port = \"admin\", per_instance = 10 }]\n\
+                behavior.scaleDown = { selectPolicy = \"Disabled\" }\n";
+    let scale = service(&parse(text).expect("a spec"), "web").scale.expect("a scale");
+    let queue = MetricTarget::Prometheus {
+        metric: "queue_length".into(),
+        port: Some("admin".into()),
+        path: "/metrics".into(),
+        per_instance: 10.0,
+    };
+    assert_eq!(scale.metrics, [MetricTarget::Memory { utilization: 0.8 }, queue]);
+    assert_eq!(scale.down.rules, ScalingRules::default_down().rules);
+    assert_ne!(scale.down.select, ScalingRules::default_down().select);
+}
+
+#[test]
+fn the_mode_of_a_policy_is_for_what_has_no_mode_of_its_own() {
+    let specs = parse("[policy.p]\nmode = \"auto\"\ncount = \"off\"\n").expect("a policy");
+    assert_eq!((policy(&specs, "p").size, policy(&specs, "p").count), (PolicyMode::Auto, PolicyMode::Off));
+}
+
+#[test]
+fn specs_may_refer_to_what_was_declared_earlier() {
+    let text = "[service.web]\ncommand = \"x\"\npolicy = \"careful\"\nplacement.pool = \"small\"\n";
+    let sources = [("t.toml".to_owned(), text.to_owned())];
+    assert_eq!(parse_specs(&sources).expect_err("an unknown policy").len(), 1);
+    let pools = parse("[pool.small]\ncpu = 1\nmemory = \"1GiB\"\n").expect("a pool").pools;
+    let policies = [PolicyName::new("careful").expect("a name")].into();
+    assert!(parse_specs_with(&sources, &Known { policies, pools }).is_ok());
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("web.toml");
+    let text = "[service.web]\ncommand = \"x\"\nworking_dir = \"data\"\nenv.KEY.secret_file = \"key.txt\"\n";
+    fs::write(&file, text).expect("a file");
+    let paths = [folder.path().to_owned(), file];
+    let loaded = load_specs(&paths).expect("a spec that is named twice and read once");
+    let web = service(&loaded, "web");
+    assert_eq!(web.template.working_dir, Some(folder.path().join("data")));
+    let key = EnvValue::Secret(SecretRef::File(folder.path().join("key.txt")));
+    assert_eq!(web.template.env["KEY"], key);
+    // The same through texts, as an engine in another folder gets them.
+    assert_eq!(parse_specs(&read_sources(&paths).expect("texts")).expect("a spec"), loaded);
+}
+
+#[test]
+fn secret_values_are_in_no_spec_and_in_no_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("key.txt"), "hunter2").expect("a file");
+    let file = folder.path().join("web.toml");
+    let text = "[job.j]\ncommand = \"x\"\nenv.A.secret_file = \"key.txt\"\nenv.B.secret_env = \"PATH\"\n";
+    fs::write(&file, text).expect("a file");
+    let specs = load_specs(&[file]).expect("a spec");
+    let path = std::env::var("PATH").expect("a path");
+    for shown in [format!("{specs:?}"), serde_json::to_string(&specs.workloads).expect("JSON")] {
+        assert!(shown.contains("key.txt"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&path), "{shown}");
+    }
+    let slips = [
+        "{ value = \"hunter2\" }",
+        "{ secret_env = 5, key = \"hunter2\" }",
+        "\"hunter2\\u0000\"",
+        "[\"hunter2\"]",
+    ];
+    for slip in slips {
+        let text = format!("[job.j]\ncommand = \"x\"\nenv = {{ KEY = {slip} }}\n");
+        let errors = render_errors(&parse(&text).expect_err(slip));
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn the_shipped_settings_are_the_defaults() {
+    let config = load_engine_config(Some(&shipped("engine.toml")))
+        .unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    assert_eq!(config, EngineConfig::default());
+    assert_eq!(load_engine_config(None), Ok(EngineConfig::default()));
+}
+
+#[test]
+fn the_shipped_settings_list_every_key() {
+    let text = fs::read_to_string(shipped("engine.toml")).expect("settings");
+    // What is commented out, because its default is not a constant of ours, must be valid as well.
+    let all: String = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_lowercase)).unwrap_or(line)
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let config = parse_engine_config("engine.toml", &all).unwrap_or_else(|e| panic!("{}", render_errors(&e)));
+    let serde_json::Value::Object(sections) = serde_json::to_value(&config).expect("JSON") else {
+        panic!("settings are tables")
+    };
+    for (name, section) in sections {
+        let start = all.find(&format!("\n[{name}]\n")).unwrap_or_else(|| panic!("[{name}] is not listed"));
+        let listed: Vec<&str> = all[start..]
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| line.split_once(" = ").map(|(key, _)| key))
+            .collect();
+        for (key, value) in section.as_object().expect("a table") {
+            assert!(listed.contains(&key.as_str()), "{key} of [{name}] is not listed");
+            assert!(!value.is_null(), "{key} of [{name}] is not read");
+        }
+    }
+}
+
+#[test]
+fn broken_settings_are_explained_as_specs_are() {
+    let cases = [
+        (
+            "[api]\nlisten = \"0.0.0.0:7070\"\n",
+            "2:10: found \"0.0.0.0:7070\", expected a loopback address, since other addresses need \
+             authentication, which comes later; did you mean `127.0.0.1:7070`?",
+        ),
+        (
+            "[api]\nlisten = \"localhost:80\"\n",
+            "2:10: found \"localhost:80\", expected an address such as \"127.0.0.1:7070\"; did you mean \
+             `127.0.0.1:80`?",
+        ),
+        (
+            "[agent]\nsample_interval = \"0s\"\n",
+            "2:19: found \"0s\", expected a duration from 100ms to 3660 days",
+        ),
+        (
+            "[prizes]\ncurrency = \"USD\"\n",
+            "1:2: found unknown key `prizes`, expected a key of this file; did you mean `prices`?",
+        ),
+        (
+            "[prices]\ncurrency = \"usd\"\n",
+            "2:12: found \"usd\", expected a currency such as \"USD\"; did you mean `USD`?",
+        ),
+        ("[logs]\nfiles = 0\n", "2:9: found 0, expected a whole number from 1 to 100"),
+    ];
+    for (text, expected) in cases {
+        let errors = parse_engine_config("e.toml", text).expect_err(text);
+        assert_eq!(errors.len(), 1, "{}", render_errors(&errors));
+        assert_eq!(errors[0].to_string(), format!("e.toml:{expected}"));
+    }
+}
+
+/// Pieces that make nearly valid specs.
+#[rustfmt::skip]
+const PIECES: &[&str] = &[
+    "[service.web]\n", "[service.a.scale]\n", "[cron.c]\n", "[job.j]\n", "[pool.p]\n", "[policy.p]\n",
+    "command = ", "cpu = ", "memory = ", "schedule = ", "time_zone = ", "ports = ", "env = ", "env.A = ",
+    "placement = ", "scale = ", "metrics = ", "readiness = ", "instances = ", "stop_grace = ", "[", "]", "{",
+    "}", ",", "=", "\n", "\"", "\"x\"", "\"*/0 1-99 L W# ?\"", "\"1e400GiB\"", "\"-9999999999999999h\"",
+    "-1", "0", "9223372036854775807", "99999999999999999999", "1e999", "nan", "-inf", "true", "1979-05-27",
+    "http = \"/\"", "min = 5", "max = 2", "\u{0}", "ä", "'''", "0x1F", "name", ".", "#", "\r\n",
+];
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_read_or_explained(text in "\\PC*") {
+        check_explained(&text);
+    }
+
+    #[test]
+    fn nearly_valid_text_is_read_or_explained(
+        pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..24)
+    ) {
+        check_explained(&pieces.concat());
+    }
+
+    #[test]
+    fn any_schedule_is_read_or_explained(schedule in "[-0-9*/,#LW?@a-zA-Z+ ]{0,24}", zone in "[A-Za-z/_ ]{0,12}") {
+        check_explained(&format!("[cron.c]\ncommand = \"x\"\nschedule = \"{schedule}\"\ntime_zone = \"{zone}\"\n"));
+    }
+}
+
+/// Whatever the text, there are specs, or errors that point into it.
+fn check_explained(text: &str) {
+    for result in [parse(text).map(|_| ()), parse_engine_config("t.toml", text).map(|_| ())] {
+        if let Err(errors) = result {
+            assert!(!errors.is_empty());
+            for error in errors {
+                let lines = text.split('\n').count();
+                assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error}");
+            }
+        }
+    }
+}

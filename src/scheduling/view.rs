@@ -10,7 +10,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use crate::domain::change::{Change, RecordedChange};
-use crate::domain::node::{Node, NodeName, NodePool, PoolName};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::{Observed, TaskObservation};
 use crate::domain::plan::Step;
 use crate::domain::quantity::{Resources, TaskSize};
@@ -49,6 +49,12 @@ pub(super) struct View<'a> {
     changed: World,
     gone: BTreeSet<EntityKey>,
     moved_in: BTreeSet<WorkloadName>,
+    /// Nodes that are not ready.
+    leaving: BTreeSet<NodeName>,
+    /// Workloads that a step of this round is about.
+    dirty: BTreeSet<WorkloadName>,
+    /// A step of this round may matter to any workload: a node changed, or room became free.
+    all_dirty: bool,
     reserved: Option<HashMap<NodeName, Resources>>,
     ended: BTreeMap<WorkloadName, Vec<Ended>>,
     steps: Vec<Step>,
@@ -77,6 +83,14 @@ impl<'a> View<'a> {
             changed: World::default(),
             gone: BTreeSet::new(),
             moved_in: BTreeSet::new(),
+            leaving: base
+                .nodes
+                .values()
+                .filter(|node| node.state != NodeState::Ready)
+                .map(|node| node.name.clone())
+                .collect(),
+            dirty: BTreeSet::new(),
+            all_dirty: false,
             reserved: None,
             ended: BTreeMap::new(),
             steps: Vec::new(),
@@ -107,6 +121,7 @@ impl<'a> View<'a> {
         if let Some(id) = task_of(&change) {
             self.moved_in.insert(id.workload().clone());
             let after = held(self.changed.tasks.get(id));
+            self.all_dirty |= before.is_some() && after.is_none();
             if let Some(reserved) = self.reserved.as_mut() {
                 if let Some((node, request)) = before {
                     let sum = reserved.entry(node).or_default();
@@ -118,11 +133,56 @@ impl<'a> View<'a> {
             }
         }
         for key in touched {
+            self.note_touched(&key);
             if !has(&self.changed, &key) {
                 self.gone.insert(key);
             }
         }
         self.steps.push(Step { change, reason });
+    }
+
+    fn note_touched(&mut self, key: &EntityKey) {
+        let workload = match key {
+            EntityKey::Workload(name) => name,
+            EntityKey::Task(id) => id.workload(),
+            EntityKey::Run(run) => &run.workload,
+            EntityKey::Node(name) => {
+                self.all_dirty = true;
+                if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
+                    self.leaving.insert(name.clone());
+                } else {
+                    self.leaving.remove(name);
+                }
+                return;
+            }
+            EntityKey::Pool(_) | EntityKey::Policy(_) => return,
+        };
+        if !self.dirty.contains(workload) {
+            self.dirty.insert(workload.clone());
+        }
+    }
+
+    /// What the phases so far changed is seen by all workloads that follow in this round.
+    pub(super) fn workloads_begin(&mut self) {
+        self.all_dirty = false;
+    }
+
+    /// The workloads that another round has to look at: those that a step was about, or all.
+    pub(super) fn to_look_at(&mut self) -> Vec<&'a WorkloadName> {
+        let dirty = std::mem::take(&mut self.dirty);
+        if self.all_dirty {
+            return self.workload_names();
+        }
+        dirty
+            .iter()
+            .filter_map(|name| self.base.workloads.get_key_value(name))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Whether a node is there to stay.
+    pub(super) fn stays(&self, node: &NodeName) -> bool {
+        !self.leaving.contains(node)
     }
 
     pub(super) fn take(&mut self, steps: Vec<Step>) {

@@ -68,27 +68,31 @@ impl Default for PlanSettings {
 pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Timestamp) -> Plan {
     let mut view = View::new(world, observed, settings, now);
     let mut waiting = Vec::new();
-    let mut names = view.workload_names();
+    let mut names: Option<Vec<&WorkloadName>> = None;
     for _ in 0..ROUNDS_MAX {
         let before = view.planned();
-        waiting = round(&mut view, &names);
+        waiting = round(&mut view, names.as_deref());
         if view.planned() == before {
             break;
         }
-        names = view.to_look_at();
+        names = view.take_dirty();
     }
     Plan { steps: view.into_steps(), waiting }
 }
 
-/// All phases once, each on the result of those before it, for the workloads that are named.
-fn round(view: &mut View<'_>, names: &[&WorkloadName]) -> Vec<Waiting> {
+/// All phases once, each on the result of those before it, for the workloads named or for all.
+fn round(view: &mut View<'_>, only: Option<&[&WorkloadName]>) -> Vec<Waiting> {
     nodes::observe(view);
-    tasks::observe(view);
+    tasks::observe(view, only);
     nodes::keep_pools(view);
-    view.workloads_begin();
+    if only.is_none() {
+        view.all_workloads_follow();
+    }
     for name in view.ownerless() {
         removal::clear(view, name);
     }
+    let all = view.workload_names();
+    let names = only.unwrap_or(&all);
     for name in names {
         keep_workload(view, name);
     }

@@ -55,14 +55,12 @@ pub enum Effect {
 pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut launches = Vec::new();
-    for (id, seen) in &observed.tasks {
-        if !world.tasks.contains_key(id) {
-            effects.push(if alive(seen) {
-                Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
-            } else {
-                Effect::Forget(id.clone())
-            });
-        }
+    for (id, seen) in strays(world, observed) {
+        effects.push(if alive(seen) {
+            Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
+        } else {
+            Effect::Forget(id.clone())
+        });
     }
     for row in joined(world, observed) {
         match row.seen {
@@ -85,6 +83,18 @@ pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     }
     effects.extend(launches);
     effects
+}
+
+/// Tasks that the cluster knows and the world does not. Both are in order of id, so one walk is enough.
+fn strays<'o>(
+    world: &World,
+    observed: &'o Observed,
+) -> impl Iterator<Item = (&'o TaskId, &'o TaskObservation)> {
+    let mut known = world.tasks.keys().peekable();
+    observed.tasks.iter().filter(move |(id, _)| {
+        while known.next_if(|other| other < id).is_some() {}
+        known.next_if(|other| other == id).is_none()
+    })
 }
 
 fn alive(seen: &TaskObservation) -> bool {

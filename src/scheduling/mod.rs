@@ -35,6 +35,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::observation::Observed;
 use crate::domain::plan::{Plan, Waiting};
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::scheduling::view::View;
 
@@ -68,39 +69,63 @@ impl Default for PlanSettings {
 pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Timestamp) -> Plan {
     let mut view = View::new(world, observed, settings, now);
     let mut waiting = Vec::new();
+    let mut names: Option<Vec<&WorkloadName>> = None;
     for _ in 0..ROUNDS_MAX {
         let before = view.planned();
-        waiting = round(&mut view);
+        waiting = round(&mut view, names.as_deref());
         if view.planned() == before {
             break;
         }
+        names = view.take_dirty();
     }
     Plan { steps: view.into_steps(), waiting }
 }
 
-/// All phases once, each on the result of those before it.
-fn round(view: &mut View<'_>) -> Vec<Waiting> {
+/// All phases once, each on the result of those before it, for the workloads named or for all.
+fn round(view: &mut View<'_>, only: Option<&[&WorkloadName]>) -> Vec<Waiting> {
     nodes::observe(view);
-    tasks::observe(view);
+    tasks::observe(view, only);
     nodes::keep_pools(view);
+    if only.is_none() {
+        view.all_workloads_follow();
+    }
     for name in view.ownerless() {
         removal::clear(view, name);
     }
-    for name in view.workload_names() {
-        removal::clear(view, name);
-        restart::forgive(view, name);
-        rollout::judge(view, name);
-        size::keep(view, name);
-        services::keep(view, name);
-        rollout::finish(view, name);
-        cron::keep(view, name);
-        runs::keep(view, name);
+    let all = view.workload_names();
+    let names = only.unwrap_or(&all);
+    for name in names {
+        keep_workload(view, name);
     }
     view.ends_are_settled();
     let waiting = placing::place_pending(view);
     tasks::forget_ended(view);
-    for name in view.workload_names() {
+    for name in names {
         removal::forget(view, name);
     }
     waiting
+}
+
+fn keep_workload(view: &mut View<'_>, name: &WorkloadName) {
+    removal::clear(view, name);
+    let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else { return };
+    let failed = workload.restart.failures > 0;
+    let rolls = workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open());
+    let is_service = workload.spec.as_service().is_some();
+    if failed {
+        restart::forgive(view, name);
+    }
+    if rolls {
+        rollout::judge(view, name);
+    }
+    size::keep(view, name);
+    if is_service {
+        services::keep(view, name);
+    } else {
+        cron::keep(view, name);
+        runs::keep(view, name);
+    }
+    if rolls {
+        rollout::finish(view, name);
+    }
 }

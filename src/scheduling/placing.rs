@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::change::Change;
 use crate::domain::node::{Node, NodeState};
 use crate::domain::plan::Waiting;
-use crate::domain::task::{Task, TaskState};
+use crate::domain::task::Task;
 use crate::domain::workload::TaskTemplate;
 use crate::domain::world::Workload;
 use crate::placement::{Ask, Slot, place};
@@ -15,10 +15,8 @@ use crate::scheduling::view::View;
 /// Places what can be placed and tells why the rest waits.
 pub(super) fn place_pending(view: &mut View<'_>) -> Vec<Waiting> {
     let mut pending: Vec<(i32, Task, TaskTemplate)> = view
-        .all_rows()
-        .into_iter()
-        .map(|row| row.task)
-        .filter(|task| task.state == TaskState::Pending && task.not_before <= view.now)
+        .pending()
+        .filter(|task| task.not_before <= view.now)
         .filter_map(|task| {
             let workload = view.workload(task.workload())?;
             let template = template_of(workload, task);

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
-use crate::domain::node::{NodeName, NodeState};
+use crate::domain::node::NodeName;
 use crate::domain::plan::Step;
 use crate::domain::quantity::TaskSize;
 use crate::domain::task::{Task, TaskId, TaskOrigin, TaskState};
@@ -83,9 +83,7 @@ fn outdated<'v>(view: &'v View<'_>, workload: &Workload, row: Row<'v>) -> Option
     if row.task.revision != workload.revision {
         return Some(Outdated::Revision);
     }
-    if let Some(name) = &row.task.node
-        && view.node(name).is_none_or(|node| node.state != NodeState::Ready)
-    {
+    if let Some(name) = row.task.node.as_ref().filter(|name| !view.stays(name)) {
         return Some(Outdated::Node(name));
     }
     size::needs_replacement(workload, row).then_some(Outdated::Size)

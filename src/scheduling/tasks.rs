@@ -10,7 +10,7 @@ use crate::domain::node::{NodeName, NodeState};
 use crate::domain::observation::{Health, ProcessState, TaskObservation};
 use crate::domain::plan::Step;
 use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskState};
-use crate::domain::workload::WorkloadKind;
+use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::scheduling::restart;
 use crate::scheduling::view::{Ended, Row, View};
 
@@ -52,16 +52,19 @@ impl Fate {
     }
 }
 
-/// Moves each task to the state that its observation shows.
-pub(super) fn observe(view: &mut View<'_>) {
+/// Moves each task of the workloads named, or of all, to the state that its observation shows.
+pub(super) fn observe(view: &mut View<'_>, only: Option<&[&WorkloadName]>) {
     let lost: BTreeSet<NodeName> = view
         .nodes()
         .into_iter()
         .filter(|node| node.state == NodeState::Lost)
         .map(|node| node.name.clone())
         .collect();
-    let fates: Vec<_> = view
-        .all_rows()
+    let rows = match only {
+        Some(names) => names.iter().flat_map(|name| view.rows_of(name)).collect(),
+        None => view.all_rows(),
+    };
+    let fates: Vec<_> = rows
         .into_iter()
         .filter_map(|row| {
             let fate = fate(view, row, &lost)?;
@@ -201,12 +204,8 @@ fn moved(task: &Task, state: TaskState, reason: &str) -> Step {
 /// Ended tasks leave the world once everything that follows from their end is planned; their records
 /// stay in the store.
 pub(super) fn forget_ended(view: &mut View<'_>) {
-    let ended: Vec<_> = view
-        .all_rows()
-        .into_iter()
-        .filter(|row| row.task.state.is_terminal())
-        .map(|row| (row.task.id.clone(), format!("it {}: {}", row.task.state, row.task.reason)))
-        .collect();
+    let ended: Vec<_> =
+        view.finals().map(|task| (task.id.clone(), format!("it {}: {}", task.state, task.reason))).collect();
     for (task, reason) in ended {
         view.step(Change::TaskForgotten { task }, reason);
     }

@@ -10,12 +10,12 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use crate::domain::change::{Change, RecordedChange};
-use crate::domain::node::{Node, NodeName, NodePool, PoolName};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::{Observed, TaskObservation};
 use crate::domain::plan::Step;
 use crate::domain::quantity::{Resources, TaskSize};
 use crate::domain::rollout::Actor;
-use crate::domain::task::{Task, TaskId};
+use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 use crate::scheduling::PlanSettings;
@@ -38,6 +38,12 @@ pub(super) struct Ended {
     pub(super) reason: String,
 }
 
+/// A workload before the plan, and where its tasks are among the rows.
+struct Known<'a> {
+    workload: Option<&'a Workload>,
+    rows: Range<usize>,
+}
+
 /// The world with the steps so far.
 pub(super) struct View<'a> {
     base: &'a World,
@@ -45,10 +51,24 @@ pub(super) struct View<'a> {
     pub(super) settings: &'a PlanSettings,
     pub(super) now: Timestamp,
     rows: Vec<Row<'a>>,
-    groups: BTreeMap<&'a WorkloadName, Range<usize>>,
+    /// Looked into often and never walked through, so its order does not matter.
+    index: HashMap<&'a WorkloadName, Known<'a>>,
+    /// Where the tasks of each name are among the rows, in order.
+    spans: Vec<(&'a WorkloadName, Range<usize>)>,
+    ownerless: Vec<&'a WorkloadName>,
     changed: World,
     gone: BTreeSet<EntityKey>,
     moved_in: BTreeSet<WorkloadName>,
+    /// Tasks without a node.
+    pending: BTreeSet<TaskId>,
+    /// Tasks that ended and are not forgotten.
+    finals: BTreeSet<TaskId>,
+    /// Nodes that are not ready.
+    leaving: BTreeSet<NodeName>,
+    /// Workloads that a step of this round is about.
+    dirty: BTreeSet<WorkloadName>,
+    /// A step of this round may matter to any workload: a node changed, or room became free.
+    all_dirty: bool,
     reserved: Option<HashMap<NodeName, Resources>>,
     ended: BTreeMap<WorkloadName, Vec<Ended>>,
     steps: Vec<Step>,
@@ -62,10 +82,29 @@ impl<'a> View<'a> {
         now: Timestamp,
     ) -> Self {
         let rows = joined(base, observed);
-        let mut groups: BTreeMap<&'a WorkloadName, Range<usize>> = BTreeMap::new();
+        let mut index: HashMap<&'a WorkloadName, Known<'a>> = HashMap::with_capacity(base.workloads.len());
+        index.extend(
+            base.workloads
+                .iter()
+                .map(|(name, workload)| (name, Known { workload: Some(workload), rows: 0..0 })),
+        );
+        let mut ownerless = Vec::new();
+        let ids = |wanted: fn(TaskState) -> bool| -> BTreeSet<TaskId> {
+            rows.iter().filter(|row| wanted(row.task.state)).map(|row| row.task.id.clone()).collect()
+        };
+        let pending = ids(|state| state == TaskState::Pending);
+        let finals = ids(TaskState::is_terminal);
+        let mut spans = Vec::new();
+        let mut start = 0;
         for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
-            let start = groups.last_key_value().map_or(0, |(_, range)| range.end);
-            groups.insert(group[0].task.workload(), start..start + group.len());
+            let name = group[0].task.workload();
+            let known = index.entry(name).or_insert_with(|| {
+                ownerless.push(name);
+                Known { workload: None, rows: 0..0 }
+            });
+            known.rows = start..start + group.len();
+            spans.push((name, known.rows.clone()));
+            start += group.len();
         }
         Self {
             base,
@@ -73,10 +112,22 @@ impl<'a> View<'a> {
             settings,
             now,
             rows,
-            groups,
+            index,
+            spans,
+            ownerless,
             changed: World::default(),
             gone: BTreeSet::new(),
             moved_in: BTreeSet::new(),
+            pending,
+            finals,
+            leaving: base
+                .nodes
+                .values()
+                .filter(|node| node.state != NodeState::Ready)
+                .map(|node| node.name.clone())
+                .collect(),
+            dirty: BTreeSet::new(),
+            all_dirty: false,
             reserved: None,
             ended: BTreeMap::new(),
             steps: Vec::new(),
@@ -106,7 +157,11 @@ impl<'a> View<'a> {
         }
         if let Some(id) = task_of(&change) {
             self.moved_in.insert(id.workload().clone());
+            let state = self.changed.tasks.get(id).map(|task| task.state);
+            keep_member(&mut self.pending, id, state == Some(TaskState::Pending));
+            keep_member(&mut self.finals, id, state.is_some_and(TaskState::is_terminal));
             let after = held(self.changed.tasks.get(id));
+            self.all_dirty |= before.is_some() && after.is_none();
             if let Some(reserved) = self.reserved.as_mut() {
                 if let Some((node, request)) = before {
                     let sum = reserved.entry(node).or_default();
@@ -118,11 +173,53 @@ impl<'a> View<'a> {
             }
         }
         for key in touched {
+            self.note_touched(&key);
             if !has(&self.changed, &key) {
                 self.gone.insert(key);
             }
         }
         self.steps.push(Step { change, reason });
+    }
+
+    fn note_touched(&mut self, key: &EntityKey) {
+        let workload = match key {
+            EntityKey::Workload(name) => name,
+            EntityKey::Task(id) => id.workload(),
+            EntityKey::Run(run) => &run.workload,
+            EntityKey::Node(name) => {
+                self.all_dirty = true;
+                if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
+                    self.leaving.insert(name.clone());
+                } else {
+                    self.leaving.remove(name);
+                }
+                return;
+            }
+            EntityKey::Pool(_) | EntityKey::Policy(_) => return,
+        };
+        if !self.dirty.contains(workload) {
+            self.dirty.insert(workload.clone());
+        }
+    }
+
+    /// What the phases so far changed is seen by all workloads, which follow now.
+    pub(super) fn all_workloads_follow(&mut self) {
+        self.all_dirty = false;
+    }
+
+    /// The workloads that another round has to look at: those that a step was about, or all (none named).
+    pub(super) fn take_dirty(&mut self) -> Option<Vec<&'a WorkloadName>> {
+        let dirty = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.all_dirty) {
+            return None;
+        }
+        let known = |name: &WorkloadName| self.base.workloads.get_key_value(name).map(|(name, _)| name);
+        Some(dirty.iter().filter_map(known).collect())
+    }
+
+    /// Whether a node is there to stay.
+    pub(super) fn stays(&self, node: &NodeName) -> bool {
+        !self.leaving.contains(node)
     }
 
     pub(super) fn take(&mut self, steps: Vec<Step>) {
@@ -177,14 +274,17 @@ impl<'a> View<'a> {
 
     /// Names that tasks bear though there is no such workload.
     pub(super) fn ownerless(&self) -> Vec<&'a WorkloadName> {
-        self.groups.keys().copied().filter(|name| !self.base.workloads.contains_key(*name)).collect()
+        self.ownerless.clone()
     }
 
     pub(super) fn workload(&self, name: &WorkloadName) -> Option<&Workload> {
         if !self.gone.is_empty() && self.gone.contains(&EntityKey::Workload(name.clone())) {
             return None;
         }
-        self.changed.workloads.get(name).or_else(|| self.base.workloads.get(name))
+        if let Some(changed) = self.changed.workloads.get(name) {
+            return Some(changed);
+        }
+        self.index.get(name).and_then(|known| known.workload)
     }
 
     pub(super) fn world(&self) -> &'a World {
@@ -197,7 +297,7 @@ impl<'a> View<'a> {
 
     /// The tasks of a workload, by number.
     pub(super) fn rows_of(&self, name: &WorkloadName) -> Vec<Row<'_>> {
-        let known = self.groups.get(name).map_or(&[][..], |range| &self.rows[range.clone()]);
+        let known = self.index.get(name).map_or(&[][..], |known| &self.rows[known.rows.clone()]);
         if !self.moved_in.contains(name) {
             return known.to_vec();
         }
@@ -252,19 +352,32 @@ impl<'a> View<'a> {
         nodes.into_values().collect()
     }
 
-    /// All tasks in the world as it is now in the plan, in order of id.
+    /// All tasks as they are now in the plan: those of workloads whose tasks did not change, then the
+    /// others, each in order of id.
     pub(super) fn all_rows(&self) -> Vec<Row<'_>> {
-        let mut names: BTreeSet<&WorkloadName> = self.groups.keys().copied().collect();
-        names.extend(&self.moved_in);
-        let mut rows = Vec::with_capacity(self.rows.len());
-        for name in names {
-            if self.moved_in.contains(name) {
-                rows.extend(self.rows_of(name));
-            } else if let Some(range) = self.groups.get(name) {
-                rows.extend_from_slice(&self.rows[range.clone()]);
+        if self.moved_in.is_empty() {
+            return self.rows.clone();
+        }
+        let mut rows = Vec::with_capacity(self.rows.len() + self.moved_in.len());
+        for (name, span) in &self.spans {
+            if !self.moved_in.contains(*name) {
+                rows.extend_from_slice(&self.rows[span.clone()]);
             }
         }
+        for name in &self.moved_in {
+            rows.extend(self.rows_of(name));
+        }
         rows
+    }
+
+    /// Tasks without a node, by id.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Task> {
+        self.pending.iter().filter_map(|id| self.task(id))
+    }
+
+    /// Tasks that ended and are not forgotten, by id.
+    pub(super) fn finals(&self) -> impl Iterator<Item = &Task> {
+        self.finals.iter().filter_map(|id| self.task(id))
     }
 
     /// What the tasks on a node have reserved.
@@ -310,6 +423,14 @@ pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a
             Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
         })
         .collect()
+}
+
+fn keep_member(set: &mut BTreeSet<TaskId>, id: &TaskId, belongs: bool) {
+    if !belongs {
+        set.remove(id);
+    } else if !set.contains(id) {
+        set.insert(id.clone());
+    }
 }
 
 fn task_of(change: &Change) -> Option<&TaskId> {

@@ -167,7 +167,8 @@ fn the_leaky_program_grows_to_what_it_needs_and_no_further() {
     let mut leaky = Program::start("leaky --rate 100MiB --total 60MiB");
     leaky.eventually("it has grown", |leaky| leaky.resident_mib() > 60.0);
     std::thread::sleep(Duration::from_millis(500));
-    assert!(leaky.resident_mib() < 75.0, "{} MiB", leaky.resident_mib());
+    // The pages of the program itself come on top.
+    assert!(leaky.resident_mib() < 90.0, "{} MiB", leaky.resident_mib());
     leaky.terminate();
     leaky.ends_well();
 }

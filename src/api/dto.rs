@@ -300,6 +300,15 @@ pub struct Approved {
     pub decision: DecisionId,
 }
 
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogDto {
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// Where the next piece begins: the `after` of the next call.
+    pub next: String,
+}
+
 /// What went wrong (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {

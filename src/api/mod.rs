@@ -36,7 +36,7 @@ use crate::ports::store::{Archive, DecisionLog};
 /// The largest body that a call may send: a folder of specs fits many times over.
 const BODY_BYTES_MAX: usize = 4 << 20;
 /// A call that takes longer is answered with 408.
-const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+const CALL_TIME_MAX: Duration = Duration::from_mins(1);
 /// The header in which a caller says who acts; until there are tokens, everyone on this machine is
 /// believed.
 pub const USER_HEADER: &str = "x-loadline-user";

@@ -30,6 +30,9 @@ const WINDOW_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 /// Tasks that a report looks at: the newest ones.
 const TASKS_MAX: usize = 1_000_000;
 
+/// No sample covers a longer interval (`domain::usage` cuts longer ones).
+const SAMPLE_SPAN_MAX: SignedDuration = SignedDuration::from_mins(10);
+
 /// From when to when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
@@ -89,7 +92,9 @@ async fn report(
 }
 
 fn make_report(api: &ApiState, view: &View, Window { from, to }: Window) -> Result<Report, Problem> {
-    let samples = api.history.usage(None, from, to)?;
+    // A sample that ends after the window still tells of its last part.
+    let until = to.checked_add(SAMPLE_SPAN_MAX).unwrap_or(to);
+    let samples = api.history.usage(None, from, until)?;
     let load = api.history.load(None, from, to)?;
     let mut tasks: BTreeMap<TaskId, Task> =
         api.archive.tasks(None, TASKS_MAX)?.into_iter().map(|task| (task.id.clone(), task)).collect();

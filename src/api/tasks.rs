@@ -5,7 +5,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 
-use crate::api::dto::{Problem, TaskDto};
+use crate::api::dto::{LogDto, Problem, TaskDto};
 use crate::api::workloads::workload_name;
 use crate::api::{ApiState, present};
 use crate::domain::task::TaskId;
@@ -88,11 +88,12 @@ async fn logs(
     State(api): State<ApiState>,
     Path(id): Path<String>,
     Query(query): Query<LogQuery>,
-) -> Result<Json<LogChunk>, Problem> {
+) -> Result<Json<LogDto>, Problem> {
     let from = match query.after {
         Some(place) if place.is_empty() => LogPosition::Start,
         Some(place) => LogPosition::After(place),
         None => LogPosition::Tail(query.tail.unwrap_or(LOG_LINES_DEFAULT)),
     };
-    Ok(Json(api.logs.read(&task_id(&id)?, query.stream, from, LOG_BYTES_MAX).await?))
+    let LogChunk { text, next } = api.logs.read(&task_id(&id)?, query.stream, from, LOG_BYTES_MAX).await?;
+    Ok(Json(LogDto { text, next }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use crate::controllers::scheduler::Scheduler;
 use crate::ports::telemetry::Telemetry;
 
 /// From one pruning of the store to the next.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
 /// Pools are looked at as often as Cluster Autoscaler scans (10 s) at least; a waiting task makes it
 /// sooner by way of the autoscaler's interval where that is shorter.
 const CLUSTER_INTERVAL_MAX: Duration = Duration::from_secs(10);
@@ -42,13 +43,8 @@ pub(super) struct Loops {
 
 impl Loops {
     /// Starts every loop at its interval.
-    pub(super) fn start(
-        bodies: Bodies,
-        config: &EngineConfig,
-        telemetry: &Arc<dyn Telemetry>,
-        shutdown: CancellationToken,
-    ) -> Self {
-        let mut loops = Self { tasks: JoinSet::new(), shutdown };
+    pub(super) fn start(bodies: Bodies, config: &EngineConfig, telemetry: &Arc<dyn Telemetry>) -> Self {
+        let mut loops = Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() };
         let every = |name, interval: SignedDuration| Schedule { name, interval: interval.unsigned_abs() };
         let scheduler = bodies.scheduler;
         let (signal, body) = (Arc::clone(&scheduler), scheduler);
@@ -97,6 +93,21 @@ impl Loops {
     /// Runs something until it ends by itself on shutdown.
     pub(super) fn spawn(&mut self, body: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(body);
+    }
+
+    /// Ends with the loops.
+    pub(super) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Answers requests until shutdown.
+    pub(super) fn serve(&mut self, name: &'static str, listener: TcpListener, router: axum::Router) {
+        let ended = self.shutdown().cancelled_owned();
+        self.spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
+                tracing::error!(%error, "{name} ended");
+            }
+        });
     }
 
     fn periodic<P, E>(

@@ -3,7 +3,7 @@
 mod loops;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
 use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
@@ -104,20 +103,13 @@ impl App {
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
-        let shutdown = CancellationToken::new();
-        let agent = Agent::listen().await?;
+        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
 
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let scheduler = Arc::new(Scheduler::new(
             Arc::clone(&state),
-            SchedulerPorts {
-                runner: Arc::new(cluster.clone()),
-                observer: Arc::new(cluster.clone()),
-                nodes: Arc::new(cluster.clone()),
-                health: Arc::new(prober(&cluster, &clock)),
-                front_door: front_door.clone(),
-            },
+            scheduler_ports(&cluster, &front_door, &clock),
             plan_settings(&config.engine),
             FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
             passes,
@@ -150,12 +142,13 @@ impl App {
             housekeeper: Arc::new(Housekeeper {
                 archive: store.clone(),
                 clock: Arc::clone(&clock),
-                keep_for: config.engine.store.keep_events,
+                keep_records: config.engine.store.keep_events,
+                keep_samples: config.engine.store.keep_samples,
                 keep_rows: config.engine.store.keep_rows,
             }),
         };
-        let mut loops = Loops::start(bodies, &config.engine, &counted, shutdown.clone());
-        agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops, &shutdown);
+        let mut loops = Loops::start(bodies, &config.engine, &counted);
+        agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
         let api = ApiState {
             control: control.clone(),
             archive: store.clone(),
@@ -166,7 +159,8 @@ impl App {
             clock,
             prices,
         };
-        let address = serve(router(api), config.engine.api.listen, &mut loops, &shutdown).await?;
+        let address = listener.local_addr()?;
+        loops.serve("the API", listener, router(api));
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
 
@@ -257,6 +251,20 @@ fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
     Prober::new(Handle::current(), Arc::clone(clock), surroundings)
 }
 
+fn scheduler_ports(
+    cluster: &LocalCluster,
+    front_door: &Arc<FrontDoorServer>,
+    clock: &Arc<dyn Clock>,
+) -> SchedulerPorts {
+    SchedulerPorts {
+        runner: Arc::new(cluster.clone()),
+        observer: Arc::new(cluster.clone()),
+        nodes: Arc::new(cluster.clone()),
+        health: Arc::new(prober(cluster, clock)),
+        front_door: front_door.clone(),
+    }
+}
+
 fn plan_settings(config: &EngineConfig) -> PlanSettings {
     PlanSettings { size_soak: config.autoscaler.size_soak, ..PlanSettings::default() }
 }
@@ -328,50 +336,25 @@ struct Agent {
 
 impl Agent {
     async fn listen() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for the agent")?;
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
     /// Samples the cluster and serves the newest reading as Prometheus text.
-    fn serve(
-        self,
-        cluster: &LocalCluster,
-        interval: SignedDuration,
-        loops: &mut Loops,
-        shutdown: &CancellationToken,
-    ) {
+    fn serve(self, cluster: &LocalCluster, interval: SignedDuration, loops: &mut Loops) {
         let (publish, newest) = watch::channel(AgentReading::default());
         let source = Arc::new(cluster.clone());
-        loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, shutdown.clone()));
+        loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, loops.shutdown()));
         let text = move || {
             let newest = newest.clone();
             async move { exposition::encode(&newest.borrow()) }
         };
         let router = axum::Router::new().route("/metrics", get(text));
-        let ended = shutdown.clone().cancelled_owned();
-        loops.spawn(async move {
-            let served = axum::serve(self.listener, router).with_graceful_shutdown(ended).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the agent's endpoint ended");
-            }
-        });
+        loops.serve("the agent's endpoint", self.listener, router);
     }
 }
 
-async fn serve(
-    router: axum::Router,
-    listen: SocketAddr,
-    loops: &mut Loops,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let address = listener.local_addr()?;
-    let ended = shutdown.clone().cancelled_owned();
-    loops.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
-            tracing::error!(%error, "the API ended");
-        }
-    });
-    Ok(address)
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

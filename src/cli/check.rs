@@ -17,7 +17,7 @@ pub(super) struct CheckArgs {
     paths: Vec<PathBuf>,
 }
 
-pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
     match load_specs(&args.paths) {
         Ok(specs) => {
             say(&format!(
@@ -26,11 +26,11 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                 specs.pools.len(),
                 specs.policies.len()
             ));
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Err(errors) => {
             say_error(render_errors(&errors).trim_end());
-            Ok(ExitCode::from(EXIT_BAD_INPUT))
+            ExitCode::from(EXIT_BAD_INPUT)
         }
     }
 }

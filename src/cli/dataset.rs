@@ -35,13 +35,10 @@ enum DatasetAction {
 
 pub(super) async fn run(client: &Client, args: DatasetArgs) -> anyhow::Result<()> {
     let DatasetAction::Record { file, from, to, interval } = args.action;
-    let mut bounds = String::new();
-    for (name, value) in [("from", from), ("to", to)] {
-        if let Some(value) = value {
-            bounds.push_str(&format!("&{name}={value}"));
-        }
-    }
-    record(client, &file, interval, &bounds).await
+    let bounds = [("from", from), ("to", to)];
+    let bounds: Vec<String> =
+        bounds.into_iter().filter_map(|(name, value)| Some(format!("&{name}={}", value?))).collect();
+    record(client, &file, interval, &bounds.concat()).await
 }
 
 /// Writes what the engine recorded to a file, a row a task and `interval` seconds.

@@ -6,9 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::TaskDto;
+use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
 use crate::cli::output::{Output, say_json, say_raw};
-use crate::ports::logs::LogChunk;
 
 /// Between two looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -42,8 +41,7 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
                 None if first => format!("tail={}", args.tail),
                 None => "after=".to_owned(),
             };
-            let chunk: LogChunk =
-                client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
+            let chunk: LogDto = client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
             print(output, task, &chunk, prefix)?;
             positions.insert(task.clone(), chunk.next);
         }
@@ -64,7 +62,7 @@ async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<S
     }
     if first {
         // An unknown name is an error, not an empty log.
-        let _: crate::api::dto::WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
+        let _: WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
     }
     let live: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}")).await?;
     if !live.is_empty() || !first {
@@ -74,7 +72,7 @@ async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<S
     Ok(ended.into_iter().map(|task| task.id).collect())
 }
 
-fn print(output: Output, task: &str, chunk: &LogChunk, prefix: bool) -> anyhow::Result<()> {
+fn print(output: Output, task: &str, chunk: &LogDto, prefix: bool) -> anyhow::Result<()> {
     match output {
         Output::Json if chunk.text.is_empty() => Ok(()),
         Output::Json => say_json(&BTreeMap::from([("task", task), ("text", &chunk.text)])),

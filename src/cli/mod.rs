@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
 fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = line;
     match command {
-        Command::Check(args) => return check::run(&args),
+        Command::Check(args) => return Ok(check::run(&args)),
         Command::DemoTask(task) => return demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => return up::run(args),
         Command::Demo(args) => return demo::run(args),

@@ -92,11 +92,8 @@ fn workloads(workloads: &[WorkloadDto]) -> String {
             if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") },
         ]);
     }
-    let mut text = rows.trim_fmt();
-    for workload in workloads {
-        for note in &workload.notes {
-            text.push_str(&format!("\n{}: {note}", workload.name));
-        }
-    }
-    text
+    let notes = workloads
+        .iter()
+        .flat_map(|workload| workload.notes.iter().map(|note| format!("{}: {note}", workload.name)));
+    std::iter::once(rows.trim_fmt()).chain(notes).collect::<Vec<_>>().join("\n")
 }

@@ -18,7 +18,7 @@ use crate::domain::intent::{Declared, Intent};
 use crate::domain::rollout::Actor;
 
 /// With `--stop-tasks`, tasks get this long beyond their own grace.
-const STOP_TIME_MAX: Duration = Duration::from_secs(60);
+const STOP_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,7 +35,7 @@ pub(super) struct UpArgs {
     /// Spec files, or folders of them, to apply at the start.
     paths: Vec<PathBuf>,
     /// Where state and logs are kept. Default: /var/lib/loadline as root, otherwise
-    /// $XDG_STATE_HOME/loadline or ~/.local/state/loadline.
+    /// `$XDG_STATE_HOME/loadline` or ~/.local/state/loadline.
     #[arg(long, env = "LOADLINE_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Engine settings; see config/engine.toml for every key.
@@ -44,7 +44,7 @@ pub(super) struct UpArgs {
     /// Address of the API; loopback only.
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// How log lines look. What is logged: LOADLINE_LOG, for example `info,loadline=debug`.
+    /// How log lines look. What is logged: `LOADLINE_LOG`, for example `info,loadline=debug`.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// Stop all tasks on the way out instead of leaving them running.

@@ -65,5 +65,5 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// A signal that never comes: for loops that only run by the clock.
 pub async fn never() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

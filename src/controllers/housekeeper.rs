@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::controllers::control::blocking;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Archive, StoreError};
+use crate::ports::store::{Archive, Horizon, StoreError};
 
 /// The housekeeper's loop body.
 pub struct Housekeeper {
@@ -14,8 +14,10 @@ pub struct Housekeeper {
     pub archive: Arc<dyn Archive>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// How long things are kept.
-    pub keep_for: SignedDuration,
+    /// How long tasks, runs, events and decisions are kept.
+    pub keep_records: SignedDuration,
+    /// How long samples are kept.
+    pub keep_samples: SignedDuration,
     /// How many of each kind are kept.
     pub keep_rows: usize,
 }
@@ -23,9 +25,15 @@ pub struct Housekeeper {
 impl Housekeeper {
     /// Deletes what is too old or too much.
     pub async fn pass(&self) -> Result<(), StoreError> {
-        let Ok(before) = self.clock.now().checked_sub(self.keep_for) else { return Ok(()) };
-        let (archive, rows) = (Arc::clone(&self.archive), self.keep_rows);
-        let deleted = blocking(move || archive.prune(before, rows)).await?;
+        let now = self.clock.now();
+        let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
+        let horizon = Horizon {
+            records_before: before(self.keep_records),
+            samples_before: before(self.keep_samples),
+            keep: self.keep_rows,
+        };
+        let archive = Arc::clone(&self.archive);
+        let deleted = blocking(move || archive.prune(&horizon)).await?;
         if deleted > 0 {
             tracing::info!(deleted, "pruned the store");
         }

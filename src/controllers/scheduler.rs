@@ -282,7 +282,7 @@ impl Scheduler {
                     written.map_err(|error| ClusterError::Refused(chain(&error)))
                 }
                 Err(error) => {
-                    let exit = did_not_start(state.clock().now(), chain(&error));
+                    let exit = did_not_start(state.clock().now(), &chain(&error));
                     lock(&under_way).not_started.insert(id, exit);
                     Ok(())
                 }
@@ -358,7 +358,7 @@ fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
     })
 }
 
-fn did_not_start(at: jiff::Timestamp, why: String) -> ExitRecord {
+fn did_not_start(at: jiff::Timestamp, why: &str) -> ExitRecord {
     ExitRecord {
         status: None,
         at,

@@ -106,6 +106,17 @@ pub trait DecisionLog: Send + Sync {
     fn decisions(&self, subject: Option<&str>, limit: usize) -> Result<Vec<Decision>, StoreError>;
 }
 
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// Tasks, runs, events and decisions from before this instant.
+    pub records_before: Timestamp,
+    /// Usage and load samples from before this instant.
+    pub samples_before: Timestamp,
+    /// Of each kind, all but the newest so many.
+    pub keep: usize,
+}
+
 /// Tells what is no longer in the world: tasks and runs that ended.
 pub trait Archive: Send + Sync {
     /// Tasks of a workload or of all, newest first.
@@ -114,7 +125,7 @@ pub trait Archive: Send + Sync {
     /// Runs of a cron job or job, or of all; newest first.
     fn runs(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Run>, StoreError>;
 
-    /// Deletes records of tasks, runs, events, decisions and samples that are older than `before`, and
-    /// all but the newest `keep` of each kind; what the world still holds is kept. Tells how many.
-    fn prune(&self, before: Timestamp, keep: usize) -> Result<u64, StoreError>;
+    /// Deletes what is older than asked, and all but the newest of each kind; what the world still holds
+    /// is kept. Tells how many rows.
+    fn prune(&self, horizon: &Horizon) -> Result<u64, StoreError>;
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use loadline::domain::change::{Change, RecordedChange};
 use loadline::domain::decision::{Candidate, DecisionId, DecisionKind, DecisionOutcome, Proposal};
 use loadline::domain::load::LoadSample;
@@ -16,7 +16,7 @@ use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
 use loadline::domain::world::{EntityKey, RunOutcome, World};
 use loadline::ports::history::History;
-use loadline::ports::store::{Archive, DecisionLog, EventQuery, Store};
+use loadline::ports::store::{Archive, DecisionLog, EventQuery, Horizon, Store, StoreError};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -85,8 +85,8 @@ fn load_sample(workload: &str, seconds: i64) -> LoadSample {
 }
 
 /// Samples are kept to the microsecond.
-fn on_microsecond(seconds: i64) -> jiff::Timestamp {
-    jiff::Timestamp::from_microsecond(example::at(seconds).as_microsecond()).expect("an instant")
+fn on_microsecond(seconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(example::at(seconds).as_microsecond()).expect("an instant")
 }
 
 fn proposal(kind: DecisionKind) -> Proposal {
@@ -218,7 +218,7 @@ pub(crate) fn events_come_newest_first_and_by_subject(store: &impl WholeStore) {
     assert_eq!(all, [&changes[3], &changes[2], &changes[1], &changes[0]].map(Clone::clone));
     let of = |found: Vec<(u64, RecordedChange)>| found.into_iter().map(|(_, change)| change.at).collect();
     let seconds = |seconds: &[i64]| seconds.iter().map(|&s| example::at(s)).collect::<Vec<_>>();
-    let of: &dyn Fn(Vec<(u64, RecordedChange)>) -> Vec<jiff::Timestamp> = &of;
+    let of: &dyn Fn(Vec<(u64, RecordedChange)>) -> Vec<Timestamp> = &of;
     assert_eq!(of(ask(Some("web"), None, 9)), seconds(&[3, 1, 0]));
     assert_eq!(of(ask(Some("web"), None, 2)), seconds(&[3, 1]));
     assert_eq!(of(ask(None, Some("web.1"), 9)), seconds(&[1]));
@@ -292,13 +292,17 @@ pub(crate) fn pruning_by_age_keeps_what_the_world_holds(store: &impl WholeStore)
     }
     store.append(&[usage("web.1", 0), usage("web.1", 50)], &[load_sample("web", 0)]).expect("appended");
 
-    assert_eq!(store.prune(example::at(9), 1000).expect("pruned"), 4, "event, decision, usage, load");
+    assert_eq!(prune(store, example::at(9), 1000).expect("pruned"), 4, "event, decision, usage, load");
     assert_eq!(store.tasks(None, 99).expect("tasks").len(), 4, "a task counts from its end");
-    assert_eq!(store.prune(example::at(30), 1000).expect("pruned"), 2, "task and run");
-    assert_eq!(store.prune(example::at(30), 1000).expect("pruned"), 0);
+    assert_eq!(prune(store, example::at(30), 1000).expect("pruned"), 2, "task and run");
+    assert_eq!(prune(store, example::at(30), 1000).expect("pruned"), 0);
     assert_eq!(Store::load(store).expect("a world"), world);
     assert_eq!(store.decisions(None, 9).expect("decisions").len(), 2);
     assert_eq!(History::usage(store, None, example::at(-1), example::at(99)).expect("samples").len(), 1);
+}
+
+fn prune(store: &impl WholeStore, before: Timestamp, keep: usize) -> Result<u64, StoreError> {
+    store.prune(&Horizon { records_before: before, samples_before: before, keep })
 }
 
 pub(crate) fn pruning_by_count_keeps_the_newest(store: &impl WholeStore) {
@@ -307,13 +311,13 @@ pub(crate) fn pruning_by_count_keeps_the_newest(store: &impl WholeStore) {
     store.commit(&World::default(), &[], &changes).expect("a commit");
     let samples: Vec<UsageSample> = (0..30).map(|s| usage("web.1", s)).collect();
     store.append(&samples, &[]).expect("appended");
-    assert_eq!(store.prune(example::at(-1), 10).expect("pruned"), 2490 + 20);
+    assert_eq!(prune(store, example::at(-1), 10).expect("pruned"), 2490 + 20);
     let events = store.events(&EventQuery { limit: 99, ..EventQuery::default() }).expect("events");
     assert_eq!((events.len(), events[9].0), (10, 2491));
     let kept = History::usage(store, None, example::at(-1), example::at(99)).expect("samples");
     assert_eq!(kept, samples[20..]);
     // Numbers are not given again.
-    store.prune(example::at(9999), 0).expect("pruned");
+    prune(store, example::at(9999), 0).expect("pruned");
     store.commit(&World::default(), &[], &changes[..1]).expect("a commit");
     let events = store.events(&EventQuery { limit: 99, ..EventQuery::default() }).expect("events");
     assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2501]);

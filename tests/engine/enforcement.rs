@@ -9,7 +9,7 @@ use crate::engine::harness::Engine;
 async fn enforced(engine: &Engine) -> bool {
     let limitations = engine.status().await.engine.limitations;
     if !limitations.is_empty() {
-        eprintln!("skipped: {}", limitations.join("; "));
+        println!("skipped: {}", limitations.join("; "));
     }
     limitations.is_empty()
 }

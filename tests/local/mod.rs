@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use loadline::adapters::local::{CgroupMode, LocalCluster, LocalConfig, LogLimits, LogReader, LogStream};
+use loadline::adapters::local::{CgroupMode, LocalCluster, LocalConfig, LogLimits};
 use loadline::adapters::system_clock::SystemClock;
 use loadline::domain::node::{Node, NodeName, NodeState, PoolName};
 use loadline::domain::observation::ProcessState;
@@ -22,6 +22,7 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::{ExitRecord, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{PlacementSpec, TaskTemplate, WorkloadKind};
 use loadline::ports::cluster::{ClusterObserver, Launch, TaskRunner};
+use loadline::ports::logs::{LogPosition, LogSource, LogStream};
 use loadline::ports::node_provider::NodeProvider;
 use tempfile::TempDir;
 
@@ -128,21 +129,30 @@ impl Rig {
 
     /// Everything that a task wrote to standard output.
     async fn output(&self, task: &TaskId) -> Vec<String> {
-        let mut reader =
-            LogReader::open(&self.config.data_dir, task, &[LogStream::Stdout]).expect("a reader");
-        let mut lines = Vec::new();
-        while let Some(line) = reader.next().await.expect("a line") {
-            lines.push(line.text);
+        let mut text = String::new();
+        let mut from = LogPosition::Start;
+        loop {
+            let piece = LogSource::read(&self.cluster, task, LogStream::Stdout, from, 64 << 10);
+            let piece = piece.await.expect("a piece");
+            if piece.text.is_empty() {
+                return text.lines().map(str::to_owned).collect();
+            }
+            text.push_str(&piece.text);
+            from = LogPosition::After(piece.next);
         }
-        lines
     }
 
     /// Waits until a task has written a line, and gives it.
     async fn first_line(&self, task: &TaskId) -> String {
-        let mut reader =
-            LogReader::open(&self.config.data_dir, task, &[LogStream::Stdout]).expect("a reader");
-        let line = tokio::time::timeout(PATIENCE, reader.next()).await.expect("a line in time");
-        line.expect("a line").expect("a line").text
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let piece = LogSource::read(&self.cluster, task, LogStream::Stdout, LogPosition::Start, 1 << 10);
+            if let Some((line, _)) = piece.await.expect("a piece").text.split_once('\n') {
+                return line.to_owned();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no line in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

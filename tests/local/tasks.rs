@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use loadline::adapters::local::{CgroupMode, LogStream, log_files};
+use loadline::adapters::local::CgroupMode;
 use loadline::domain::observation::ProcessState;
 use loadline::domain::task::ExitStatus;
 use loadline::domain::workload::{EnvValue, SecretRef};
@@ -31,8 +31,8 @@ async fn a_task_runs_in_a_clean_environment_and_its_end_and_output_are_kept() {
         let first = format!("hello {} {} web.1 small-1", ports["http"], ports["http-admin"]);
         let expected = [first, folder.display().to_string(), "clean".to_owned()];
         assert_eq!(rig.output(&wanted.task.id).await, expected);
-        let problems = log_files(&rig.config.data_dir, &wanted.task.id, LogStream::Stderr);
-        assert_eq!(fs::read_to_string(&problems[0]).expect("a log"), "problem\n");
+        let problems = fs::read_to_string(rig.folder("web.1").join("stderr.log")).expect("a log");
+        assert_eq!(problems, "problem\n");
 
         rig.cluster.forget(&wanted.task.id).await.expect("it ended");
         let observed = rig.cluster.observe().await.expect("an observation");
@@ -217,11 +217,10 @@ async fn much_output_is_kept_in_files_of_bounded_size() {
     let task = rig.run("web.1", &["seq", "1", "100000"]).await;
     assert_eq!(rig.exit(&task).await.status, Some(ExitStatus::Code(0)));
 
-    let files = log_files(&rig.config.data_dir, &task, LogStream::Stdout);
-    assert_eq!(files.len(), 3);
-    for file in &files {
-        assert!(fs::metadata(file).expect("a file").len() < 100_020);
+    for name in ["stdout.log", "stdout.log.1", "stdout.log.2"] {
+        assert!(fs::metadata(rig.folder("web.1").join(name)).expect("a file").len() < 100_020);
     }
+    assert!(!rig.folder("web.1").join("stdout.log.3").exists());
     let lines: Vec<u64> =
         rig.output(&task).await.iter().map(|line| line.parse().expect("a number")).collect();
     assert_eq!(lines.last(), Some(&100_000));

@@ -2,10 +2,11 @@
 //! nobody will miss.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -18,6 +19,9 @@ use crate::adapters::local::{
 use crate::domain::task::TaskId;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::ClusterError;
+
+/// How long a lock that somebody holds is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the data folder of `config`.
 pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inner, ClusterError> {
@@ -34,9 +38,9 @@ pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inn
         .write(true)
         .open(config.data_dir.join("local.lock"))
         .map_err(failing)?;
-    lock.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => ClusterError::Refused(format!("{shown} is in use by another engine")),
-        fs::TryLockError::Error(error) => failing(error),
+    lock_soon(&lock).map_err(|error| match error {
+        TryLockError::WouldBlock => ClusterError::Refused(format!("{shown} is in use by another engine")),
+        TryLockError::Error(error) => failing(error),
     })?;
     let support = cgroup::detect(&config.cgroups, &format!("loadline-{}", config.instance));
     let inner = Inner {
@@ -170,6 +174,20 @@ impl Inner {
             if let Err(error) = fs::remove_dir_all(&path) {
                 tracing::warn!(path = %path.display(), %error, "old logs are left");
             }
+        }
+    }
+}
+
+/// Locks a file, for which there is a little time: a process that is just being started holds its
+/// starter's locks until it runs its own program, so an engine that has ended may seem not to have.
+fn lock_soon(file: &File) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PATIENCE / 50);
+            }
+            other => return other,
         }
     }
 }

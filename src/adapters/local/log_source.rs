@@ -139,8 +139,8 @@ fn incomplete(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn read(path: &Path, from: LogPosition, max: usize) -> LogChunk {
-        chunk(path, &from, max).expect("a chunk")
+    fn read(path: &Path, from: &LogPosition, max: usize) -> LogChunk {
+        chunk(path, from, max).expect("a chunk")
     }
 
     #[test]
@@ -148,13 +148,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("stdout.log");
         std::fs::write(&log, "one\ntwo\n").expect("a log");
-        let first = read(&log, LogPosition::Start, 4);
+        let first = read(&log, &LogPosition::Start, 4);
         assert_eq!(first.text, "one\n");
         std::fs::rename(&log, folder.path().join("stdout.log.1")).expect("moved aside");
         std::fs::write(&log, "three\n").expect("a log");
-        let rest = read(&log, LogPosition::After(first.next), 100);
+        let rest = read(&log, &LogPosition::After(first.next), 100);
         assert_eq!(rest.text, "two\nthree\n");
-        assert_eq!(read(&log, LogPosition::After(rest.next), 100).text, "");
+        assert_eq!(read(&log, &LogPosition::After(rest.next), 100).text, "");
     }
 
     #[test]
@@ -163,10 +163,10 @@ mod tests {
         let log = folder.path().join("stdout.log");
         std::fs::write(folder.path().join("stdout.log.1"), "one\ntwo\n").expect("a log");
         std::fs::write(&log, "three\nfour\n").expect("a log");
-        assert_eq!(read(&log, LogPosition::Tail(1), 100).text, "four\n");
-        assert_eq!(read(&log, LogPosition::Tail(3), 100).text, "two\nthree\nfour\n");
-        assert_eq!(read(&log, LogPosition::Tail(99), 100).text, "one\ntwo\nthree\nfour\n");
-        assert_eq!(read(&log, LogPosition::Tail(99), 6).text, "\nfour\n");
+        assert_eq!(read(&log, &LogPosition::Tail(1), 100).text, "four\n");
+        assert_eq!(read(&log, &LogPosition::Tail(3), 100).text, "two\nthree\nfour\n");
+        assert_eq!(read(&log, &LogPosition::Tail(99), 100).text, "one\ntwo\nthree\nfour\n");
+        assert_eq!(read(&log, &LogPosition::Tail(99), 6).text, "\nfour\n");
     }
 
     #[test]
@@ -174,15 +174,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("stdout.log");
         std::fs::write(&log, "aü").expect("a log");
-        let first = read(&log, LogPosition::Start, 2);
+        let first = read(&log, &LogPosition::Start, 2);
         assert_eq!(first.text, "a");
-        assert_eq!(read(&log, LogPosition::After(first.next), 2).text, "ü");
+        assert_eq!(read(&log, &LogPosition::After(first.next), 2).text, "ü");
     }
 
     #[test]
     fn no_log_is_an_empty_log() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("stdout.log");
-        assert_eq!(read(&log, LogPosition::Tail(5), 100).text, "");
+        assert_eq!(read(&log, &LogPosition::Tail(5), 100).text, "");
     }
 }

@@ -9,7 +9,6 @@ mod adopt;
 mod cgroup;
 mod launch;
 mod log_source;
-mod logs;
 mod nodes;
 mod observer;
 mod process;
@@ -41,7 +40,6 @@ use crate::ports::clock::Clock;
 use crate::ports::cluster::ClusterError;
 
 pub use cgroup::CgroupMode;
-pub use logs::{LogLine, LogReader, LogStream, log_files};
 pub use supervisor::LogLimits;
 
 /// The group of all supervisors, within the engine's group. No node has this name.

@@ -131,7 +131,9 @@ impl Telemetry for EngineMetrics {
 
     fn committed(&self, took: Duration, changes: &[&Change], world: &World) {
         self.commit_duration.observe(took.as_secs_f64());
-        changes.iter().for_each(|change| self.count(change));
+        for change in changes {
+            self.count(change);
+        }
         let tasks = world.tasks.values().map(|task| task.state.as_str());
         show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
         let nodes = world.nodes.values().map(|node| node.state.as_str());

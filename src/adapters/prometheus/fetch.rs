@@ -39,7 +39,11 @@ impl FetchError {
 
     /// The error in the port's words.
     pub(super) fn of(self, source_name: &str) -> UsageError {
-        UsageError::Unreachable { source_name: source_name.to_owned(), source: Box::new(self) }
+        let source_name = source_name.to_owned();
+        match self {
+            Self::Late(_) => UsageError::Late { source_name },
+            other => UsageError::Unreachable { source_name, source: Box::new(other) },
+        }
     }
 }
 

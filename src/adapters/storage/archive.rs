@@ -1,6 +1,5 @@
 //! `Archive`: what is no longer in the world, and when it is deleted for good.
 
-use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -11,7 +10,7 @@ use super::fault::Fault;
 use crate::domain::task::Task;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::Run;
-use crate::ports::store::{Archive, StoreError};
+use crate::ports::store::{Archive, Horizon, StoreError};
 
 /// Rows deleted in one transaction: between two of them, other writers get their turn.
 const PRUNE_BATCH: usize = 1000;
@@ -83,15 +82,15 @@ impl Archive for SqliteStore {
         self.read("read runs", |connection| newest(connection, query, workload, limit))
     }
 
-    fn prune(&self, before: Timestamp, keep: usize) -> Result<u64, StoreError> {
+    fn prune(&self, horizon: &Horizon) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for kind in &KINDS {
             let (column, before) = match kind.age {
-                Age::Text(column) => (column, Value::Text(instant(before))),
-                Age::Microseconds(column) => (column, Value::Integer(microseconds(before))),
+                Age::Text(column) => (column, Value::Text(instant(horizon.records_before))),
+                Age::Microseconds(column) => (column, Value::Integer(microseconds(horizon.samples_before))),
             };
             deleted += self.delete_in_batches(kind, &format!("{column} < ?"), &[before])?;
-            let beyond = self.read("prune", |connection| first_beyond(connection, kind, keep))?;
+            let beyond = self.read("prune", |connection| first_beyond(connection, kind, horizon.keep))?;
             if let Some(newest) = beyond {
                 let key = kind.key.join(", ");
                 let marks = vec!["?"; kind.key.len()].join(", ");

@@ -6,10 +6,11 @@ use loadline::domain::task::ExitRecord;
 use crate::engine::harness::Engine;
 
 /// Tells whether limits are enforced here; says so where they are not.
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output wants to know what was skipped")]
 async fn enforced(engine: &Engine) -> bool {
     let limitations = engine.status().await.engine.limitations;
     if !limitations.is_empty() {
-        println!("skipped: {}", limitations.join("; "));
+        eprintln!("skipped: {}", limitations.join("; "));
     }
     limitations.is_empty()
 }

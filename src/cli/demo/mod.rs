@@ -24,7 +24,7 @@ use crate::api::dto::{ApplyRequest, RunDto, SpecFile, StatusDto, TaskDto};
 use crate::app::{App, AppConfig};
 use crate::cli::demo::load_generator::{LoadGenerator, LoadStats};
 use crate::cli::demo::story::{Kept, Story};
-use crate::cli::output::{say, say_error};
+use crate::cli::output::{now, say, say_error};
 use crate::cli::up::{LogFormat, start_logging, wait_for_signal};
 use crate::domain::decision::Decision;
 
@@ -99,6 +99,7 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     let files = vec![SpecFile { name: "shop.toml".to_owned(), text: shop::specs()? }];
     let request = ApplyRequest { files, message: "the shop opens".to_owned() };
     let _: crate::api::dto::Changed = client.post("/v1/apply", &request).await?;
+    let opened = now();
     let opening = open(&client).await?;
     for line in &opening.engine.limitations {
         say_error(&format!("warning: {line}"));
@@ -127,11 +128,11 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     load.await??;
     watched?;
 
-    let report: Report = client.get("/v1/report").await?;
+    let report: Report = client.get(&format!("/v1/report?from={opened}")).await?;
     say(&format!("\n{}", crate::cli::report_table::report_table(&report)));
     say(&format!("\n{}", shop::load_words(&stats.summary())));
     if let Some(file) = &args.record {
-        crate::cli::dataset::record(&client, file, 5, "").await?;
+        crate::cli::dataset::record(&client, file, 1, &format!("&from={opened}")).await?;
     }
     Ok(conclude(&story))
 }
@@ -168,7 +169,13 @@ async fn watch(client: &Client, story: &mut Story, stats: &LoadStats, day: Durat
         story.note_decisions(&sizes);
         let newest: Vec<Decision> = client.get("/v1/decisions?limit=20").await?;
         for decision in newest.iter().rev().filter(|decision| decision.id.0 > decisions_told) {
-            bar.println(shop::line(began.elapsed(), decision));
+            let line = shop::line(began.elapsed(), decision);
+            // A hidden bar swallows lines: there is no terminal, and somebody may read a log.
+            if bar.is_hidden() {
+                say(&line);
+            } else {
+                bar.println(line);
+            }
         }
         decisions_told = newest.first().map_or(decisions_told, |decision| decision.id.0.max(decisions_told));
         bar.set_position(began.elapsed().as_secs().min(day.as_secs()));

@@ -381,3 +381,12 @@ fn check_explained(text: &str) {
         }
     }
 }
+
+#[test]
+fn the_specs_in_the_readme_are_valid() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let block =
+        readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
+    let declared = parse(block).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    assert_eq!(declared.workloads.len(), 2);
+}

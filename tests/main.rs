@@ -3,6 +3,8 @@
 mod architecture;
 mod config;
 mod conformance;
+#[cfg(feature = "analytics")]
+mod datasets;
 mod demo_parts;
 mod engine;
 mod front_door;

@@ -15,7 +15,7 @@ use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::{Task, TaskState};
-use crate::domain::workload::{WorkloadKind, WorkloadSpec};
+use crate::domain::workload::WorkloadSpec;
 use crate::domain::world::{Run, Workload};
 use crate::ports::control::View;
 
@@ -79,7 +79,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         rollout: workload.rollout.clone(),
     };
     dto.state = state_word(view, workload, &dto, &live).to_owned();
-    dto.notes = notes(view, workload, &live);
+    dto.notes = notes(view, workload, &live, now);
     dto
 }
 
@@ -126,14 +126,15 @@ fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task
     }
 }
 
-fn notes(view: &View, workload: &Workload, live: &[&Task]) -> Vec<String> {
+fn notes(view: &View, workload: &Workload, live: &[&Task], now: Timestamp) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state)
     {
         notes.push(format!("the last rollout was rolled back: {reason}"));
     }
     if workload.restart.failures > 0 {
-        let next = workload.restart.not_before.map(|at| format!(", next start not before {at:.0}"));
+        let next = workload.restart.not_before.filter(|at| *at > now);
+        let next = next.map(|at| format!(", next start not before {at:.0}"));
         notes.push(format!("{} failures in a row{}", workload.restart.failures, next.unwrap_or_default()));
     }
     for task in live {
@@ -301,9 +302,4 @@ fn instances(workload: &Workload) -> f64 {
         WorkloadSpec::Service(_) => f64::from(workload.count),
         _ => 1.0,
     }
-}
-
-/// Whether a workload has runs.
-pub fn has_runs(workload: &Workload) -> bool {
-    workload.spec.kind() != WorkloadKind::Service
 }

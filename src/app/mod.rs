@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
@@ -348,7 +349,7 @@ impl Agent {
         loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, loops.shutdown()));
         let text = move || {
             let newest = newest.clone();
-            async move { exposition::encode(&newest.borrow()) }
+            async move { ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], exposition::encode(&newest.borrow())) }
         };
         let router = axum::Router::new().route("/metrics", get(text));
         loops.serve("the agent's endpoint", self.listener, router);

@@ -12,7 +12,6 @@ use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
 use crate::domain::money::Prices;
-use crate::domain::observation::Health;
 use crate::domain::policy::PolicyMode;
 use crate::domain::recommendation::{Estimate, Withheld};
 use crate::domain::task::TaskId;
@@ -297,9 +296,4 @@ impl Memory {
             }
         }
     }
-}
-
-/// Whether a task is ready for requests at the last pass of the scheduler.
-pub(super) fn is_ready(observed: &crate::domain::observation::Observed, task: &TaskId) -> bool {
-    observed.tasks.get(task).is_some_and(|seen| seen.health == Health::Ready)
 }

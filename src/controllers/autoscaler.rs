@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, watch};
 
-use crate::controllers::analyst::{Analysis, Analyst, is_ready};
+use crate::controllers::analyst::{Analysis, Analyst};
 use crate::controllers::control::blocking;
 use crate::controllers::decisions::Recorder;
 use crate::controllers::driver::chain;
@@ -34,6 +34,7 @@ use crate::scaling::horizontal::{
     ServiceStatus, Verdict,
 };
 use crate::scaling::vertical;
+use crate::scheduling::is_ready;
 
 /// The document that the states of counts are kept in, so that a restart forgets no stabilisation.
 const CHECKPOINT: &str = "counts";
@@ -273,7 +274,7 @@ fn instance(task: &Task, observed: &Observed) -> InstanceStatus {
     InstanceStatus {
         task: task.id.clone(),
         started_at: task.started_at,
-        ready: is_ready(observed, &task.id),
+        ready: is_ready(task, observed.tasks.get(&task.id)),
         readiness_since: task.ready_at.or(task.started_at),
         request: task.size.request,
     }

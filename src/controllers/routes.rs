@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::domain::observation::{Health, Observed};
+use crate::domain::observation::Observed;
 use crate::domain::task::{Task, TaskState};
 use crate::domain::workload::{ServiceSpec, WorkloadName};
 use crate::domain::world::World;
 use crate::ports::front_door::{Backend, Route, RouteFailure};
+use crate::scheduling::is_ready;
 
 /// Addresses that are chosen for services without one of their own lie here: below the range that
 /// Linux gives to outgoing connections (32768 and up), above the registered ones in common use.
@@ -114,12 +115,11 @@ fn services(world: &World) -> impl Iterator<Item = (&WorkloadName, &ServiceSpec)
 
 fn backend(task: &Task, port: &str, observed: &Observed) -> Option<Backend> {
     let number = *task.ports.get(port)?;
-    let ready = observed.tasks.get(&task.id).is_some_and(|seen| seen.health == Health::Ready);
     match task.state {
         TaskState::Running | TaskState::Retiring => Some(Backend {
             task: task.id.clone(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, number)),
-            accepts: task.state == TaskState::Running && ready,
+            accepts: is_ready(task, observed.tasks.get(&task.id)),
         }),
         _ => None,
     }

@@ -18,7 +18,6 @@ mod rollout;
 mod runs;
 mod services;
 mod size;
-mod summary;
 mod tasks;
 mod view;
 
@@ -42,7 +41,6 @@ use crate::scheduling::view::View;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
 pub use restart::{CRASH_LOOP_FAILURES, wait};
-pub use summary::{Summary, summary};
 pub use tasks::is_ready;
 
 /// A plan looks at its own result until nothing follows from it, at most this often. Two rounds are the

@@ -8,7 +8,6 @@ use crate::domain::rollout::RolloutState;
 use crate::domain::task::TaskState;
 use crate::domain::workload::{Constraint, WorkloadSpec};
 use crate::scheduling::simulation::{Simulation, name, pool_spec, service, service_spec, size};
-use crate::scheduling::summary;
 
 fn node(text: &str) -> NodeName {
     NodeName::new(text).expect("a name")
@@ -32,8 +31,7 @@ fn a_service_comes_up_and_its_rollout_is_done() {
     assert_eq!(rollout(&sim, "web"), RolloutState::Done);
     sim.look();
     assert!(sim.plan.steps.is_empty());
-    let summary = summary(&sim.world, &sim.observed, &name("web")).expect("a summary");
-    assert_eq!((summary.ready, summary.status.as_str()), (2, "2 of 2 ready"));
+    assert_eq!(sim.ready("web"), 2);
 }
 
 #[test]

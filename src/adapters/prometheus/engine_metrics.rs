@@ -23,16 +23,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::exposition;
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
 use crate::domain::task::TaskState;
 use crate::domain::world::World;
 use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
-
-/// The media type of what `EngineMetrics::encode` writes.
-pub const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 
 /// Upper ends of the buckets for durations inside the engine, in seconds: a tick is milliseconds, a
 /// commit is one wait for the disk.
@@ -180,7 +176,7 @@ impl EngineMetrics {
         }
     }
 
-    /// Everything as `OpenMetrics` text, of the media type `CONTENT_TYPE`.
+    /// Everything as `OpenMetrics` text, of the media type `exposition::CONTENT_TYPE`.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         write_text(&mut text, &self.registry).expect("a String takes all text");

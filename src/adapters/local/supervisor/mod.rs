@@ -297,7 +297,8 @@ impl<'a> Supervision<'a> {
         };
         let mut written = self.assignment.folder.put_exit(&exit);
         for _ in 0..RECORD_TRIES {
-            if written.is_ok() {
+            // A folder that is gone does not come back: there is nobody left to tell.
+            if !matches!(&written, Err(error) if error.kind() != io::ErrorKind::NotFound) {
                 break;
             }
             thread::sleep(Duration::from_secs(1));

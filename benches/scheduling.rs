@@ -81,7 +81,7 @@ fn pool(nodes: u32) -> PoolSpec {
 
 fn follow(world: &mut World, change: Change) {
     let reason = String::new();
-    world.apply(&RecordedChange { at: start(), by: Actor::Engine, reason, change });
+    world.apply(&RecordedChange { at: start(), by: Actor::Engine, reason, request: None, change });
 }
 
 /// Plans until nothing is left to do, as the engine would.

@@ -88,6 +88,7 @@ fn commit_of_one_task(bencher: Bencher<'_, '_>) {
         at: first(),
         by: Actor::Engine,
         reason: "ready".to_owned(),
+        request: None,
         change: Change::TaskMoved {
             task: id.clone(),
             state: TaskState::Running,

@@ -108,7 +108,7 @@ async fn the_web_program_starts_works_counts_and_finishes_what_it_has() {
     let port = socket.local_addr().expect("its address").port();
     drop(socket);
     let mut web = Program::start(&format!("web --port {port} --startup 700ms --memory 8MiB"));
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+    let client = crate::http::client().timeout(PATIENCE).build().expect("a client");
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
 
     let start = Instant::now();

@@ -137,7 +137,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
+    crate::http::client().timeout(PATIENCE).build().expect("a client")
 }
 
 fn url(listen: u16) -> String {

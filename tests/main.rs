@@ -8,6 +8,7 @@ mod datasets;
 mod demo_parts;
 mod engine;
 mod front_door;
+mod http;
 mod local;
 mod prober;
 mod prometheus;

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
-use loadline::agent::prober::{CheckKind, CommandSurroundings, Prober};
+use loadline::agent::prober::{CommandSurroundings, Prober};
 use loadline::domain::observation::Health;
 use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
@@ -18,7 +18,7 @@ use loadline::domain::workload::{
     EnvValue, HealthCheck, HealthChecks, PlacementSpec, Probe, SecretRef, TaskTemplate, WorkloadName,
 };
 use loadline::ports::clock::Clock;
-use loadline::ports::health::{HealthSource, ProbeTarget};
+use loadline::ports::health::{CheckKind, HealthSource, ProbeTarget};
 use tokio::net::TcpListener;
 
 /// Long enough for anything that is expected to happen, on a busy machine too.
@@ -94,8 +94,8 @@ async fn health_becomes(prober: &Prober, wanted: impl Fn(&Health) -> bool) -> He
 }
 
 fn message(prober: &Prober, kind: CheckKind) -> String {
-    let results = prober.results();
-    results[&task()].iter().find(|result| result.check == kind).expect("an answer").message.clone()
+    let results = prober.results(&task());
+    results.iter().find(|result| result.check == kind).expect("an answer").message.clone()
 }
 
 /// A server whose `/` answers with the status that is set, and the number of times it was asked.
@@ -287,7 +287,7 @@ async fn what_is_not_watched_any_more_is_not_asked_and_its_command_ends() {
     let child = pid_in(&file).await;
     prober.watch(vec![]);
     ends(child).await;
-    assert!(prober.health().is_empty() && prober.results().is_empty());
+    assert!(prober.health().is_empty() && prober.results(&task()).is_empty());
 }
 
 #[tokio::test]

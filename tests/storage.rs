@@ -54,7 +54,7 @@ conforms! {
 
 fn all_events(store: &SqliteStore) -> Vec<u64> {
     let query = EventQuery { limit: usize::MAX, ..EventQuery::default() };
-    store.events(&query).expect("events").into_iter().map(|(id, _)| id).collect()
+    store.events(&query).expect("events").into_iter().map(|event| event.number).collect()
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Client {
 impl Client {
     /// A client of the engine at `address`, for example `http://127.0.0.1:7070`, that acts as `user`.
     pub fn new(address: &str, user: &str) -> Self {
+        // Installed before, by whoever came first: that is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = address.trim_end_matches('/').to_owned();
         Self { address, user: user.to_owned(), http: reqwest::Client::new() }
     }

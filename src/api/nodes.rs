@@ -7,7 +7,7 @@ use axum::{Json, Router};
 
 use crate::api::dto::{Changed, MessageRequest, NodeDto, PoolDto, Problem};
 use crate::api::{ApiState, actor, present};
-use crate::domain::intent::Intent;
+use crate::domain::intent::{Intent, Submission};
 use crate::domain::node::NodeName;
 
 pub(super) fn routes() -> Router<ApiState> {
@@ -38,8 +38,8 @@ async fn drain(
     Path(name): Path<String>,
     Json(request): Json<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Drain(node_name(&name)?);
-    let changes = api.control.submit(actor(&headers), request.message, intent).await?;
+    let intent = Intent::Drain { node: node_name(&name)?, lasting: None };
+    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -50,7 +50,7 @@ async fn activate(
     Json(request): Json<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
     let intent = Intent::Activate(node_name(&name)?);
-    let changes = api.control.submit(actor(&headers), request.message, intent).await?;
+    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
     Ok(Json(Changed { changes }))
 }
 

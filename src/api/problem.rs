@@ -47,6 +47,7 @@ impl From<ControlError> for Problem {
         let status = match &error {
             ControlError::NotFound(_) => StatusCode::NOT_FOUND,
             ControlError::Refused(_) => StatusCode::CONFLICT,
+            ControlError::Conflict(_) => StatusCode::PRECONDITION_FAILED,
             ControlError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, chain(&error))

@@ -11,7 +11,7 @@ use crate::api::dto::{
 };
 use crate::api::{ApiState, actor, present};
 use crate::config::{Known, parse_specs_with};
-use crate::domain::intent::Intent;
+use crate::domain::intent::{Intent, Submission};
 use crate::domain::node::PoolName;
 use crate::domain::policy::PolicyName;
 use crate::domain::workload::WorkloadName;
@@ -57,7 +57,7 @@ async fn apply(
         )
     })?;
     let intent = Intent::Apply(Box::new(declared));
-    let changes = api.control.submit(actor(&headers), request.message, intent).await?;
+    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -79,7 +79,7 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<Changed>, Problem> {
     let intent = Intent::Delete(workload_name(&name)?);
-    let changes = api.control.submit(actor(&headers), String::new(), intent).await?;
+    let changes = api.control.submit(Submission::new(actor(&headers), String::new(), intent)).await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -89,7 +89,8 @@ async fn remove_pool(
     Path(name): Path<String>,
 ) -> Result<Json<Changed>, Problem> {
     let pool = PoolName::new(&name).map_err(|_| Problem::not_found("pool", &name))?;
-    let changes = api.control.submit(actor(&headers), String::new(), Intent::DeletePool(pool)).await?;
+    let changes =
+        api.control.submit(Submission::new(actor(&headers), String::new(), Intent::DeletePool(pool))).await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -99,7 +100,10 @@ async fn remove_policy(
     Path(name): Path<String>,
 ) -> Result<Json<Changed>, Problem> {
     let policy = PolicyName::new(&name).map_err(|_| Problem::not_found("policy", &name))?;
-    let changes = api.control.submit(actor(&headers), String::new(), Intent::DeletePolicy(policy)).await?;
+    let changes = api
+        .control
+        .submit(Submission::new(actor(&headers), String::new(), Intent::DeletePolicy(policy)))
+        .await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -109,8 +113,13 @@ async fn scale(
     Path(name): Path<String>,
     Json(request): Json<ScaleRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Scale { workload: workload_name(&name)?, count: request.count };
-    let changes = api.control.submit(actor(&headers), request.message, intent).await?;
+    let intent = Intent::Scale {
+        workload: workload_name(&name)?,
+        count: request.count,
+        acknowledged: true,
+        lasting: None,
+    };
+    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
     Ok(Json(Changed { changes }))
 }
 
@@ -120,8 +129,8 @@ async fn run(
     Path(name): Path<String>,
     Json(request): Json<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Run(workload_name(&name)?);
-    let changes = api.control.submit(actor(&headers), request.message, intent).await?;
+    let intent = Intent::Run { workload: workload_name(&name)?, overrides: Box::default() };
+    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
     Ok(Json(Changed { changes }))
 }
 

@@ -47,6 +47,7 @@ use crate::estimation::vpa_parameters::VpaParameters;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::Control;
+use crate::ports::health::HealthSource;
 use crate::ports::store::Store;
 use crate::ports::telemetry::Telemetry;
 use crate::scaling::horizontal::HorizontalParameters;
@@ -106,11 +107,12 @@ impl App {
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
         let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
 
+        let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let scheduler = Arc::new(Scheduler::new(
             Arc::clone(&state),
-            scheduler_ports(&cluster, &front_door, &clock),
+            scheduler_ports(&cluster, &front_door, &health),
             plan_settings(&config.engine),
             FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
             passes,
@@ -121,6 +123,7 @@ impl App {
             passes: passed.clone(),
             analysis: analysed.clone(),
             decisions: store.clone(),
+            health,
             nodes: Arc::new(cluster.clone()),
             limitations: cluster.limitations(),
             started_at: clock.now(),
@@ -255,13 +258,13 @@ fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
 fn scheduler_ports(
     cluster: &LocalCluster,
     front_door: &Arc<FrontDoorServer>,
-    clock: &Arc<dyn Clock>,
+    health: &Arc<dyn HealthSource>,
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: Arc::new(cluster.clone()),
         observer: Arc::new(cluster.clone()),
         nodes: Arc::new(cluster.clone()),
-        health: Arc::new(prober(cluster, clock)),
+        health: Arc::clone(health),
         front_door: front_door.clone(),
     }
 }

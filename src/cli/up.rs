@@ -14,7 +14,7 @@ use crate::app::{App, AppConfig, whole_machine};
 use crate::cli::EXIT_BAD_INPUT;
 use crate::cli::output::{say, say_error};
 use crate::config::{EngineConfig, load_specs, parse_engine_config, render_errors};
-use crate::domain::intent::{Declared, Intent};
+use crate::domain::intent::{Declared, Intent, Submission};
 use crate::domain::rollout::Actor;
 
 /// With `--stop-tasks`, tasks get this long beyond their own grace.
@@ -92,7 +92,7 @@ async fn declare(app: &App, mut declared: Declared) -> anyhow::Result<()> {
         declared.pools.insert(name, spec);
     }
     let by = Actor::User("up".to_owned());
-    for line in app.control().submit(by, String::new(), Intent::Apply(Box::new(declared))).await? {
+    for line in app.control().submit(Submission::new(by, "", Intent::Apply(Box::new(declared)))).await? {
         tracing::info!("{line}");
     }
     Ok(())

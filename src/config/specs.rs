@@ -98,6 +98,7 @@ impl Reading {
             workloads: declared(self.workloads),
             pools: declared(self.pools),
             policies: declared(self.policies),
+            quotas: BTreeMap::new(),
         }
     }
 }

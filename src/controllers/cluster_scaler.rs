@@ -44,7 +44,7 @@ impl ClusterScaler {
     pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.state.clock().now();
         self.state
-            .update(&Actor::Engine, |world| {
+            .update(&Actor::Engine, None, |world| {
                 let reason = "use against the pool's threshold".to_owned();
                 let step = |change| Step { change, reason: reason.clone() };
                 (node_use(world, now).into_iter().map(step).collect(), ())

@@ -12,14 +12,21 @@ use crate::controllers::scheduler::{Pass, Scheduler};
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
-use crate::domain::intent::Intent;
+use crate::domain::intent::Submission;
 use crate::domain::node::NodeName;
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
+use crate::domain::task::TaskId;
+use crate::domain::workload::WorkloadName;
+use crate::domain::world::World;
 use crate::ports::control::{Control, ControlError, EngineHealth, View};
+use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
-use crate::ports::store::DecisionLog;
+use crate::ports::store::{DecisionLog, EventQuery, NumberedChange, StoreError};
 use crate::scheduling::intent::{Rejection, changes};
+
+/// The answer to a repeated request names at most this many changes.
+const REPEATED_CHANGES_MAX: usize = 1_000;
 
 /// The engine's side of the control port.
 pub struct EngineControl {
@@ -33,6 +40,8 @@ pub struct EngineControl {
     pub analysis: watch::Receiver<Analysis>,
     /// Decisions.
     pub decisions: Arc<dyn DecisionLog>,
+    /// For the answers of health checks.
+    pub health: Arc<dyn HealthSource>,
     /// For failing nodes.
     pub nodes: Arc<dyn NodeProvider>,
     /// What the cluster does not enforce.
@@ -53,6 +62,7 @@ impl Control for EngineControl {
             world,
             observed: pass.observed,
             waiting: pass.waiting,
+            alarms: pass.alarms,
             recommendations: analysis.recommendations,
             usage: analysis.usage,
             load: analysis.load,
@@ -68,28 +78,55 @@ impl Control for EngineControl {
         }
     }
 
-    async fn submit(&self, by: Actor, message: String, intent: Intent) -> Result<Vec<String>, ControlError> {
+    async fn submit(&self, submission: Submission) -> Result<Vec<String>, ControlError> {
+        let Submission { by, message, intent, request, expected, dry_run } = submission;
+        if let Some(words) = self.answered(request.as_deref()).await? {
+            return Ok(words);
+        }
         let now = self.state.clock().now();
-        let said = self.state.update(&by, |world| match changes(world, &intent, now) {
-            Ok(worded) => {
-                let (changes, words): (Vec<Change>, Vec<String>) = worded.into_iter().unzip();
-                let reason =
-                    |words: &String| if message.is_empty() { words.clone() } else { message.clone() };
-                let steps = changes
-                    .into_iter()
-                    .zip(&words)
-                    .map(|(change, words)| Step { change, reason: reason(words) })
-                    .collect();
-                (steps, Ok(words))
+        let said = self.state.update(&by, request.as_deref(), |world| {
+            if let Some(refusal) = expected.as_ref().and_then(|wanted| outdated(world, wanted)) {
+                return (Vec::new(), Err(refusal));
             }
-            Err(rejection) => (Vec::new(), Err(rejection)),
+            match changes(world, &intent, now) {
+                Ok(worded) => {
+                    let (changes, words): (Vec<Change>, Vec<String>) = worded.into_iter().unzip();
+                    if dry_run {
+                        return (Vec::new(), Ok(words));
+                    }
+                    let reason =
+                        |words: &String| if message.is_empty() { words.clone() } else { message.clone() };
+                    let steps = changes
+                        .into_iter()
+                        .zip(&words)
+                        .map(|(change, words)| Step { change, reason: reason(words) })
+                        .collect();
+                    (steps, Ok(words))
+                }
+                Err(Rejection::Refused(text)) => (Vec::new(), Err(ControlError::Refused(text))),
+                Err(rejection) => (Vec::new(), Err(ControlError::NotFound(rejection.to_string()))),
+            }
         });
-        let words = said.await?.map_err(|rejection| match rejection {
-            Rejection::NotFound { .. } => ControlError::NotFound(rejection.to_string()),
-            Rejection::Refused(text) => ControlError::Refused(text),
-        })?;
+        let words = said.await??;
         self.state.wake();
         Ok(words)
+    }
+
+    fn last_change(&self) -> u64 {
+        *self.state.newest().borrow()
+    }
+
+    async fn changes_after(&self, after: u64, limit: usize) -> Result<Vec<NumberedChange>, StoreError> {
+        let mut newest = self.state.newest();
+        // The sender lives as long as the state does.
+        let _ = newest.wait_for(|number| *number > after).await;
+        let store = Arc::clone(self.state.store());
+        let query = EventQuery { after: Some(after), limit, ..EventQuery::default() };
+        blocking(move || store.events(&query)).await
+    }
+
+    fn probe_results(&self, task: &TaskId) -> Vec<ProbeResult> {
+        self.health.results(task)
     }
 
     async fn approve(&self, by: Actor, decision: DecisionId) -> Result<(), ControlError> {
@@ -130,13 +167,39 @@ impl Control for EngineControl {
     }
 }
 
+impl EngineControl {
+    /// What a request that was made before changed, in the words of its record.
+    async fn answered(&self, request: Option<&str>) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(request) = request else { return Ok(None) };
+        let store = Arc::clone(self.state.store());
+        let query = EventQuery {
+            request: Some(request.to_owned()),
+            after: Some(0),
+            limit: REPEATED_CHANGES_MAX,
+            ..EventQuery::default()
+        };
+        let found = blocking(move || store.events(&query)).await?;
+        let words = || found.iter().map(|change| change.recorded.reason.clone()).collect();
+        Ok((!found.is_empty()).then(words))
+    }
+}
+
+/// Why a writer does not act on what it saw, if so.
+fn outdated(world: &World, (name, generation): &(WorkloadName, u64)) -> Option<ControlError> {
+    let present = world.workloads.get(name).map(|workload| workload.generation);
+    (present != Some(*generation)).then(|| {
+        let found = present.map_or_else(|| "gone".to_owned(), |number| format!("at generation {number}"));
+        ControlError::Conflict(format!("{name} is {found}, not at generation {generation}; look again"))
+    })
+}
+
 /// Runs a blocking call of the store off the executor's threads.
 pub(super) async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, crate::ports::store::StoreError> + Send + 'static,
-) -> Result<T, crate::ports::store::StoreError> {
+    call: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(call).await {
         Ok(result) => result,
-        Err(panic) => Err(crate::ports::store::StoreError::Failed {
+        Err(panic) => Err(StoreError::Failed {
             operation: "run a call of the store".to_owned(),
             source: Box::new(panic),
         }),

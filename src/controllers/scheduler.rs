@@ -16,7 +16,7 @@ use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
 use crate::domain::observation::{Health, Observed, ProcessState, TaskObservation};
-use crate::domain::plan::{Step, Waiting};
+use crate::domain::plan::{Alarm, Step, Waiting};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadSpec;
@@ -49,6 +49,8 @@ pub struct Pass {
     pub observed: Arc<Observed>,
     /// Tasks without a node, and why.
     pub waiting: Arc<Vec<Waiting>>,
+    /// What wants a person's eye.
+    pub alarms: Arc<Vec<Alarm>>,
     /// When the pass ended.
     pub at: Option<jiff::Timestamp>,
     /// What went wrong with effects and routes, in words.
@@ -113,20 +115,26 @@ impl Scheduler {
     pub async fn pass(&self) -> Result<(), SchedulerError> {
         let observed = Arc::new(self.observe().await?);
         let now = self.state.clock().now();
-        let planned = self.state.update(&Actor::Engine, |world| {
+        let planned = self.state.update(&Actor::Engine, None, |world| {
             self.published.send_modify(|pass| pass.observed = Arc::clone(&observed));
             let plan = plan(world, &observed, &self.settings, now);
             self.state.telemetry().planned(plan.steps.len());
-            (plan.steps, plan.waiting)
+            (plan.steps, (plan.waiting, plan.alarms))
         });
-        let waiting = planned.await.map_err(SchedulerError::Commit)?;
+        let (waiting, alarms) = planned.await.map_err(SchedulerError::Commit)?;
         let world = self.state.world().await;
         self.watch_health(&world);
         let mut problems = self.set_routes(&world, &observed).await;
         self.begin_effects(&world, &observed);
         problems.extend(lock(&self.under_way).problems.values().cloned());
         let at = Some(self.state.clock().now());
-        self.published.send_replace(Pass { observed, waiting: Arc::new(waiting), at, problems });
+        self.published.send_replace(Pass {
+            observed,
+            waiting: Arc::new(waiting),
+            alarms: Arc::new(alarms),
+            at,
+            problems,
+        });
         Ok(())
     }
 

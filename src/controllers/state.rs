@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Notify, RwLock, broadcast};
+use tokio::sync::{Notify, RwLock, broadcast, watch};
 
 use crate::domain::change::RecordedChange;
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
 use crate::domain::world::World;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Store, StoreError};
+use crate::ports::store::{EventQuery, Store, StoreError};
 use crate::ports::telemetry::Telemetry;
 
 /// Changes that a slow listener may lag behind before it misses some.
@@ -26,6 +26,7 @@ pub struct EngineState {
     telemetry: Arc<dyn Telemetry>,
     bell: Notify,
     changes: broadcast::Sender<Arc<RecordedChange>>,
+    newest: watch::Sender<u64>,
 }
 
 impl EngineState {
@@ -37,7 +38,9 @@ impl EngineState {
     ) -> Result<Self, StoreError> {
         let world = RwLock::new(Arc::new(store.load()?));
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        Ok(Self { world, store, clock, telemetry, bell: Notify::new(), changes })
+        let last = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
+        let newest = watch::Sender::new(last.first().map_or(0, |change| change.number));
+        Ok(Self { world, store, clock, telemetry, bell: Notify::new(), changes, newest })
     }
 
     /// The world as it is now.
@@ -75,11 +78,17 @@ impl EngineState {
         self.changes.subscribe()
     }
 
+    /// The number of the newest change, and a way to wait for the next one.
+    pub fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
     /// Decides on the world as it is and makes the change, with nobody in between. When it returns
     /// without error, the change is on disk.
     pub async fn update<R>(
         &self,
         by: &Actor,
+        request: Option<&str>,
         decide: impl FnOnce(&World) -> (Vec<Step>, R),
     ) -> Result<R, StoreError> {
         let mut held = self.world.write().await;
@@ -90,7 +99,10 @@ impl EngineState {
         let at = self.clock.now();
         let changes: Vec<RecordedChange> = steps
             .into_iter()
-            .map(|step| RecordedChange { at, by: by.clone(), reason: step.reason, change: step.change })
+            .map(|Step { change, reason }| {
+                let request = request.map(str::to_owned);
+                RecordedChange { at, by: by.clone(), reason, request, change }
+            })
             .collect();
         let world = Arc::make_mut(&mut held);
         let touched: BTreeSet<_> = changes.iter().flat_map(|change| world.apply(change)).collect();
@@ -99,9 +111,10 @@ impl EngineState {
         let began = Instant::now();
         let written = tokio::task::spawn_blocking(move || store.commit(&snapshot, &touched, &listed)).await;
         match written {
-            Ok(Ok(())) => {
+            Ok(Ok(first)) => {
                 let told: Vec<_> = changes.iter().map(|recorded| &recorded.change).collect();
                 self.telemetry.committed(began.elapsed(), &told, &held);
+                self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
                 for change in changes {
                     // Nobody listening is no error.
                     let _ = self.changes.send(Arc::new(change));
@@ -122,6 +135,6 @@ impl EngineState {
 
     /// Makes the given steps.
     pub async fn commit(&self, by: &Actor, steps: Vec<Step>) -> Result<(), StoreError> {
-        self.update(by, |_| (steps, ())).await
+        self.update(by, None, |_| (steps, ())).await
     }
 }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::action::{Action, ActionEnd, ActionKey};
 use crate::domain::decision::DecisionId;
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
+use crate::domain::quota::Quota;
 use crate::domain::rollout::{Actor, RolloutState};
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
@@ -217,6 +219,30 @@ pub enum Change {
         /// Its rules.
         rules: Policy,
     },
+    /// An action is in force.
+    ActionBegun {
+        /// The action.
+        action: Box<Action>,
+    },
+    /// An action is no longer in force. What undoing it takes are changes of their own.
+    ActionEnded {
+        /// The action.
+        action: ActionKey,
+        /// How.
+        end: ActionEnd,
+    },
+    /// A team's quota was declared, or declared anew.
+    QuotaApplied {
+        /// The team.
+        team: String,
+        /// The bounds.
+        quota: Quota,
+    },
+    /// A team's quota is no more.
+    QuotaDeleted {
+        /// The team.
+        team: String,
+    },
     /// A policy is no more; workloads that name it fall back on the default one.
     PolicyDeleted {
         /// Its name.
@@ -261,11 +287,29 @@ impl Change {
             Self::NodeMoved { node, .. } | Self::NodeUse { node, .. } | Self::NodeForgotten { node } => {
                 vec![EntityKey::Node(node.clone())]
             }
+            Self::ActionBegun { action } => action_subjects(&action.key),
+            Self::ActionEnded { action, .. } => action_subjects(action),
+            Self::QuotaApplied { team, .. } | Self::QuotaDeleted { team } => {
+                vec![EntityKey::Quota(team.clone())]
+            }
             Self::PolicyApplied { policy, .. } | Self::PolicyDeleted { policy } => {
                 vec![EntityKey::Policy(policy.clone())]
             }
         }
     }
+}
+
+/// An action comes with the workload that it is about, so that it is found in that one's history.
+fn action_subjects(key: &ActionKey) -> Vec<EntityKey> {
+    let mut keys = vec![EntityKey::Action(key.clone())];
+    match key {
+        ActionKey::Scale(name) | ActionKey::Pause(name) | ActionKey::Bounce(name) => {
+            keys.push(EntityKey::Workload(name.clone()));
+        }
+        ActionKey::Drain(node) => keys.push(EntityKey::Node(node.clone())),
+        ActionKey::Freeze(_) => {}
+    }
+    keys
 }
 
 /// A change with its circumstances, as it is stored.
@@ -277,6 +321,9 @@ pub struct RecordedChange {
     pub by: Actor,
     /// Why, in words; a person's message or the plan's reason.
     pub reason: String,
+    /// The request that asked for it, where it came with an idempotency key.
+    #[serde(default)]
+    pub request: Option<String>,
     /// What.
     pub change: Change,
 }

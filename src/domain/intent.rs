@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::action::{ActionKey, Switch};
 use crate::domain::node::{NodeName, PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
-use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::quota::Quota;
+use crate::domain::rollout::Actor;
+use crate::domain::task::TaskId;
+use crate::domain::workload::{EnvValue, WorkloadName, WorkloadSpec};
+use crate::domain::world::RunKey;
 
 /// Everything that a set of spec files declares.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +24,20 @@ pub struct Declared {
     pub pools: BTreeMap<PoolName, PoolSpec>,
     /// Policies.
     pub policies: BTreeMap<PolicyName, Policy>,
+    /// Quotas by team.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, Quota>,
+}
+
+/// What a run that is asked for has other than its workload's spec says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOverrides {
+    /// In place of the arguments after the program.
+    pub args: Option<Vec<String>>,
+    /// Added to the environment, or in place of a variable of it.
+    pub env: BTreeMap<String, EnvValue>,
+    /// In place of the size.
+    pub size: Option<TaskSize>,
 }
 
 /// One thing that is asked for.
@@ -31,12 +51,18 @@ pub enum Intent {
     DeletePolicy(PolicyName),
     /// Drain and remove all nodes of a pool.
     DeletePool(PoolName),
+    /// Forget a team's quota.
+    DeleteQuota(String),
     /// Another number of instances.
     Scale {
         /// The service.
         workload: WorkloadName,
         /// Instances wanted.
         count: u32,
+        /// A drop of more than half the instances is meant.
+        acknowledged: bool,
+        /// After this it goes back to the count before.
+        lasting: Option<SignedDuration>,
     },
     /// Another size.
     Resize {
@@ -46,9 +72,85 @@ pub enum Intent {
         size: TaskSize,
     },
     /// One run now.
-    Run(WorkloadName),
+    Run {
+        /// The cron job or job.
+        workload: WorkloadName,
+        /// What is other than the spec says.
+        overrides: Box<RunOverrides>,
+    },
+    /// Stop a run and close it as cancelled.
+    CancelRun(RunKey),
+    /// Stop one task; a service replaces it.
+    StopTask(TaskId),
+    /// Let a rollout that waits go on to its next step.
+    AdvanceRollout(WorkloadName),
+    /// Take a rollout back.
+    AbortRollout(WorkloadName),
+    /// Go back to an earlier revision: the given one, or the last healthy one before the one in force.
+    Rollback {
+        /// The service.
+        workload: WorkloadName,
+        /// The number of the revision.
+        to: Option<u64>,
+    },
+    /// Replace instances by equal ones.
+    Bounce {
+        /// The service.
+        workload: WorkloadName,
+        /// One instance; all where absent.
+        task: Option<TaskId>,
+    },
+    /// Want no task of a workload for a while.
+    Pause {
+        /// The workload.
+        workload: WorkloadName,
+        /// After this it is resumed.
+        lasting: Option<SignedDuration>,
+    },
+    /// Want the tasks of a paused workload again.
+    Resume(WorkloadName),
+    /// Freeze a kind of change.
+    Freeze {
+        /// The kind.
+        switch: Switch,
+        /// After this it is lifted.
+        lasting: Option<SignedDuration>,
+    },
+    /// Lift a freeze.
+    Unfreeze(Switch),
+    /// End an action and undo what it did.
+    CancelAction(ActionKey),
     /// Move everything off a node; it stays, empty, until it is activated.
-    Drain(NodeName),
+    Drain {
+        /// The node.
+        node: NodeName,
+        /// After this it is activated.
+        lasting: Option<SignedDuration>,
+    },
     /// Let a drained node take tasks again.
     Activate(NodeName),
+}
+
+/// An intent with its circumstances.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// Who asks.
+    pub by: Actor,
+    /// Why, in words.
+    pub message: String,
+    /// What.
+    pub intent: Intent,
+    /// Names the request, so that sending it again does nothing twice.
+    pub request: Option<String>,
+    /// The workload must be at this generation.
+    pub expected: Option<(WorkloadName, u64)>,
+    /// Only tell what would change.
+    pub dry_run: bool,
+}
+
+impl Submission {
+    /// A submission that nothing more is said of.
+    pub fn new(by: Actor, message: impl Into<String>, intent: Intent) -> Self {
+        Self { by, message: message.into(), intent, request: None, expected: None, dry_run: false }
+    }
 }

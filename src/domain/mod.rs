@@ -1,5 +1,6 @@
 //! The nouns: every other module speaks these words. They know no back end, no clock and no file.
 
+pub mod action;
 pub mod change;
 pub mod cron;
 pub mod decision;
@@ -11,6 +12,7 @@ pub mod observation;
 pub mod plan;
 pub mod policy;
 pub mod quantity;
+pub mod quota;
 pub mod recommendation;
 pub mod reducer;
 pub mod rollout;

@@ -69,6 +69,19 @@ pub struct Waiting {
     pub nodes: Vec<(NodeName, Misfit)>,
 }
 
+/// Something that wants a person's eye.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What it is, in a word or two: `overdue run`, `disaster`.
+    pub kind: String,
+    /// The workload that it is about, if it is about one.
+    pub workload: Option<crate::domain::workload::WorkloadName>,
+    /// In words.
+    pub message: String,
+    /// Since when.
+    pub since: jiff::Timestamp,
+}
+
 /// What is to be done next.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -76,4 +89,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Tasks that could not be placed.
     pub waiting: Vec<Waiting>,
+    /// What wants a person's eye.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
 }

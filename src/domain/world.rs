@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::action::{Action, ActionKey, Switch};
 use crate::domain::decision::DecisionId;
 use crate::domain::node::{Node, NodeName, NodePool, PoolName};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
+use crate::domain::quota::Quota;
 use crate::domain::rollout::{Revision, Rollout};
 use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
@@ -74,6 +76,10 @@ pub struct Workload {
     pub cron_cursor: Option<Timestamp>,
     /// Its tasks are to be stopped, then it is forgotten.
     pub deleted: bool,
+    /// Counts what people and decisions changed of it, so that a writer can tell whether it acts on what
+    /// it saw.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 impl Workload {
@@ -174,6 +180,10 @@ pub struct World {
     pub pools: BTreeMap<PoolName, NodePool>,
     /// Policies.
     pub policies: BTreeMap<PolicyName, Policy>,
+    /// Actions in force.
+    pub actions: BTreeMap<ActionKey, Action>,
+    /// Quotas by team.
+    pub quotas: BTreeMap<String, Quota>,
 }
 
 /// What a change touched: the rows that a store must write.
@@ -191,6 +201,10 @@ pub enum EntityKey {
     Pool(PoolName),
     /// A policy.
     Policy(PolicyName),
+    /// An action.
+    Action(ActionKey),
+    /// A team's quota.
+    Quota(String),
 }
 
 impl World {
@@ -204,6 +218,19 @@ impl World {
     pub fn tasks_of<'a>(&'a self, workload: &'a WorkloadName) -> impl Iterator<Item = &'a Task> {
         let first = TaskId::new(workload.clone(), 0);
         self.tasks.range(first..).map(|(_, task)| task).take_while(move |task| task.workload() == workload)
+    }
+
+    /// What froze a kind of change, if something did.
+    pub fn frozen(&self, switch: Switch) -> Option<&Action> {
+        self.actions.get(&ActionKey::Freeze(switch))
+    }
+
+    /// What paused a workload, if something did.
+    pub fn paused(&self, workload: &WorkloadName) -> Option<&Action> {
+        if self.actions.is_empty() {
+            return None;
+        }
+        self.actions.get(&ActionKey::Pause(workload.clone()))
     }
 
     /// The policy that governs a workload: the one that it names, or the default one.

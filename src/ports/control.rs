@@ -8,18 +8,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::decision::DecisionId;
-use crate::domain::intent::Intent;
+use crate::domain::intent::Submission;
 use crate::domain::load::LoadSample;
 use crate::domain::node::NodeName;
 use crate::domain::observation::Observed;
-use crate::domain::plan::Waiting;
+use crate::domain::plan::{Alarm, Waiting};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::ports::store::StoreError;
+use crate::ports::health::ProbeResult;
+use crate::ports::store::{NumberedChange, StoreError};
 
 /// How reading an agent goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,8 @@ pub struct View {
     pub observed: Arc<Observed>,
     /// Tasks without a node, and why.
     pub waiting: Arc<Vec<Waiting>>,
+    /// What wants a person's eye.
+    pub alarms: Arc<Vec<Alarm>>,
     /// The newest recommendation of each workload.
     pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
     /// The newest usage sample of each task.
@@ -85,6 +88,9 @@ pub enum ControlError {
     /// It cannot be done as things stand.
     #[error("{0}")]
     Refused(String),
+    /// The workload is not as the asker saw it.
+    #[error("{0}")]
+    Conflict(String),
     /// It could not be written down, so it was not done.
     #[error("cannot record the change; nothing was changed")]
     Store(#[from] StoreError),
@@ -97,8 +103,18 @@ pub trait Control: Send + Sync {
     async fn view(&self) -> View;
 
     /// Asks for something. When it returns without error, the change is on disk; the answer says in
-    /// words what changed, and is empty where nothing had to.
-    async fn submit(&self, by: Actor, message: String, intent: Intent) -> Result<Vec<String>, ControlError>;
+    /// words what changed, and is empty where nothing had to. A request that was made before is not
+    /// carried out again: its answer is given again.
+    async fn submit(&self, submission: Submission) -> Result<Vec<String>, ControlError>;
+
+    /// The number of the newest change; 0 before the first one.
+    fn last_change(&self) -> u64;
+
+    /// Changes with a higher number than `after`, oldest first, at most `limit`; waits until there is one.
+    async fn changes_after(&self, after: u64, limit: usize) -> Result<Vec<NumberedChange>, StoreError>;
+
+    /// The newest answers of a task's health checks, oldest first.
+    fn probe_results(&self, task: &TaskId) -> Vec<ProbeResult>;
 
     /// Carries out a decision that waits for approval.
     async fn approve(&self, by: Actor, decision: DecisionId) -> Result<(), ControlError>;

@@ -49,6 +49,16 @@ pub enum StoreError {
     },
 }
 
+/// A recorded change with its number: counted from 1 over the life of the store, without gaps within a
+/// commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberedChange {
+    /// Its number.
+    pub number: u64,
+    /// The change.
+    pub recorded: RecordedChange,
+}
+
 /// Which recorded changes are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventQuery {
@@ -56,7 +66,13 @@ pub struct EventQuery {
     pub workload: Option<WorkloadName>,
     /// Of this task only.
     pub task: Option<TaskId>,
-    /// Newest first, at most this many.
+    /// That a request with this idempotency key made.
+    pub request: Option<String>,
+    /// With a lower number than this.
+    pub before: Option<u64>,
+    /// With a higher number than this; then the oldest come first.
+    pub after: Option<u64>,
+    /// Newest first unless `after` is given, at most this many.
     pub limit: usize,
 }
 
@@ -67,16 +83,17 @@ pub trait Store: Send + Sync {
     fn load(&self) -> Result<World, StoreError>;
 
     /// Appends changes to the record and writes the rows that they touched as they stand in `world`
-    /// (gone rows are deleted, but tasks and runs stay for history), in one transaction.
+    /// (gone rows are deleted, but tasks and runs stay for history), in one transaction. Tells the number
+    /// of the first change; 0 where there was none.
     fn commit(
         &self,
         world: &World,
         touched: &[EntityKey],
         changes: &[RecordedChange],
-    ) -> Result<(), StoreError>;
+    ) -> Result<u64, StoreError>;
 
     /// Recorded changes.
-    fn events(&self, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, StoreError>;
+    fn events(&self, query: &EventQuery) -> Result<Vec<NumberedChange>, StoreError>;
 
     /// A small named document, for example an estimator's state; absent where none was put.
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;

@@ -318,6 +318,7 @@ mod tests {
             rollout: None,
             cron_cursor: None,
             deleted: false,
+            generation: 0,
         };
         world.workloads.insert(name, workload);
     }

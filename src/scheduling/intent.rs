@@ -44,7 +44,7 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             pool.ok_or(Rejection::NotFound { what: "pool", name: name.to_string() })?;
             Ok(one(Change::PoolDeleted { pool: name.clone() }, format!("pool {name} is drained and deleted")))
         }
-        Intent::Scale { workload, count } => scale(world, workload, *count),
+        Intent::Scale { workload, count, .. } => scale(world, workload, *count),
         Intent::Resize { workload, size } => {
             let found = find(world, workload)?;
             if found.size() == *size {
@@ -53,7 +53,7 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             let change = Change::SizeSet { workload: workload.clone(), size: *size, decision: None };
             Ok(one(change, format!("{workload} gets {size} a task")))
         }
-        Intent::Run(name) => {
+        Intent::Run { workload: name, .. } => {
             let workload = find(world, name)?;
             if workload.spec.kind() == WorkloadKind::Service {
                 return Err(Rejection::Refused(format!("{name} is a service: it runs all the time")));
@@ -66,8 +66,20 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             }
             Ok(one(Change::RunOpened { run: key, manual: true }, format!("a run of {name} is started")))
         }
-        Intent::Drain(name) => drain(world, name),
+        Intent::Drain { node, .. } => drain(world, node),
         Intent::Activate(name) => activate(world, name),
+        Intent::DeleteQuota(_)
+        | Intent::CancelRun(_)
+        | Intent::StopTask(_)
+        | Intent::AdvanceRollout(_)
+        | Intent::AbortRollout(_)
+        | Intent::Rollback { .. }
+        | Intent::Bounce { .. }
+        | Intent::Pause { .. }
+        | Intent::Resume(_)
+        | Intent::Freeze { .. }
+        | Intent::Unfreeze(_)
+        | Intent::CancelAction(_) => Err(Rejection::Refused("this cannot be done yet".to_owned())),
     }
 }
 

@@ -76,7 +76,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
         names = view.take_dirty();
     }
-    Plan { steps: view.into_steps(), waiting }
+    Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
 }
 
 /// All phases once, each on the result of those before it, for the workloads named or for all.

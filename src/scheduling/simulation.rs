@@ -242,7 +242,7 @@ impl Simulation {
             }
             _ => {}
         }
-        self.world.apply(&RecordedChange { at: self.now, by, reason, change });
+        self.world.apply(&RecordedChange { at: self.now, by, reason, request: None, change });
     }
 
     /// Lets time pass, then looks once.
@@ -379,6 +379,8 @@ fn subject(change: &Change) -> String {
         Some(EntityKey::Node(name)) => name.to_string(),
         Some(EntityKey::Pool(name)) => name.to_string(),
         Some(EntityKey::Policy(name)) => name.to_string(),
+        Some(EntityKey::Action(key)) => key.to_string(),
+        Some(EntityKey::Quota(team)) => team,
         None => String::new(),
     }
 }

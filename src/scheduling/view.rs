@@ -149,7 +149,7 @@ impl<'a> View<'a> {
         self.bring_in(&change);
         let task = task_of(&change);
         let before = task.and_then(|id| held(self.changed.tasks.get(id)));
-        let recorded = RecordedChange { at: self.now, by: Actor::Engine, reason, change };
+        let recorded = RecordedChange { at: self.now, by: Actor::Engine, reason, request: None, change };
         let touched = self.changed.apply(&recorded);
         let RecordedChange { reason, change, .. } = recorded;
         if touched.is_empty() {
@@ -195,7 +195,7 @@ impl<'a> View<'a> {
                 }
                 return;
             }
-            EntityKey::Pool(_) | EntityKey::Policy(_) => return,
+            EntityKey::Pool(_) | EntityKey::Policy(_) | EntityKey::Action(_) | EntityKey::Quota(_) => return,
         };
         if !self.dirty.contains(workload) {
             self.dirty.insert(workload.clone());
@@ -264,6 +264,8 @@ impl<'a> View<'a> {
             EntityKey::Node(name) => copy_row(&self.base.nodes, &mut self.changed.nodes, name),
             EntityKey::Pool(name) => copy_row(&self.base.pools, &mut self.changed.pools, name),
             EntityKey::Policy(name) => copy_row(&self.base.policies, &mut self.changed.policies, name),
+            EntityKey::Action(key) => copy_row(&self.base.actions, &mut self.changed.actions, key),
+            EntityKey::Quota(team) => copy_row(&self.base.quotas, &mut self.changed.quotas, team),
         }
     }
 
@@ -459,6 +461,8 @@ fn has(world: &World, key: &EntityKey) -> bool {
         EntityKey::Node(name) => world.nodes.contains_key(name),
         EntityKey::Pool(name) => world.pools.contains_key(name),
         EntityKey::Policy(name) => world.policies.contains_key(name),
+        EntityKey::Action(key) => world.actions.contains_key(key),
+        EntityKey::Quota(team) => world.quotas.contains_key(team),
     }
 }
 

@@ -196,6 +196,7 @@ pub(crate) fn workload(name: &str, spec: WorkloadSpec) -> Workload {
         }),
         cron_cursor: Some(at(5)),
         deleted: true,
+        generation: 3,
     }
 }
 

@@ -16,7 +16,7 @@ use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
 use loadline::domain::world::{EntityKey, RunOutcome, World};
 use loadline::ports::history::History;
-use loadline::ports::store::{Archive, DecisionLog, EventQuery, Horizon, Store, StoreError};
+use loadline::ports::store::{Archive, DecisionLog, EventQuery, Horizon, NumberedChange, Store, StoreError};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -43,6 +43,7 @@ fn recorded(seconds: i64, change: Change) -> RecordedChange {
         at: example::at(seconds),
         by: Actor::User("ann".to_owned()),
         reason: "for a test".to_owned(),
+        request: None,
         change,
     }
 }
@@ -210,20 +211,28 @@ pub(crate) fn events_come_newest_first_and_by_subject(store: &impl WholeStore) {
             workload: workload.map(example::workload_name),
             task: task.map(example::task_id),
             limit,
+            ..EventQuery::default()
         };
         store.events(&query).expect("events")
     };
-    let (ids, all): (Vec<u64>, Vec<RecordedChange>) = ask(None, None, 9).into_iter().unzip();
+    let (ids, all): (Vec<u64>, Vec<RecordedChange>) =
+        ask(None, None, 9).into_iter().map(|event| (event.number, event.recorded)).unzip();
     assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
     assert_eq!(all, [&changes[3], &changes[2], &changes[1], &changes[0]].map(Clone::clone));
-    let of = |found: Vec<(u64, RecordedChange)>| found.into_iter().map(|(_, change)| change.at).collect();
     let seconds = |seconds: &[i64]| seconds.iter().map(|&s| example::at(s)).collect::<Vec<_>>();
-    let of: &dyn Fn(Vec<(u64, RecordedChange)>) -> Vec<Timestamp> = &of;
+    let of = |found: Vec<NumberedChange>| -> Vec<Timestamp> {
+        found.into_iter().map(|event| event.recorded.at).collect()
+    };
     assert_eq!(of(ask(Some("web"), None, 9)), seconds(&[3, 1, 0]));
     assert_eq!(of(ask(Some("web"), None, 2)), seconds(&[3, 1]));
     assert_eq!(of(ask(None, Some("web.1"), 9)), seconds(&[1]));
     assert_eq!(of(ask(Some("api"), Some("web.1"), 9)), seconds(&[]));
     assert_eq!(of(ask(None, None, 0)), seconds(&[]));
+    let page = |before, after| {
+        of(store.events(&EventQuery { before, after, limit: 2, ..EventQuery::default() }).expect("events"))
+    };
+    assert_eq!(page(Some(ids[1]), None), seconds(&[1, 0]));
+    assert_eq!(page(None, Some(ids[3])), seconds(&[1, 2]), "after a number the oldest come first");
 }
 
 pub(crate) fn decisions_are_numbered_settled_and_found(store: &impl WholeStore) {
@@ -313,14 +322,14 @@ pub(crate) fn pruning_by_count_keeps_the_newest(store: &impl WholeStore) {
     store.append(&samples, &[]).expect("appended");
     assert_eq!(prune(store, example::at(-1), 10).expect("pruned"), 2490 + 20);
     let events = store.events(&EventQuery { limit: 99, ..EventQuery::default() }).expect("events");
-    assert_eq!((events.len(), events[9].0), (10, 2491));
+    assert_eq!((events.len(), events[9].number), (10, 2491));
     let kept = History::usage(store, None, example::at(-1), example::at(99)).expect("samples");
     assert_eq!(kept, samples[20..]);
     // Numbers are not given again.
     prune(store, example::at(9999), 0).expect("pruned");
     store.commit(&World::default(), &[], &changes[..1]).expect("a commit");
     let events = store.events(&EventQuery { limit: 99, ..EventQuery::default() }).expect("events");
-    assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2501]);
+    assert_eq!(events.iter().map(|event| event.number).collect::<Vec<_>>(), [2501]);
 }
 
 /// Any sequence of commits leaves the world of the last one.

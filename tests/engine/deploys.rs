@@ -60,7 +60,7 @@ impl Load {
                 let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
                 let failures: Arc<std::sync::Mutex<Vec<String>>> = Arc::clone(&failures);
                 tokio::spawn(async move {
-                    let http = reqwest::Client::new();
+                    let http = crate::http::client().build().expect("a client");
                     while !stop.load(Ordering::Relaxed) {
                         let answer = http.get(format!("http://127.0.0.1:{port}/work?ms=1")).send().await;
                         sent.fetch_add(1, Ordering::Relaxed);

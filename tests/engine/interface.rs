@@ -102,8 +102,9 @@ async fn bad_specs_and_unknown_names_change_nothing() {
 async fn health_and_metrics_are_served() {
     let engine = Engine::start(SMALL);
     engine.wait_ready("one", 1).await;
+    let http = crate::http::client().build().expect("a client");
     let get = async |path: &str| {
-        let answer = reqwest::get(format!("{}{path}", engine.client.address())).await.expect("an answer");
+        let answer = http.get(format!("{}{path}", engine.client.address())).send().await.expect("an answer");
         (answer.status().as_u16(), answer.text().await.expect("a text"))
     };
     assert_eq!(get("/healthz").await.0, 200);

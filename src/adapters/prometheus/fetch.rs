@@ -49,6 +49,8 @@ impl FetchError {
 
 /// A client that goes straight to the address that it is given, and waits `timeout` for the whole answer.
 pub(super) fn client(timeout: Duration) -> Result<Client, UsageError> {
+    // Installed before, by whoever came first: that is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .timeout(timeout)
         .no_proxy()

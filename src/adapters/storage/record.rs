@@ -11,7 +11,7 @@ use crate::domain::change::RecordedChange;
 use crate::domain::rollout::Actor;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, World};
-use crate::ports::store::{EventQuery, Store, StoreError};
+use crate::ports::store::{EventQuery, NumberedChange, Store, StoreError};
 
 impl Store for SqliteStore {
     fn load(&self) -> Result<World, StoreError> {
@@ -27,22 +27,26 @@ impl Store for SqliteStore {
         world: &World,
         touched: &[EntityKey],
         changes: &[RecordedChange],
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         if touched.is_empty() && changes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.write("commit", |transaction| {
-            for change in changes {
-                append(transaction, change)?;
+            let mut first = 0;
+            for (at, change) in changes.iter().enumerate() {
+                let number = append(transaction, change)?;
+                if at == 0 {
+                    first = number;
+                }
             }
             for key in touched {
                 world::write(transaction, world, key, changes)?;
             }
-            Ok(())
+            Ok(first)
         })
     }
 
-    fn events(&self, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, StoreError> {
+    fn events(&self, query: &EventQuery) -> Result<Vec<NumberedChange>, StoreError> {
         self.read("read events", |connection| events(connection, query))
     }
 
@@ -62,25 +66,27 @@ impl Store for SqliteStore {
     }
 }
 
-fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<(), Fault> {
+/// Appends a change and tells its number.
+fn append(transaction: &Transaction<'_>, recorded: &RecordedChange) -> Result<u64, Fault> {
     let change = serde_json::to_value(&recorded.change).map_err(|error| Fault::Content(error.to_string()))?;
     let (workload, task) = world::subject(&recorded.change);
-    let statement = "INSERT INTO event (at, actor, reason, change, workload, task, body)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    transaction.prepare_cached(statement)?.execute(params![
+    let statement = "INSERT INTO event (at, actor, reason, change, workload, task, request, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let number = transaction.prepare_cached(statement)?.insert(params![
         instant(recorded.at),
         actor(&recorded.by),
         recorded.reason,
         change["change"].as_str(),
         workload.as_ref().map(WorkloadName::as_str),
         task.as_ref().map(ToString::to_string),
+        recorded.request,
         body(&recorded.change)?,
     ])?;
-    Ok(())
+    read_count(number)
 }
 
-fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<(u64, RecordedChange)>, Fault> {
-    let mut select = "SELECT id, at, actor, reason, body FROM event WHERE true".to_owned();
+fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<NumberedChange>, Fault> {
+    let mut select = "SELECT id, at, actor, reason, request, body FROM event WHERE true".to_owned();
     let mut filters: Vec<Value> = Vec::new();
     // A task's name contains its workload's, so its index is the narrower one.
     if let Some(task) = &query.task {
@@ -91,7 +97,21 @@ fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<(u64, Recor
         filters.push(Value::Text(workload.to_string()));
         select.push_str(if query.task.is_some() { " AND +workload = ?" } else { " AND workload = ?" });
     }
-    select.push_str(" ORDER BY id DESC LIMIT ?");
+    if let Some(request) = &query.request {
+        filters.push(Value::Text(request.clone()));
+        select.push_str(" AND request = ?");
+    }
+    for (bound, filter) in [(query.before, " AND id < ?"), (query.after, " AND id > ?")] {
+        if let Some(number) = bound {
+            filters.push(Value::Integer(count(number)));
+            select.push_str(filter);
+        }
+    }
+    select.push_str(if query.after.is_some() {
+        " ORDER BY id ASC LIMIT ?"
+    } else {
+        " ORDER BY id DESC LIMIT ?"
+    });
     filters.push(Value::Integer(count(query.limit as u64)));
     let mut statement = connection.prepare_cached(&select)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&filters))?;
@@ -102,15 +122,16 @@ fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<(u64, Recor
     Ok(found)
 }
 
-fn read_event(row: &Row<'_>) -> Result<(u64, RecordedChange), Fault> {
+fn read_event(row: &Row<'_>) -> Result<NumberedChange, Fault> {
     let text = |column: usize| row.get::<_, String>(column);
     let recorded = RecordedChange {
         at: read_instant(&text(1)?)?,
         by: read_actor(&text(2)?)?,
         reason: text(3)?,
-        change: read_body(&text(4)?)?,
+        request: row.get(4)?,
+        change: read_body(&text(5)?)?,
     };
-    Ok((read_count(row.get(0)?)?, recorded))
+    Ok(NumberedChange { number: read_count(row.get(0)?)?, recorded })
 }
 
 fn actor(actor: &Actor) -> String {

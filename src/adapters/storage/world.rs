@@ -1,10 +1,12 @@
 //! The world's rows: what plans are made from, each thing in a row of its own.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::columns::{body, count, instant, read_body};
 use super::fault::Fault;
+use crate::domain::action::{Action, ActionKey};
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool};
 use crate::domain::policy::{Policy, PolicyName};
@@ -37,6 +39,15 @@ pub(super) fn load(connection: &Connection) -> Result<World, Fault> {
         let name =
             PolicyName::new(&name).map_err(|rule| Fault::Content(format!("policy `{name}`: {rule}")))?;
         world.policies.insert(name, read_body(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?);
+    }
+    for action in bodies::<Action>(connection, "SELECT body FROM action")? {
+        world.actions.insert(action.key.clone(), action);
+    }
+    let mut quotas = connection.prepare_cached("SELECT team, body FROM quota")?;
+    let mut rows = quotas.query([])?;
+    while let Some(row) = rows.next()? {
+        let quota = read_body(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+        world.quotas.insert(row.get(0)?, quota);
     }
     Ok(world)
 }
@@ -77,6 +88,20 @@ pub(super) fn write(
             Some(policy) => write_policy(transaction, name, policy),
             None => delete(transaction, "DELETE FROM policy WHERE name = ?1", name.as_str()),
         },
+        EntityKey::Action(key) => match world.actions.get(key) {
+            Some(action) => {
+                let statement = "INSERT OR REPLACE INTO action (key, body) VALUES (?1, ?2)";
+                write_body(transaction, statement, &key.to_string(), action)
+            }
+            None => delete(transaction, "DELETE FROM action WHERE key = ?1", &key.to_string()),
+        },
+        EntityKey::Quota(team) => match world.quotas.get(team) {
+            Some(quota) => {
+                let statement = "INSERT OR REPLACE INTO quota (team, body) VALUES (?1, ?2)";
+                write_body(transaction, statement, team, quota)
+            }
+            None => delete(transaction, "DELETE FROM quota WHERE team = ?1", team),
+        },
         EntityKey::Task(id) => match world.tasks.get(id) {
             Some(task) => write_task(transaction, task, true),
             None => retire_task(transaction, id, changes),
@@ -90,6 +115,16 @@ pub(super) fn write(
 
 fn delete(transaction: &Transaction<'_>, statement: &str, name: &str) -> Result<(), Fault> {
     transaction.prepare_cached(statement)?.execute([name])?;
+    Ok(())
+}
+
+fn write_body<T: Serialize>(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    key: &str,
+    value: &T,
+) -> Result<(), Fault> {
+    transaction.prepare_cached(statement)?.execute(params![key, body(value)?])?;
     Ok(())
 }
 
@@ -240,9 +275,21 @@ fn retire_run(transaction: &Transaction<'_>, key: &RunKey, changes: &[RecordedCh
 /// The workload and the task that a change is about, for the columns that people search by.
 pub(super) fn subject(change: &Change) -> (Option<WorkloadName>, Option<TaskId>) {
     match change.subjects().into_iter().next() {
-        Some(EntityKey::Workload(workload)) => (Some(workload), None),
         Some(EntityKey::Task(task)) => (Some(task.workload().clone()), Some(task)),
         Some(EntityKey::Run(run)) => (Some(run.workload), None),
-        Some(EntityKey::Node(_) | EntityKey::Pool(_) | EntityKey::Policy(_)) | None => (None, None),
+        Some(
+            EntityKey::Workload(workload)
+            | EntityKey::Action(
+                ActionKey::Scale(workload) | ActionKey::Pause(workload) | ActionKey::Bounce(workload),
+            ),
+        ) => (Some(workload), None),
+        Some(
+            EntityKey::Node(_)
+            | EntityKey::Pool(_)
+            | EntityKey::Policy(_)
+            | EntityKey::Action(_)
+            | EntityKey::Quota(_),
+        )
+        | None => (None, None),
     }
 }

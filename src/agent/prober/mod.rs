@@ -12,37 +12,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::prober::probe::Answer;
-pub use crate::agent::prober::verdict::CheckKind;
 use crate::agent::prober::verdict::Verdict;
 use crate::domain::observation::Health;
 use crate::domain::task::TaskId;
 use crate::domain::workload::{HealthCheck, HealthChecks, Probe};
 use crate::ports::clock::Clock;
-use crate::ports::health::{HealthSource, ProbeTarget};
+use crate::ports::health::{CheckKind, HealthSource, ProbeResult, ProbeTarget};
 
 /// No check is asked more often, whatever its interval.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
-
-/// The last answer to a check, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckResult {
-    /// Which check.
-    pub check: CheckKind,
-    /// Whether the answer passes.
-    pub passed: bool,
-    /// What was said: status and the first KiB of the body, or the command's output.
-    pub message: String,
-    /// When it was answered.
-    pub at: Timestamp,
-    /// How long the answer took.
-    pub took: Duration,
-}
 
 /// What commands are started with beyond their task's template, as the launcher of tasks does it.
 pub struct CommandSurroundings {
@@ -72,7 +56,7 @@ struct Watched {
 /// What a task has answered so far.
 struct Answers {
     verdict: Verdict,
-    last: BTreeMap<CheckKind, CheckResult>,
+    last: BTreeMap<CheckKind, ProbeResult>,
 }
 
 /// Asks tasks over sockets and by commands.
@@ -98,12 +82,6 @@ impl Prober {
             watched: Mutex::default(),
             changed: Arc::default(),
         }
-    }
-
-    /// The last answer to each check of each task, in the order of `CheckKind`.
-    pub fn results(&self) -> BTreeMap<TaskId, Vec<CheckResult>> {
-        let last = |watched: &Watched| locked(&watched.answers).last.values().cloned().collect();
-        locked(&self.watched).iter().map(|(task, watched)| (task.clone(), last(watched))).collect()
     }
 
     fn start(&self, target: ProbeTarget) -> Watched {
@@ -138,6 +116,11 @@ impl HealthSource for Prober {
         locked(&self.watched).iter().map(|(task, watched)| (task.clone(), health(watched))).collect()
     }
 
+    fn results(&self, task: &TaskId) -> Vec<ProbeResult> {
+        let last = |watched: &Watched| locked(&watched.answers).last.values().cloned().collect();
+        locked(&self.watched).get(task).map(last).unwrap_or_default()
+    }
+
     async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -169,12 +152,13 @@ impl Asker {
         while !over(&locked(&self.answers)) {
             let asked = Instant::now();
             let answer = self.ask(check).await;
-            let result = CheckResult {
+            let result = ProbeResult {
+                at: self.clock.now(),
                 check: kind,
                 passed: answer.passed,
+                took: SignedDuration::try_from(asked.elapsed()).unwrap_or_default(),
                 message: answer.message,
-                at: self.clock.now(),
-                took: asked.elapsed(),
+                body: String::new(),
             };
             if self.record(result) {
                 self.changed.notify_one();
@@ -187,7 +171,7 @@ impl Asker {
     }
 
     /// Takes a result in; tells whether the health has changed.
-    fn record(&self, result: CheckResult) -> bool {
+    fn record(&self, result: ProbeResult) -> bool {
         let mut answers = locked(&self.answers);
         let before = answers.verdict.health();
         answers.verdict.record(result.check, result.passed, &result.message);

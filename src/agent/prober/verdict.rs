@@ -1,30 +1,8 @@
 //! From the answers of a task's checks to its health. Pure: no clock, no socket.
 
-use std::fmt;
-
 use crate::domain::observation::Health;
 use crate::domain::workload::{HealthCheck, HealthChecks};
-
-/// Which of a service's checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CheckKind {
-    /// Asked first, until it passes.
-    Startup,
-    /// Decides whether the front door sends requests.
-    Readiness,
-    /// Decides whether the task is restarted.
-    Liveness,
-}
-
-impl fmt::Display for CheckKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Startup => "start-up",
-            Self::Readiness => "readiness",
-            Self::Liveness => "liveness",
-        })
-    }
-}
+use crate::ports::health::CheckKind;
 
 /// How a check stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,15 +2,18 @@
 //! a simulation and a replay agree because all of them come through here.
 //! Not here: whether a change is wise (`scheduling`, `scaling`) or permitted (`api`).
 
+mod workload;
+
 use jiff::Timestamp;
 
+use crate::domain::action::Action;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::TaskSize;
-use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState};
+use crate::domain::rollout::{Actor, RolloutState};
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-use crate::domain::world::{EntityKey, RestartState, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
+use crate::domain::world::{EntityKey, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
 
 /// Final runs of a workload that stay in the world; older ones are in the archive only.
 pub const RUNS_KEPT: usize = 20;
@@ -49,12 +52,28 @@ impl World {
             | Change::PoolTargetSet { .. }
             | Change::PolicyApplied { .. }
             | Change::PolicyDeleted { .. } => self.follow_pool(recorded),
+            Change::ActionBegun { .. }
+            | Change::ActionEnded { .. }
+            | Change::QuotaApplied { .. }
+            | Change::QuotaDeleted { .. } => self.follow_action(recorded),
             Change::NodeCreated { .. }
             | Change::NodeMoved { .. }
             | Change::NodeUse { .. }
             | Change::NodeForgotten { .. } => self.follow_node(recorded),
         };
-        if followed.is_some() { touched } else { Vec::new() }
+        if followed.is_none() {
+            return Vec::new();
+        }
+        let about = touched.iter().find_map(|key| match key {
+            EntityKey::Workload(name) => Some(name),
+            _ => None,
+        });
+        if is_told(&recorded.change)
+            && let Some(workload) = about.and_then(|name| self.workloads.get_mut(name))
+        {
+            workload.generation += 1;
+        }
+        touched
     }
 
     fn follow_workload(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
@@ -278,6 +297,25 @@ impl World {
         Some(())
     }
 
+    fn follow_action(&mut self, recorded: &RecordedChange) -> Option<()> {
+        match &recorded.change {
+            Change::ActionBegun { action } => {
+                self.actions.insert(action.key.clone(), Action::clone(action));
+            }
+            Change::ActionEnded { action, .. } => {
+                self.actions.remove(action)?;
+            }
+            Change::QuotaApplied { team, quota } => {
+                self.quotas.insert(team.clone(), *quota);
+            }
+            Change::QuotaDeleted { team } => {
+                self.quotas.remove(team)?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
     fn declare_pool(&mut self, name: &PoolName, spec: &PoolSpec, at: Timestamp) {
         let pool = self.pools.entry(name.clone()).or_insert_with(|| NodePool {
             name: name.clone(),
@@ -341,91 +379,6 @@ impl World {
     }
 }
 
-impl Workload {
-    fn declared(name: &WorkloadName, spec: &WorkloadSpec, at: Timestamp, by: &Actor) -> Self {
-        let mut workload = Self {
-            name: name.clone(),
-            spec: spec.clone(),
-            revision: 0,
-            revisions: std::collections::BTreeMap::new(),
-            last_revision: 0,
-            count: 0,
-            size: None,
-            next_task: 1,
-            restart: RestartState::default(),
-            rollout: None,
-            cron_cursor: spec.as_cron().map(|_| at),
-            deleted: false,
-        };
-        workload.begin_revision(at, by);
-        workload.count = workload.declared_count();
-        workload
-    }
-
-    fn declare_again(&mut self, spec: &WorkloadSpec, at: Timestamp, by: &Actor) {
-        let old = std::mem::replace(&mut self.spec, spec.clone());
-        let anew = std::mem::take(&mut self.deleted);
-        if old.needs_new_revision(spec) {
-            self.begin_revision(at, by);
-        } else if let Some(revision) = self.revisions.get_mut(&self.revision) {
-            // What needs no new tasks belongs to the revision in force, so that going back to it does
-            // not undo it.
-            revision.spec = spec.clone();
-        }
-        if old.template().size != spec.template().size {
-            self.size = None;
-        }
-        // A count that was found automatically outlives a new declaration, within its bounds.
-        self.count = match (spec.as_service().and_then(|s| s.scale.as_ref()), old.as_service()) {
-            (Some(scale), Some(_)) if !anew => self.count.clamp(scale.min, scale.max.max(scale.min)),
-            _ => self.declared_count(),
-        };
-        match (old.as_cron(), spec.as_cron()) {
-            (Some(old), Some(new)) if old.schedule == new.schedule && !anew => {}
-            (_, Some(_)) => self.cron_cursor = Some(at),
-            (_, None) => self.cron_cursor = None,
-        }
-    }
-
-    fn begin_revision(&mut self, at: Timestamp, by: &Actor) {
-        self.last_revision += 1;
-        self.revision = self.last_revision;
-        let revision = Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone() };
-        self.revisions.insert(self.revision, revision);
-        self.restart = RestartState::default();
-        let from = self.rollout.take().and_then(|last| last.last_healthy());
-        self.rollout = self.spec.as_service().map(|_| Rollout {
-            from,
-            to: self.revision,
-            state: RolloutState::InProgress,
-            started_at: at,
-            progressed_at: at,
-            failures: 0,
-            ended_at: None,
-        });
-    }
-
-    /// The count that the spec alone asks for.
-    fn declared_count(&self) -> u32 {
-        let Some(service) = self.spec.as_service() else { return 0 };
-        match &service.scale {
-            Some(scale) => service.instances.clamp(scale.min, scale.max.max(scale.min)),
-            None => service.instances,
-        }
-    }
-
-    fn go_back_to(&mut self, number: u64) {
-        let Some(revision) = self.revisions.get(&number) else { return };
-        let declared = self.declared_count();
-        self.spec = revision.spec.clone();
-        self.revision = number;
-        self.restart = RestartState::default();
-        if self.declared_count() != declared {
-            self.count = self.declared_count();
-        }
-    }
-}
-
 impl Run {
     fn opened(key: RunKey, manual: bool) -> Self {
         let outcome = RunOutcome::Active;
@@ -458,6 +411,19 @@ impl NodePool {
         }
         self.target = target;
     }
+}
+
+/// Whether a change is what a person or a decision wants of a workload, not what came of it.
+fn is_told(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::WorkloadApplied { .. }
+            | Change::WorkloadDeleted { .. }
+            | Change::CountSet { .. }
+            | Change::SizeSet { .. }
+            | Change::ActionBegun { .. }
+            | Change::ActionEnded { .. }
+    )
 }
 
 /// Whether a task would have less memory than before: what may get it killed.
@@ -540,7 +506,7 @@ mod tests {
 
     fn follow(world: &mut World, second: i64, change: Change) -> Vec<EntityKey> {
         let (by, reason) = (Actor::Engine, "a reason".to_owned());
-        world.apply(&RecordedChange { at: at(second), by, reason, change })
+        world.apply(&RecordedChange { at: at(second), by, reason, request: None, change })
     }
 
     fn apply(world: &mut World, second: i64, spec: ServiceSpec) {

@@ -1,0 +1,165 @@
+//! What people, or the engine in an emergency, set in force for a while: scaled counts, paused
+//! workloads, bounces, drained nodes, frozen kinds of change. Each has at most one in force on a
+//! subject, may revert by itself, and can be cancelled; who did it and why stays with it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::node::NodeName;
+use crate::domain::rollout::Actor;
+use crate::domain::task::TaskId;
+use crate::domain::workload::WorkloadName;
+
+/// A kind of change that can be frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// New revisions are refused, rollouts stand still.
+    Deploys,
+    /// Counts, sizes and pools are not changed automatically.
+    Scaling,
+    /// No task is moved off a node that is to be emptied, and no node is drained.
+    Draining,
+    /// Occurrences of cron jobs do not start.
+    Cron,
+}
+
+impl Switch {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Deploys, Self::Scaling, Self::Draining, Self::Cron];
+
+    /// The word in commands and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploys => "deploys",
+            Self::Scaling => "scaling",
+            Self::Draining => "draining",
+            Self::Cron => "cron",
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Switch {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|switch| switch.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of deploys, scaling, draining, cron"))
+    }
+}
+
+/// The identity of an action: what is done to what. A newer one on the same subject takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ActionKey {
+    /// The count of a service was set by hand.
+    Scale(WorkloadName),
+    /// A workload is paused: no tasks of it are wanted.
+    Pause(WorkloadName),
+    /// Instances of a service are replaced by equal ones.
+    Bounce(WorkloadName),
+    /// A node is emptied.
+    Drain(NodeName),
+    /// A kind of change is frozen.
+    Freeze(Switch),
+}
+
+impl fmt::Display for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&match self {
+            Self::Scale(name) => format!("scale/{name}"),
+            Self::Pause(name) => format!("pause/{name}"),
+            Self::Bounce(name) => format!("bounce/{name}"),
+            Self::Drain(node) => format!("drain/{node}"),
+            Self::Freeze(switch) => format!("freeze/{switch}"),
+        })
+    }
+}
+
+impl std::str::FromStr for ActionKey {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || format!("`{text}` is not an action such as `pause/web`");
+        let (kind, subject) = text.split_once('/').ok_or_else(invalid)?;
+        let workload = || WorkloadName::new(subject).map_err(|_| invalid());
+        match kind {
+            "scale" => workload().map(Self::Scale),
+            "pause" => workload().map(Self::Pause),
+            "bounce" => workload().map(Self::Bounce),
+            "drain" => NodeName::new(subject).map(Self::Drain).map_err(|_| invalid()),
+            "freeze" => subject.parse().map(Self::Freeze).map_err(|_| invalid()),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl TryFrom<String> for ActionKey {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ActionKey> for String {
+    fn from(key: ActionKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// Something that was set in force by hand, or by the engine in an emergency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// What is done to what.
+    pub key: ActionKey,
+    /// Who did it.
+    pub by: Actor,
+    /// Why, in words.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// When it ends by itself; never where absent.
+    pub until: Option<Timestamp>,
+    /// The count to go back to (`Scale`).
+    pub count_before: Option<u32>,
+    /// The one instance that it is about (`Bounce`); all that were there at its time where absent.
+    pub task: Option<TaskId>,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionEnd {
+    /// What it was for is done.
+    Done,
+    /// Its time was up; it was undone.
+    Expired,
+    /// Somebody cancelled it; it was undone.
+    Cancelled,
+    /// A later act took its place; nothing was undone.
+    Superseded,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back() {
+        for text in ["scale/web", "pause/web", "bounce/web-2", "drain/small-1", "freeze/cron"] {
+            let key: ActionKey = text.parse().expect("a key");
+            assert_eq!(key.to_string(), text);
+        }
+        for bad in ["pause", "pause/../x", "freeze/all", "stop/web"] {
+            assert!(bad.parse::<ActionKey>().is_err(), "{bad} was accepted");
+        }
+    }
+}

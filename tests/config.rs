@@ -309,9 +309,8 @@ fn the_shipped_settings_list_every_key() {
 fn broken_settings_are_explained_as_specs_are() {
     let cases = [
         (
-            "[api]\nlisten = \"0.0.0.0:7070\"\n",
-            "2:10: found \"0.0.0.0:7070\", expected a loopback address, since other addresses need \
-             authentication, which comes later; did you mean `127.0.0.1:7070`?",
+            "[api]\nlisten = \"everywhere:7070\"\n",
+            "2:10: found \"everywhere:7070\", expected an address such as \"127.0.0.1:7070\"",
         ),
         (
             "[api]\nlisten = \"localhost:80\"\n",

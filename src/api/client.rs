@@ -114,6 +114,7 @@ impl Client {
             status: status.as_u16(),
             detail: if text.is_empty() { status.to_string() } else { text },
             errors: Vec::new(),
+            retry_after: None,
         });
         ClientError::Refused(Box::new(problem))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::decision::DecisionId;
 use crate::domain::node::NodeState;
@@ -16,7 +17,7 @@ use crate::domain::world::RunOutcome;
 use crate::ports::control::EngineHealth;
 
 /// A size: request and limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SizeDto {
     /// Cores reserved.
     pub cpu_request: f64,
@@ -40,11 +41,12 @@ impl From<TaskSize> for SizeDto {
 }
 
 /// A workload and where it stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkloadDto {
     /// Its name.
     pub name: String,
     /// Service, cron job or job.
+    #[schema(value_type = String)]
     pub kind: WorkloadKind,
     /// The owning team.
     pub team: Option<String>,
@@ -57,6 +59,9 @@ pub struct WorkloadDto {
     pub notes: Vec<String>,
     /// The revision in force.
     pub revision: u64,
+    /// Counts what people and decisions changed of it; the workload's `ETag`.
+    #[serde(default)]
+    pub generation: u64,
     /// Instances wanted (services).
     pub wanted: Option<u32>,
     /// Bounds of automatic counts.
@@ -80,13 +85,15 @@ pub struct WorkloadDto {
     /// The schedule (cron jobs).
     pub schedule: Option<String>,
     /// When it is due next (cron jobs).
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run: Option<Timestamp>,
     /// The last rollout (services).
+    #[schema(value_type = Option<Object>)]
     pub rollout: Option<Rollout>,
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDto {
     /// Its identity.
     pub id: String,
@@ -95,6 +102,7 @@ pub struct TaskDto {
     /// The revision that it was made from.
     pub revision: u64,
     /// Where it is in its life.
+    #[schema(value_type = String)]
     pub state: TaskState,
     /// Why it is there.
     pub reason: String,
@@ -117,25 +125,30 @@ pub struct TaskDto {
     /// Port numbers by name.
     pub ports: BTreeMap<String, u16>,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When its process was first seen.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When it entered its state.
+    #[schema(value_type = String, format = DateTime)]
     pub state_since: Timestamp,
     /// How it ended.
+    #[schema(value_type = Option<Object>)]
     pub exit: Option<ExitRecord>,
     /// Why it has no node, in total and per node.
     pub waiting: Vec<String>,
 }
 
 /// A node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeDto {
     /// Its name.
     pub name: String,
     /// Its pool.
     pub pool: String,
     /// Where it is in its life.
+    #[schema(value_type = String)]
     pub state: NodeState,
     /// Why it is there.
     pub reason: String,
@@ -154,11 +167,12 @@ pub struct NodeDto {
     /// Bytes in use by its tasks.
     pub memory_used: u64,
     /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
 /// A pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolDto {
     /// Its name.
     pub name: String,
@@ -179,26 +193,30 @@ pub struct PoolDto {
 }
 
 /// A run of a cron job or a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunDto {
     /// The cron job or job.
     pub workload: String,
     /// The instant that it was planned or asked for.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Whether someone asked for it.
     pub manual: bool,
     /// What became of it.
+    #[schema(value_type = serde_json::Value)]
     pub outcome: RunOutcome,
     /// Its tries.
     pub tasks: Vec<String>,
     /// When its first try was made.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When its outcome became final.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
 }
 
 /// A recommendation, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RecommendationDto {
     /// The workload.
     pub workload: String,
@@ -224,9 +242,10 @@ pub struct RecommendationDto {
 }
 
 /// Everything at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusDto {
     /// The engine.
+    #[schema(value_type = Object)]
     pub engine: EngineHealth,
     /// Workloads.
     pub workloads: Vec<WorkloadDto>,
@@ -239,7 +258,7 @@ pub struct StatusDto {
 }
 
 /// A task without a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingDto {
     /// The task.
     pub task: String,
@@ -250,17 +269,22 @@ pub struct WaitingDto {
 }
 
 /// Spec files to be applied.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// Name and text of each file; names appear in error messages and give relative paths a place.
     pub files: Vec<SpecFile>,
     /// Why, in words.
     #[serde(default)]
     pub message: String,
+    /// Only tell what would change.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A spec file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SpecFile {
     /// Its path as the sender sees it.
     pub name: String,
@@ -269,24 +293,33 @@ pub struct SpecFile {
 }
 
 /// What a call changed, in words; empty where everything was so already.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// A line a change.
     pub changes: Vec<String>,
 }
 
 /// Another number of instances.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
     /// Instances wanted.
     pub count: u32,
     /// Why, in words.
     #[serde(default)]
     pub message: String,
+    /// A drop of more than half the instances is meant.
+    #[serde(default)]
+    pub acknowledged: bool,
+    /// After so many seconds it goes back to the count before.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    pub for_seconds: Option<u64>,
 }
 
 /// Why, for calls that need nothing else.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MessageRequest {
     /// Why, in words.
     #[serde(default)]
@@ -294,14 +327,15 @@ pub struct MessageRequest {
 }
 
 /// An answer to a decision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Approved {
     /// The decision.
+    #[schema(value_type = u64)]
     pub decision: DecisionId,
 }
 
 /// A piece of a log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogDto {
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
@@ -310,7 +344,7 @@ pub struct LogDto {
 }
 
 /// What went wrong (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A few words that are the same for every problem of its kind.
     pub title: String,
@@ -321,4 +355,7 @@ pub struct Problem {
     /// A line an error, where there are several (spec errors).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// After so many seconds it may be tried again; the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }

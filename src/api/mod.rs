@@ -1,55 +1,78 @@
-//! The HTTP interface: one file a resource. Handlers read the view and write intents; they decide
-//! nothing and know no adapter.
+//! The HTTP interface: one file a resource. Every call comes through the gate (`gate`), which knows who
+//! may do what from the description that the handlers make of themselves (`openapi`). Handlers read the
+//! view and write intents; they decide nothing and know no adapter. For people: `docs/api.md`.
 
+pub mod access;
+pub mod answers;
 pub mod client;
 pub mod dto;
+pub mod idempotency;
 pub mod present;
 pub mod problem;
+pub mod requests;
+pub mod secret;
+pub mod server;
 
+mod actions;
+mod caller;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod decisions;
+mod deploys;
+mod diff;
+mod engine;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+mod events;
+mod extract;
+mod gate;
+mod names;
 mod nodes;
+mod openapi;
+mod origin;
+mod page;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod reports;
+mod rules;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+mod runs;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod tasks;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+mod tokens;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod workloads;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::{Json, http::HeaderMap};
-use jiff::SignedDuration;
-use tower_http::timeout::TimeoutLayer;
+use axum::{Json, Router, middleware};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::api::dto::StatusDto;
+use crate::api::access::Access;
+use crate::api::gate::Gate;
 use crate::domain::money::Prices;
-use crate::domain::rollout::Actor;
 use crate::ports::clock::Clock;
 use crate::ports::control::Control;
 use crate::ports::history::History;
 use crate::ports::logs::LogSource;
-use crate::ports::store::{Archive, DecisionLog};
+use crate::ports::search::Search;
+use crate::ports::store::{Archive, DecisionLog, Store};
 
-/// The largest body that a call may send: a folder of specs fits many times over.
-const BODY_BYTES_MAX: usize = 4 << 20;
-/// A call that takes longer is answered with 408.
-const CALL_TIME_MAX: Duration = Duration::from_mins(1);
-/// The header in which a caller says who acts; until there are tokens, everyone on this machine is
-/// believed.
+/// The header in which a caller says who acts, on a machine where no token was ever made: there every
+/// program is believed.
 pub const USER_HEADER: &str = "x-loadline-user";
-/// The scheduler counts as stuck when it has not finished a pass for so long.
-const SCHEDULER_LATE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What the handlers need.
 #[derive(Clone)]
 pub struct ApiState {
     /// The engine.
     pub control: Arc<dyn Control>,
+    /// The record of changes.
+    pub events: Arc<dyn Store>,
     /// Tasks and runs that ended.
     pub archive: Arc<dyn Archive>,
+    /// What is kept, by page.
+    pub search: Arc<dyn Search>,
     /// Decisions.
     pub decisions: Arc<dyn DecisionLog>,
     /// Samples.
@@ -62,53 +85,37 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// What resources cost.
     pub prices: Prices,
+    /// Who may call.
+    pub access: Arc<Access>,
 }
 
-/// All routes.
-pub fn router(state: ApiState) -> Router {
-    let v1 = Router::new()
-        .route("/status", get(status))
+/// All routes with their descriptions.
+fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .merge(engine::routes())
         .merge(workloads::routes())
+        .merge(deploys::routes())
+        .merge(runs::routes())
         .merge(tasks::routes())
         .merge(nodes::routes())
+        .merge(actions::routes())
+        .merge(rules::routes())
         .merge(decisions::routes())
-        .merge(reports::routes());
-    Router::new()
-        .nest("/v1", v1)
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
+        .merge(events::routes())
+        .merge(tokens::routes())
+        .merge(reports::routes())
+}
+
+/// The API behind its gate.
+pub fn router(state: ApiState) -> Result<Router, serde_json::Error> {
+    let (router, generated) = routes().split_for_parts();
+    let (document, rules) = openapi::complete(&generated)?;
+    let document = Arc::new(document);
+    let gate = Gate { api: state.clone(), rules: Arc::new(rules) };
+    Ok(router
+        .route(openapi::PATH, get(move || async move { Json(Value::clone(&document)) }))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, CALL_TIME_MAX))
-        .with_state(state)
-}
-
-async fn status(State(api): State<ApiState>) -> Json<StatusDto> {
-    let view = api.control.view().await;
-    Json(present::status(&view, &api.prices, api.clock.now()))
-}
-
-async fn metrics(State(api): State<ApiState>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], (api.metrics)())
-}
-
-/// Ready once the scheduler has made a pass, and for as long as it goes on making them.
-async fn readyz(State(api): State<ApiState>) -> (StatusCode, String) {
-    let view = api.control.view().await;
-    match view.engine.scheduled_at {
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the scheduler has not made a pass yet\n".to_owned()),
-        Some(at) if api.clock.now().duration_since(at) > SCHEDULER_LATE => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the scheduler made its last pass at {at}\n"))
-        }
-        Some(_) => (StatusCode::OK, "ready\n".to_owned()),
-    }
-}
-
-/// Who acts.
-fn actor(headers: &HeaderMap) -> Actor {
-    let name = headers.get(USER_HEADER).and_then(|value| value.to_str().ok()).filter(|name| !name.is_empty());
-    Actor::User(name.unwrap_or("unknown").to_owned())
+        .layer(middleware::from_fn_with_state(gate, gate::gate))
+        .with_state(state))
 }

@@ -1,64 +1,96 @@
 //! `/v1/nodes` and `/v1/pools`.
 
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::api::caller::Writing;
 use crate::api::dto::{Changed, MessageRequest, NodeDto, PoolDto, Problem};
-use crate::api::{ApiState, actor, present};
-use crate::domain::intent::{Intent, Submission};
-use crate::domain::node::NodeName;
+use crate::api::extract::{At, Body, Params};
+use crate::api::names::{lasting, node_name};
+use crate::api::requests::LastingRequest;
+use crate::api::workloads::MessageQuery;
+use crate::api::{ApiState, present};
+use crate::domain::intent::Intent;
+use crate::domain::node::PoolName;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/nodes", get(list))
-        .route("/pools", get(pools))
-        .route("/nodes/{name}/drain", post(drain))
-        .route("/nodes/{name}/activate", post(activate))
-        .route("/nodes/{name}/fail", post(fail))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(drain))
+        .routes(routes!(activate))
+        .routes(routes!(fail))
+        .routes(routes!(pools))
+        .routes(routes!(remove_pool))
 }
 
+/// All nodes.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", operation_id = "nodes", security(("token" = ["read"])),
+    responses((status = 200, description = "Each node", body = Vec<NodeDto>)))]
 async fn list(State(api): State<ApiState>) -> Json<Vec<NodeDto>> {
     Json(present::nodes(&api.control.view().await))
 }
 
+/// All pools.
+#[utoipa::path(get, path = "/v1/pools", tag = "nodes", security(("token" = ["read"])),
+    responses((status = 200, description = "Each pool", body = Vec<PoolDto>)))]
 async fn pools(State(api): State<ApiState>) -> Json<Vec<PoolDto>> {
     let view = api.control.view().await;
     Json(view.world.pools.values().map(|pool| present::pool(&view, pool, &api.prices)).collect())
 }
 
-fn node_name(text: &str) -> Result<NodeName, Problem> {
-    NodeName::new(text).map_err(|_| Problem::not_found("node", text))
-}
-
+/// Move everything off a node.
+#[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", security(("token" = ["operate"])),
+    params(("name" = String, Path, description = "The node")), request_body = LastingRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
 async fn drain(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Json(request): Json<MessageRequest>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<LastingRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Drain { node: node_name(&name)?, lasting: None };
-    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
-    Ok(Json(Changed { changes }))
+    let intent = Intent::Drain { node: node_name(&name)?, lasting: lasting(request.for_seconds)? };
+    writing.submit(&api, request.message, intent).await
 }
 
+/// Let a drained node take tasks again.
+#[utoipa::path(post, path = "/v1/nodes/{name}/activate", tag = "nodes", security(("token" = ["operate"])),
+    params(("name" = String, Path, description = "The node")), request_body = MessageRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
 async fn activate(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Json(request): Json<MessageRequest>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Activate(node_name(&name)?);
-    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
-    Ok(Json(Changed { changes }))
+    writing.submit(&api, request.message, Intent::Activate(node_name(&name)?)).await
 }
 
+/// Fail a node with everything on it, as a machine would.
+#[utoipa::path(post, path = "/v1/nodes/{name}/fail", tag = "nodes", security(("token" = ["operate"])),
+    params(("name" = String, Path, description = "The node")), request_body = MessageRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
 async fn fail(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(MessageRequest { .. }): Body<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    api.control.fail_node(actor(&headers), &node_name(&name)?).await?;
+    api.control.fail_node(writing.caller.actor(), &node_name(&name)?).await?;
     Ok(Json(Changed { changes: vec![format!("node {name} has failed with everything on it")] }))
+}
+
+/// Drain and remove all nodes of a pool.
+#[utoipa::path(delete, path = "/v1/pools/{name}", tag = "nodes", operation_id = "delete_pool",
+    security(("token" = ["operate"])), params(("name" = String, Path, description = "The pool"), MessageQuery),
+    responses((status = 200, description = "What changed", body = Changed)))]
+async fn remove_pool(
+    State(api): State<ApiState>,
+    writing: Writing,
+    At(name): At<String>,
+    Params(query): Params<MessageQuery>,
+) -> Result<Json<Changed>, Problem> {
+    let pool = PoolName::new(&name).map_err(|_| Problem::not_found("pool", &name))?;
+    writing.submit(&api, query.message, Intent::DeletePool(pool)).await
 }

@@ -64,6 +64,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         state: String::new(),
         notes: Vec::new(),
         revision: workload.revision,
+        generation: workload.generation,
         wanted: service.map(|_| workload.count),
         scale_bounds: service.and_then(|s| s.scale.as_ref()).map(|scale| (scale.min, scale.max)),
         ready: count(ready),

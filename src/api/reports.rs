@@ -1,21 +1,25 @@
 //! `/v1/report` and `/v1/trace`.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use axum::extract::{Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::accounting::facts::{Facts, PriceBook, TaskInterval, WorkloadFacts};
 use crate::accounting::report::Report;
 use crate::analytics::{AnalyticsError, TraceFormat};
 use crate::api::ApiState;
 use crate::api::dto::Problem;
+use crate::api::extract::Params;
+use crate::api::names::instant;
 use crate::api::problem::chain;
 use crate::domain::node::{NodeName, PoolName};
 use crate::domain::recommendation::Estimate;
@@ -42,26 +46,19 @@ struct Window {
     to: Timestamp,
 }
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/report", get(report)).route("/trace", get(trace))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(report)).routes(routes!(trace))
 }
 
-/// Instants as RFC 3339, for example `2026-11-22T10:00:00Z`.
-#[derive(Debug, Deserialize)]
+/// From when to when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct WindowQuery {
+    /// From this instant on, for example `2026-11-22T10:00:00Z`.
     from: Option<String>,
+    /// Before this instant.
     to: Option<String>,
-}
-
-fn instant(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let read = |text: &str| {
-        Timestamp::from_str(text).map_err(|_| {
-            Problem::bad_request(format!(
-                "`{name}` is `{text}`, expected an instant such as 2026-11-22T10:00:00Z"
-            ))
-        })
-    };
-    text.map(read).transpose()
 }
 
 fn window(query: &WindowQuery, now: Timestamp) -> Result<Window, Problem> {
@@ -82,9 +79,15 @@ fn failed(error: &AnalyticsError) -> Problem {
     Problem::new(status, chain(error))
 }
 
+/// What was requested, used, recommended and idle, with prices.
+#[utoipa::path(get, path = "/v1/report", tag = "reports", security(("token" = ["report"])),
+    params(WindowQuery),
+    responses((status = 200, description = "The report", body = serde_json::Value),
+        (status = 501, description = "This build has no analytics", body = Problem,
+            content_type = "application/problem+json")))]
 async fn report(
     State(api): State<ApiState>,
-    Query(query): Query<WindowQuery>,
+    Params(query): Params<WindowQuery>,
 ) -> Result<Json<Report>, Problem> {
     let window = window(&query, api.clock.now())?;
     let view = api.control.view().await;
@@ -134,12 +137,20 @@ fn pool_of(view: &View, node: &NodeName) -> Option<PoolName> {
 }
 
 /// A trace's window, interval in seconds and format.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct TraceQuery {
+    /// From this instant on, for example `2026-11-22T10:00:00Z`.
     from: Option<String>,
+    /// Before this instant.
     to: Option<String>,
+    /// Seconds from one row to the next.
     #[serde(default = "five_minutes")]
+    #[param(minimum = 1, required = false)]
     interval: u32,
+    /// `parquet` or `csv`.
+    #[param(value_type = String)]
     format: TraceFormat,
 }
 
@@ -147,9 +158,16 @@ fn five_minutes() -> u32 {
     300
 }
 
+/// What the tasks used, as a file.
+#[utoipa::path(get, path = "/v1/trace", tag = "reports", security(("token" = ["report"])),
+    params(TraceQuery),
+    responses((status = 200, description = "The trace", content(
+            (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        (status = 501, description = "This build has no analytics", body = Problem,
+            content_type = "application/problem+json")))]
 async fn trace(
     State(api): State<ApiState>,
-    Query(query): Query<TraceQuery>,
+    Params(query): Params<TraceQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     if query.interval == 0 {
         return Err(Problem::bad_request("`interval` is 0, expected at least one second"));

@@ -1,157 +1,169 @@
-//! `/v1/workloads`, `/v1/apply`, `/v1/runs`, `/v1/recommendations`.
+//! `/v1/workloads` and `/v1/recommendations`: what they are, and what is changed of one by hand.
 
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::api::dto::{
-    ApplyRequest, Changed, MessageRequest, Problem, RecommendationDto, RunDto, ScaleRequest, WorkloadDto,
-};
-use crate::api::{ApiState, actor, present};
-use crate::config::{Known, parse_specs_with};
-use crate::domain::intent::{Intent, Submission};
-use crate::domain::node::PoolName;
-use crate::domain::policy::PolicyName;
-use crate::domain::workload::WorkloadName;
+use crate::api::caller::Writing;
+use crate::api::dto::{Changed, MessageRequest, Problem, RecommendationDto, ScaleRequest, WorkloadDto};
+use crate::api::extract::{At, Body, Params};
+use crate::api::names::{SizeWish, lasting, resized, task_id, workload_name};
+use crate::api::requests::{BounceRequest, LastingRequest, ResizeRequest};
+use crate::api::{ApiState, present};
+use crate::domain::intent::Intent;
 
-/// Rows of a listing where nothing else is asked for, and at most.
-const ROWS_DEFAULT: usize = 100;
-const ROWS_MAX: usize = 1_000;
-
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/apply", post(apply))
-        .route("/workloads", get(list))
-        .route("/workloads/{name}", get(one).delete(remove))
-        .route("/workloads/{name}/scale", post(scale))
-        .route("/workloads/{name}/run", post(run))
-        .route("/pools/{name}", delete(remove_pool))
-        .route("/policies/{name}", delete(remove_policy))
-        .route("/runs", get(runs))
-        .route("/recommendations", get(recommendations))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one, remove))
+        .routes(routes!(scale))
+        .routes(routes!(resize))
+        .routes(routes!(bounce))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(recommendations))
 }
 
-/// Reads a workload's name from a path; a name that cannot be one does not exist.
-pub(super) fn workload_name(text: &str) -> Result<WorkloadName, Problem> {
-    WorkloadName::new(text).map_err(|_| Problem::not_found("workload", text))
-}
-
-async fn apply(
-    State(api): State<ApiState>,
-    headers: HeaderMap,
-    Json(request): Json<ApplyRequest>,
-) -> Result<Json<Changed>, Problem> {
-    let sources: Vec<_> = request.files.into_iter().map(|file| (file.name, file.text)).collect();
-    let world = api.control.view().await.world;
-    let known = Known {
-        policies: world.policies.keys().cloned().collect(),
-        pools: world.pools.iter().map(|(name, pool)| (name.clone(), pool.spec.clone())).collect(),
-    };
-    let declared = parse_specs_with(&sources, &known).map_err(|errors| Problem {
-        errors: errors.iter().map(ToString::to_string).collect(),
-        ..Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("{} errors in the specs; nothing was changed", errors.len()),
-        )
-    })?;
-    let intent = Intent::Apply(Box::new(declared));
-    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
-    Ok(Json(Changed { changes }))
-}
-
+/// All workloads.
+#[utoipa::path(get, path = "/v1/workloads", tag = "workloads", security(("token" = ["read"])),
+    responses((status = 200, description = "Each workload and where it stands", body = Vec<WorkloadDto>)))]
 async fn list(State(api): State<ApiState>) -> Json<Vec<WorkloadDto>> {
     let (view, now) = (api.control.view().await, api.clock.now());
     Json(view.world.workloads.values().map(|each| present::workload(&view, each, now)).collect())
 }
 
-async fn one(State(api): State<ApiState>, Path(name): Path<String>) -> Result<Json<WorkloadDto>, Problem> {
+/// One workload.
+#[utoipa::path(get, path = "/v1/workloads/{name}", tag = "workloads", operation_id = "workload",
+    security(("token" = ["read"])), params(("name" = String, Path, description = "The workload")),
+    responses((status = 200, description = "The workload; its `ETag` is its generation", body = WorkloadDto)))]
+async fn one(
+    State(api): State<ApiState>,
+    At(name): At<String>,
+) -> Result<([(HeaderName, String); 1], Json<WorkloadDto>), Problem> {
     let view = api.control.view().await;
     let found = view.world.workloads.get(&workload_name(&name)?);
     let found = found.ok_or_else(|| Problem::not_found("workload", &name))?;
-    Ok(Json(present::workload(&view, found, api.clock.now())))
+    let tag = [(header::ETAG, format!("\"{}\"", found.generation))];
+    Ok((tag, Json(present::workload(&view, found, api.clock.now()))))
 }
 
+/// Why, where a call has no body.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageQuery {
+    /// Why, in words.
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+/// Stop a workload and forget it.
+#[utoipa::path(delete, path = "/v1/workloads/{name}", tag = "workloads", operation_id = "delete_workload",
+    security(("token" = ["write"])), params(("name" = String, Path, description = "The workload"), MessageQuery),
+    responses((status = 200, description = "What changed", body = Changed)))]
 async fn remove(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
+    writing: Writing,
+    At(name): At<String>,
+    Params(query): Params<MessageQuery>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Delete(workload_name(&name)?);
-    let changes = api.control.submit(Submission::new(actor(&headers), String::new(), intent)).await?;
-    Ok(Json(Changed { changes }))
+    writing.submit(&api, query.message, Intent::Delete(workload_name(&name)?)).await
 }
 
-async fn remove_pool(
-    State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-) -> Result<Json<Changed>, Problem> {
-    let pool = PoolName::new(&name).map_err(|_| Problem::not_found("pool", &name))?;
-    let changes =
-        api.control.submit(Submission::new(actor(&headers), String::new(), Intent::DeletePool(pool))).await?;
-    Ok(Json(Changed { changes }))
-}
-
-async fn remove_policy(
-    State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-) -> Result<Json<Changed>, Problem> {
-    let policy = PolicyName::new(&name).map_err(|_| Problem::not_found("policy", &name))?;
-    let changes = api
-        .control
-        .submit(Submission::new(actor(&headers), String::new(), Intent::DeletePolicy(policy)))
-        .await?;
-    Ok(Json(Changed { changes }))
-}
-
+/// Another number of instances of a service.
+#[utoipa::path(post, path = "/v1/workloads/{name}/scale", tag = "workloads", security(("token" = ["write"])),
+    params(("name" = String, Path, description = "The service")), request_body = ScaleRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
 async fn scale(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Json(request): Json<ScaleRequest>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<ScaleRequest>,
 ) -> Result<Json<Changed>, Problem> {
     let intent = Intent::Scale {
         workload: workload_name(&name)?,
         count: request.count,
-        acknowledged: true,
-        lasting: None,
+        acknowledged: request.acknowledged,
+        lasting: lasting(request.for_seconds)?,
     };
-    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
-    Ok(Json(Changed { changes }))
+    writing.submit(&api, request.message, intent).await
 }
 
-async fn run(
+/// Another size of a task.
+#[utoipa::path(post, path = "/v1/workloads/{name}/resize", tag = "workloads", security(("token" = ["write"])),
+    params(("name" = String, Path, description = "The workload")), request_body = ResizeRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
+async fn resize(
     State(api): State<ApiState>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Json(request): Json<MessageRequest>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<ResizeRequest>,
 ) -> Result<Json<Changed>, Problem> {
-    let intent = Intent::Run { workload: workload_name(&name)?, overrides: Box::default() };
-    let changes = api.control.submit(Submission::new(actor(&headers), request.message, intent)).await?;
-    Ok(Json(Changed { changes }))
+    let workload = workload_name(&name)?;
+    let world = api.control.view().await.world;
+    let found = world.workloads.get(&workload).ok_or_else(|| Problem::not_found("workload", &name))?;
+    let wish = SizeWish {
+        cpu: request.cpu,
+        memory: request.memory,
+        cpu_limit: request.cpu_limit,
+        memory_limit: request.memory_limit,
+    };
+    let intent = Intent::Resize { workload, size: resized(found.size(), wish)? };
+    writing.submit(&api, request.message, intent).await
 }
 
-/// Which runs are wanted.
-#[derive(Debug, Deserialize)]
-struct RunsQuery {
-    workload: Option<String>,
-    limit: Option<usize>,
-}
-
-async fn runs(
+/// Replace instances of a service by equal ones.
+#[utoipa::path(post, path = "/v1/workloads/{name}/bounce", tag = "workloads", security(("token" = ["write"])),
+    params(("name" = String, Path, description = "The service")), request_body = BounceRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
+async fn bounce(
     State(api): State<ApiState>,
-    Query(query): Query<RunsQuery>,
-) -> Result<Json<Vec<RunDto>>, Problem> {
-    let name = query.workload.as_deref().map(workload_name).transpose()?;
-    let limit = query.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
-    let archive = api.archive;
-    let found = tokio::task::spawn_blocking(move || archive.runs(name.as_ref(), limit)).await??;
-    Ok(Json(found.iter().map(present::run).collect()))
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<BounceRequest>,
+) -> Result<Json<Changed>, Problem> {
+    let (workload, task) = (workload_name(&name)?, request.task.as_deref().map(task_id).transpose()?);
+    if let Some(task) = task.as_ref().filter(|task| *task.workload() != workload) {
+        return Err(Problem::unprocessable(format!("{task} is not a task of {workload}")));
+    }
+    writing.submit(&api, request.message, Intent::Bounce { workload, task }).await
 }
 
+/// Want no task of a workload for a while.
+#[utoipa::path(post, path = "/v1/workloads/{name}/pause", tag = "workloads", security(("token" = ["write"])),
+    params(("name" = String, Path, description = "The workload")), request_body = LastingRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
+async fn pause(
+    State(api): State<ApiState>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<LastingRequest>,
+) -> Result<Json<Changed>, Problem> {
+    let intent = Intent::Pause { workload: workload_name(&name)?, lasting: lasting(request.for_seconds)? };
+    writing.submit(&api, request.message, intent).await
+}
+
+/// Want the tasks of a paused workload again.
+#[utoipa::path(post, path = "/v1/workloads/{name}/resume", tag = "workloads", security(("token" = ["write"])),
+    params(("name" = String, Path, description = "The workload")), request_body = MessageRequest,
+    responses((status = 200, description = "What changed", body = Changed)))]
+async fn resume(
+    State(api): State<ApiState>,
+    writing: Writing,
+    At(name): At<String>,
+    Body(request): Body<MessageRequest>,
+) -> Result<Json<Changed>, Problem> {
+    writing.submit(&api, request.message, Intent::Resume(workload_name(&name)?)).await
+}
+
+/// Recommended sizes.
+#[utoipa::path(get, path = "/v1/recommendations", tag = "workloads", security(("token" = ["read"])),
+    responses((status = 200, description = "The recommendation of each workload, or why there is none",
+        body = Vec<RecommendationDto>)))]
 async fn recommendations(State(api): State<ApiState>) -> Json<Vec<RecommendationDto>> {
     Json(present::recommendations(&api.control.view().await))
 }

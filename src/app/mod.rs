@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use axum_server::tls_rustls::RustlsConfig;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -27,9 +28,10 @@ use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::agent::prober::{CommandSurroundings, Prober};
 use crate::agent::sampler;
-use crate::api::{ApiState, router};
+use crate::api::access::Access;
+use crate::api::{ApiState, router, server};
 use crate::app::loops::{Bodies, Loops};
-use crate::config::EngineConfig;
+use crate::config::{ApiConfig, EngineConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
 use crate::controllers::cluster_scaler::ClusterScaler;
@@ -153,18 +155,32 @@ impl App {
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
+        let api_config = &config.engine.api;
+        let access =
+            Access::open(store.clone(), api_config.limits.clone(), api_config.metrics_open, loops.shutdown());
+        let access = Arc::new(access?);
+        let tls = may_listen(api_config, &access, clock.now()).await?;
         let api = ApiState {
             control: control.clone(),
+            events: store.clone(),
             archive: store.clone(),
+            search: store.clone(),
             decisions: store.clone(),
             history: store,
             logs: Arc::new(cluster.clone()),
             metrics: Arc::new(move || metrics.encode()),
             clock,
             prices,
+            access,
         };
         let address = listener.local_addr()?;
-        loops.serve("the API", listener, router(api));
+        let (limits, shutdown) = (api_config.limits.clone(), loops.shutdown());
+        let (listener, router) = (listener.into_std()?, router(api)?);
+        loops.spawn(async move {
+            if let Err(error) = server::serve(listener, router, &limits, tls, shutdown).await {
+                tracing::error!(%error, "the API ended");
+            }
+        });
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
 
@@ -220,6 +236,34 @@ impl App {
         });
         live.map(|(id, _)| id).collect()
     }
+}
+
+/// Reads the API's certificate, and refuses an address that other machines reach without one and a token.
+async fn may_listen(
+    config: &ApiConfig,
+    access: &Access,
+    now: jiff::Timestamp,
+) -> anyhow::Result<Option<(TlsConfig, RustlsConfig)>> {
+    let exposed = server::is_exposed(config.listen);
+    let Some(files) = &config.tls else {
+        anyhow::ensure!(
+            !exposed,
+            "the API does not listen on {}, which other machines reach, without TLS: \
+             set `tls` of [api] in the settings, or listen on 127.0.0.1",
+            config.listen
+        );
+        return Ok(None);
+    };
+    anyhow::ensure!(
+        !exposed || access.has_valid_token(now),
+        "the API does not listen on {}, which other machines reach, before there is a token: \
+         make one with `loadline token create`, or listen on 127.0.0.1",
+        config.listen
+    );
+    let opened = server::open_tls(files).await.with_context(|| {
+        format!("cannot use the certificate {} with the key {}", files.cert.display(), files.key.display())
+    })?;
+    Ok(Some((files.clone(), opened)))
 }
 
 /// Makes the data folder, for its owner only, and tells its absolute path.

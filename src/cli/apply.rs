@@ -21,6 +21,7 @@ pub(super) struct ApplyArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: ApplyArgs) -> anyhow::Result<()> {
-    let request = ApplyRequest { files: super::read_files(&args.paths)?, message: args.message };
+    let request =
+        ApplyRequest { files: super::read_files(&args.paths)?, message: args.message, dry_run: false };
     say_changed(output, &client.post("/v1/apply", &request).await?)
 }

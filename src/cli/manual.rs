@@ -86,7 +86,8 @@ pub(super) async fn run(client: &Client, output: Output, args: RunArgs) -> anyho
 }
 
 pub(super) async fn scale(client: &Client, output: Output, args: ScaleArgs) -> anyhow::Result<()> {
-    let body = ScaleRequest { count: args.count, message: args.message };
+    let body =
+        ScaleRequest { count: args.count, message: args.message, acknowledged: true, for_seconds: None };
     say_changed(output, &client.post(&format!("/v1/workloads/{}/scale", args.name), &body).await?)
 }
 

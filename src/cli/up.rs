@@ -41,7 +41,7 @@ pub(super) struct UpArgs {
     /// Engine settings; see config/engine.toml for every key.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Address of the API; loopback only.
+    /// Address of the API; one that other machines reach needs TLS and a token.
     #[arg(long)]
     listen: Option<SocketAddr>,
     /// How log lines look. What is logged: `LOADLINE_LOG`, for example `info,loadline=debug`.
@@ -120,11 +120,6 @@ fn engine_config(
         }
     };
     if let Some(listen) = listen {
-        if !listen.ip().is_loopback() {
-            return Ok(Err(format!(
-                "--listen {listen}: only loopback addresses until the API has authentication"
-            )));
-        }
         config.api.listen = listen;
     }
     Ok(Ok(config))

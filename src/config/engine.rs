@@ -1,12 +1,12 @@
 //! The engine's own settings: an optional TOML file, every key of which has a default.
 //! `config/engine.toml` lists them all.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use crate::config::api::{ApiConfig, api};
 use crate::config::error::SpecError;
 use crate::config::limits::NUMBER_MAX;
 use crate::config::reader::{Document, Report, Table, Value};
@@ -47,13 +47,6 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// Task logs.
     pub logs: LogConfig,
-}
-
-/// `[api]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ApiConfig {
-    /// Where the API listens; a loopback address.
-    pub listen: SocketAddr,
 }
 
 /// `[agent]`
@@ -142,12 +135,6 @@ pub struct LogConfig {
     pub max_size: Bytes,
     /// Files kept per task and stream, the one that is written to included.
     pub files: u32,
-}
-
-impl Default for ApiConfig {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)) }
-    }
 }
 
 impl Default for AgentConfig {
@@ -241,9 +228,7 @@ fn read_settings(sources: &[Source]) -> Result<EngineConfig, Vec<SpecError>> {
 
 fn settings(root: &Table<'_>) -> EngineConfig {
     EngineConfig {
-        api: section(root, "api", |table, default: ApiConfig| ApiConfig {
-            listen: table.or("listen", default.listen, loopback),
-        }),
+        api: section(root, "api", api),
         agent: section(root, "agent", |table, default: AgentConfig| AgentConfig {
             sample_interval: table.or("sample_interval", default.sample_interval, interval),
         }),
@@ -314,25 +299,6 @@ fn store(table: &Table<'_>, default: &StoreConfig) -> StoreConfig {
             .and_then(|rows| usize::try_from(rows).ok())
             .unwrap_or(default.keep_rows),
     }
-}
-
-fn loopback(value: &Value<'_>) -> Option<SocketAddr> {
-    let text = value.text("an address such as \"127.0.0.1:7070\"")?;
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        let hint = text.strip_prefix("localhost:").filter(|port| port.parse::<u16>().is_ok());
-        return value.refuse_hint(
-            "an address such as \"127.0.0.1:7070\"",
-            hint.map(|port| format!("127.0.0.1:{port}")),
-        );
-    };
-    if address.ip().is_loopback() {
-        return Some(address);
-    }
-    let local = format!("127.0.0.1:{}", address.port());
-    value.refuse_hint(
-        "a loopback address, since other addresses need authentication, which comes later",
-        Some(local),
-    )
 }
 
 fn currency(value: &Value<'_>) -> Option<String> {

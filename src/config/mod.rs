@@ -5,6 +5,7 @@
 //! (`reader::Table`) notes which keys it was asked for, so a new key is one new line in the struct that
 //! it fills; the same line makes the key valid, checks its value and gives its default.
 
+mod api;
 mod checks;
 mod cron;
 mod crosscheck;
@@ -21,9 +22,10 @@ mod values;
 mod wording;
 mod workload;
 
+pub use api::{ApiConfig, ApiLimits, TlsConfig};
 pub use engine::{
-    AgentConfig, ApiConfig, AutoscalerConfig, EngineConfig, EstimatorOverrides, LogConfig, LoopConfig,
-    PriceConfig, RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
+    AgentConfig, AutoscalerConfig, EngineConfig, EstimatorOverrides, LogConfig, LoopConfig, PriceConfig,
+    RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
 };
 pub use error::{SpecError, render_errors};
 pub use source::read_sources;

@@ -1,6 +1,7 @@
 //! What the loops ask of the outside world, in the engine's words. Adapters implement these; the
 //! conformance suites in `tests/conformance` hold for every one of them.
 
+pub mod access;
 pub mod clock;
 pub mod cluster;
 pub mod control;
@@ -10,6 +11,7 @@ pub mod history;
 pub mod logs;
 pub mod metric_source;
 pub mod node_provider;
+pub mod search;
 pub mod store;
 pub mod telemetry;
 pub mod usage_source;

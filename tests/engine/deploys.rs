@@ -149,7 +149,12 @@ async fn scaling_by_hand_up_and_down_under_load_loses_no_request() {
     engine.wait_ready("web", 3).await;
     let load = Load::start(front_door(&engine).await);
     for count in [5, 1, 3] {
-        let request = loadline::api::dto::ScaleRequest { count, message: "test".to_owned() };
+        let request = loadline::api::dto::ScaleRequest {
+            count,
+            message: "test".to_owned(),
+            acknowledged: true,
+            for_seconds: None,
+        };
         let _: loadline::api::dto::Changed =
             engine.client.post("/v1/workloads/web/scale", &request).await.expect("a change");
         engine.wait_ready("web", count).await;

@@ -69,7 +69,7 @@ impl Engine {
 
     pub(super) async fn apply(&self, text: &str) -> Vec<String> {
         let files = vec![SpecFile { name: "more.toml".to_owned(), text: text.to_owned() }];
-        let request = ApplyRequest { files, message: "test".to_owned() };
+        let request = ApplyRequest { files, message: "test".to_owned(), dry_run: false };
         let changed: Changed = self.client.post("/v1/apply", &request).await.expect("valid specs");
         changed.changes
     }

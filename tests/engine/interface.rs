@@ -82,7 +82,7 @@ async fn bad_specs_and_unknown_names_change_nothing() {
     assert!(errors.lines().filter(|line| line.contains("bad.toml:")).count() >= 4, "{errors}");
 
     let files = vec![SpecFile { name: "bad.toml".to_owned(), text: bad }];
-    let request = ApplyRequest { files, message: String::new() };
+    let request = ApplyRequest { files, message: String::new(), dry_run: false };
     let refused = engine.client.post::<_, Changed>("/v1/apply", &request).await;
     assert!(
         matches!(refused, Err(ClientError::Refused(problem)) if problem.status == 422 && problem.errors.len() >= 4)

@@ -104,7 +104,7 @@ fn outcome_columns(outcome: &DecisionOutcome) -> (&'static str, Option<&str>) {
     }
 }
 
-fn read_decision(row: &Row<'_>) -> Result<Decision, Fault> {
+pub(super) fn read_decision(row: &Row<'_>) -> Result<Decision, Fault> {
     let outcome = match (row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?) {
         (word, Some(reason)) if word == "reverted" => DecisionOutcome::Reverted { reason },
         (word, _) => read_word(word)?,

@@ -2,6 +2,7 @@
 //! `SQLite` client can read while the engine runs. Calls block.
 //! Why `SQLite`: `docs/decisions/002-store.md`. The tables: `migrations/`.
 
+mod access;
 mod archive;
 mod columns;
 mod decisions;
@@ -9,6 +10,7 @@ mod fault;
 mod history;
 mod record;
 mod schema;
+mod search;
 mod world;
 
 use std::fs::{self, File, TryLockError};

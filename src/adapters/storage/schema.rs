@@ -18,10 +18,11 @@ pub(super) const APPLICATION_ID: i32 = 0x4C4F_4144;
 
 /// Migrations in order; a file of version N has been through the first N. One that was released never
 /// changes: a new one is added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/001_tables.sql"),
     include_str!("migrations/002_finance_views.sql"),
     include_str!("migrations/003_actions_and_requests.sql"),
+    include_str!("migrations/004_access.sql"),
 ];
 
 /// The newest version known.

@@ -97,7 +97,7 @@ async fn day(args: DemoArgs) -> anyhow::Result<bool> {
 async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     let client = Client::new(&format!("http://{}", app.address()), "demo");
     let files = vec![SpecFile { name: "shop.toml".to_owned(), text: shop::specs()? }];
-    let request = ApplyRequest { files, message: "the shop opens".to_owned() };
+    let request = ApplyRequest { files, message: "the shop opens".to_owned(), dry_run: false };
     let _: crate::api::dto::Changed = client.post("/v1/apply", &request).await?;
     let opened = now();
     let opening = open(&client).await?;

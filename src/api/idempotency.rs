@@ -1,0 +1,117 @@
+//! Requests that have a key are carried out once: sent again within a day, they are answered as before.
+//! A request that an engine began and did not answer is carried out again under the same name, by which
+//! the record of changes tells what it did (`Submission::request`).
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::api::caller::Caller;
+use crate::api::dto::Problem;
+use crate::api::openapi::KEY_HEADER;
+use crate::ports::access::{AnswerLog, KeptAnswer, KeyedRequest, Known};
+
+/// For so long a request is known.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// The longest key.
+const KEY_BYTES_MAX: usize = 255;
+/// Says that an answer is that of an earlier request.
+const REPLAYED: &str = "idempotent-replayed";
+
+/// A hash of several texts that no other division of the same bytes has.
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// The request's name, if its sender gave it one. Each caller has keys of its own.
+pub(super) fn keyed(parts: &Parts, body: &Bytes, caller: &Caller) -> Result<Option<KeyedRequest>, Problem> {
+    let Some(key) = parts.headers.get(KEY_HEADER) else { return Ok(None) };
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let detail = format!("`Idempotency-Key` has {} bytes, expected 1 to {KEY_BYTES_MAX}", key.len());
+        return Err(Problem::bad_request(detail));
+    }
+    let whose = caller.token.map_or_else(|| format!("user {}", caller.name), |id| format!("token {id}"));
+    let condition = parts.headers.get(header::IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
+    let address = parts.uri.path_and_query().map(|uri| uri.as_str()).unwrap_or_default();
+    let method = parts.method.as_str().as_bytes();
+    Ok(Some(KeyedRequest {
+        key: hash(&[whose.as_bytes(), key.as_bytes()]),
+        fingerprint: hash(&[method, address.as_bytes(), condition, body]),
+    }))
+}
+
+/// Carries a request out unless it was before. `carry_out` gets the name under which the record of
+/// changes knows it.
+pub(super) async fn once<F>(
+    answers: &Arc<dyn AnswerLog>,
+    keyed: KeyedRequest,
+    now: Timestamp,
+    carry_out: impl FnOnce(String) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Response, Problem>>,
+{
+    let expired = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+    let (log, request) = (Arc::clone(answers), keyed.clone());
+    let known = tokio::task::spawn_blocking(move || log.begin(&request, now, expired)).await??;
+    let begun = match known {
+        Known::Answered(answer) => return Ok(replay(answer)),
+        Known::Other => {
+            let detail = "this `Idempotency-Key` was used for another request: take a new one";
+            return Err(Problem::unprocessable(detail));
+        }
+        Known::Begun(at) => at,
+    };
+    // The instant is part of the name: a key that is used again after a day is another request.
+    let name = hash(&[keyed.key.as_bytes(), keyed.fingerprint.as_bytes(), begun.to_string().as_bytes()]);
+    let response = match carry_out(name).await {
+        Ok(response) => response,
+        Err(problem) => axum::response::IntoResponse::into_response(problem),
+    };
+    keep(answers, keyed, response).await
+}
+
+fn replay(answer: KeptAnswer) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    if let Ok(kind) = HeaderValue::try_from(answer.content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+/// Keeps the answer. One that says that the engine failed is not kept: the request may be tried again. A
+/// token's secret is not kept either.
+async fn keep(
+    answers: &Arc<dyn AnswerLog>,
+    keyed: KeyedRequest,
+    response: Response,
+) -> Result<Response, Problem> {
+    let log = Arc::clone(answers);
+    if response.status().is_server_error() || response.status() == StatusCode::CREATED {
+        tokio::task::spawn_blocking(move || log.abandon(&keyed)).await??;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| Problem::internal(error.to_string()))?.to_bytes();
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let answer = KeptAnswer {
+        status: parts.status.as_u16(),
+        content_type: kind.unwrap_or_default().to_owned(),
+        body: body.to_vec(),
+    };
+    tokio::task::spawn_blocking(move || log.answered(&keyed, &answer)).await??;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}

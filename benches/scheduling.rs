@@ -58,7 +58,7 @@ fn service() -> WorkloadSpec {
             jitter: Share::new(0.2),
             reset_after: seconds(600),
         },
-        rollout: RolloutSpec { max_surge: 1, deadline: seconds(600), max_failures: 3, min_ready: seconds(0) },
+        rollout: RolloutSpec { strategy: Strategy::Rolling, max_surge: 1, deadline: seconds(600), max_failures: 3, min_ready: seconds(0) },
         drain_timeout: seconds(30),
         policy: None,
     }))

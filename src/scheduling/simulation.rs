@@ -292,7 +292,8 @@ impl Simulation {
     fn ready_counts(&self) -> BTreeMap<WorkloadName, usize> {
         let mut counts = BTreeMap::new();
         for task in self.world.tasks.values() {
-            if is_ready(task, self.observed.tasks.get(&task.id)) {
+            let serves = self.world.workloads.get(task.workload()).is_none_or(|w| w.takes_traffic(task));
+            if serves && is_ready(task, self.observed.tasks.get(&task.id)) {
                 *counts.entry(task.workload().clone()).or_default() += 1;
             }
         }
@@ -428,7 +429,13 @@ pub(super) fn service_spec(command: &str, instances: u32) -> ServiceSpec {
         instances,
         scale: None,
         restart: restart(),
-        rollout: RolloutSpec { max_surge: 1, deadline: seconds(120), max_failures: 3, min_ready: seconds(1) },
+        rollout: RolloutSpec {
+            strategy: Strategy::Rolling,
+            max_surge: 1,
+            deadline: seconds(120),
+            max_failures: 3,
+            min_ready: seconds(1),
+        },
         drain_timeout: seconds(10),
         policy: None,
     }

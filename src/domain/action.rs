@@ -144,7 +144,11 @@ pub struct Action {
 impl Action {
     /// Who did it and why, for reasons and messages.
     pub fn told(&self) -> String {
-        if self.message.is_empty() { format!("by {}", self.by) } else { format!("by {}: {}", self.by, self.message) }
+        if self.message.is_empty() {
+            format!("by {}", self.by)
+        } else {
+            format!("by {}: {}", self.by, self.message)
+        }
     }
 
     /// Whether it is about this instance (`Bounce`).

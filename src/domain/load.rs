@@ -122,10 +122,7 @@ impl RequestCounters {
 }
 
 fn less(now: &[u64], earlier: &[u64]) -> Vec<u64> {
-    now.iter()
-        .enumerate()
-        .map(|(i, n)| n.saturating_sub(earlier.get(i).copied().unwrap_or(0)))
-        .collect()
+    now.iter().enumerate().map(|(i, n)| n.saturating_sub(earlier.get(i).copied().unwrap_or(0))).collect()
 }
 
 /// The front door's counters of one service at an instant.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::node::NodeName;
 use crate::domain::load::RequestCounters;
+use crate::domain::node::NodeName;
 use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::StageKey;
 use crate::domain::task::{ExitRecord, TaskId};

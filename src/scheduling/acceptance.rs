@@ -37,7 +37,8 @@ impl Quantity {
     }
 
     fn words(&self) -> String {
-        let times = if self.old > 0.0 { format!(" ({:.1} times)", self.new / self.old) } else { String::new() };
+        let times =
+            if self.old > 0.0 { format!(" ({:.1} times)", self.new / self.old) } else { String::new() };
         format!("{} {}, before {}{times}", self.name, (self.show)(self.new), (self.show)(self.old))
     }
 }
@@ -97,7 +98,14 @@ fn quantities(limits: &Comparison, old: &RevisionLoad, new: &RevisionLoad) -> Ve
     }
     if let (Some(ratio), Some(old), Some(new)) = (limits.cpu_ratio, cpu(old), cpu(new)) {
         // The kernel's clock of CPU time is fine enough for a floor of nothing.
-        found.push(Quantity { name: "CPU time per request", old, new, ratio, floor: 0.0, show: milliseconds });
+        found.push(Quantity {
+            name: "CPU time per request",
+            old,
+            new,
+            ratio,
+            floor: 0.0,
+            show: milliseconds,
+        });
     }
     found
 }

@@ -83,7 +83,9 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
         Intent::Freeze { switch, lasting } => manual::freeze(world, *switch, *lasting, asked),
         Intent::Unfreeze(switch) => Ok(manual::unfreeze(world, *switch)),
         Intent::CancelAction(key) => manual::cancel(world, key),
-        Intent::DeleteQuota(_) | Intent::CancelRun(_) => Err(Rejection::Refused("this cannot be done yet".to_owned())),
+        Intent::DeleteQuota(_) | Intent::CancelRun(_) => {
+            Err(Rejection::Refused("this cannot be done yet".to_owned()))
+        }
     }
 }
 

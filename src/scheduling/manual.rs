@@ -101,7 +101,7 @@ pub(super) fn check_frozen(world: &World, switch: Switch, what: &str) -> Result<
     let Some(freeze) = world.frozen(switch) else { return Ok(()) };
     let until = freeze.until.map_or_else(String::new, |until| format!(", until {until:.0}"));
     refused(format!(
-        "{what}: {switch} are frozen since {:.0}{until}, {}; `loadline unfreeze {switch}` lifts it",
+        "{what}: the switch `{switch}` is frozen since {:.0}{until}, {}; `loadline unfreeze {switch}` lifts it",
         freeze.at,
         freeze.told()
     ))
@@ -194,13 +194,13 @@ pub(super) fn freeze(
     lasting: Option<SignedDuration>,
     asked: &Asked<'_>,
 ) -> Answer {
-    let words = format!("{switch} are frozen{}", for_how_long(lasting));
+    let words = format!("`{switch}` is frozen{}", for_how_long(lasting));
     Ok(begin(world, asked.action(ActionKey::Freeze(switch), lasting)?, words))
 }
 
 pub(super) fn unfreeze(world: &World, switch: Switch) -> Vec<Worded> {
     let freeze = world.frozen(switch);
-    freeze.map(|action| end(world, action, format!("{switch} go on"))).unwrap_or_default()
+    freeze.map(|action| end(world, action, format!("`{switch}` is no longer frozen"))).unwrap_or_default()
 }
 
 pub(super) fn cancel(world: &World, key: &ActionKey) -> Answer {
@@ -231,8 +231,7 @@ pub(super) fn drain(
             let reason = format!("drained {}", action.told());
             let mut worded = begin(world, action, words.clone());
             let state = NodeState::Draining;
-            let change =
-                Change::NodeMoved { node: name.clone(), state, reason, remove_when_empty: false };
+            let change = Change::NodeMoved { node: name.clone(), state, reason, remove_when_empty: false };
             worded.push((change, words));
             Ok(worded)
         }
@@ -283,7 +282,9 @@ fn open_rollout<'w>(world: &'w World, name: &WorkloadName) -> Result<(&'w Worklo
     let (workload, _) = find_service(world, name, "have rollouts")?;
     match workload.rollout.as_ref().filter(|rollout| rollout.state.is_open()) {
         Some(rollout) => Ok((workload, rollout)),
-        None => refused(format!("no rollout of {name} is under way: it is on revision {}", workload.revision)),
+        None => {
+            refused(format!("no rollout of {name} is under way: it is on revision {}", workload.revision))
+        }
     }
 }
 
@@ -300,11 +301,7 @@ pub(super) fn advance(world: &World, name: &WorkloadName, asked: &Asked<'_>) -> 
         StageWait::Hold { .. } => format!("the old instances of {name} go"),
         _ => format!("{} of {name} goes on as soon as its instances are ready", title(rollout, stage)),
     };
-    let stage = Stage {
-        advanced: true,
-        verdict: Some(format!("let on by {}", asked.by)),
-        ..stage.clone()
-    };
+    let stage = Stage { advanced: true, verdict: Some(format!("let on by {}", asked.by)), ..stage.clone() };
     Ok(vec![(Change::RolloutStaged { workload: name.clone(), stage }, words)])
 }
 
@@ -335,7 +332,11 @@ pub(super) fn rollback(world: &World, name: &WorkloadName, to: Option<u64>, aske
     let known = || {
         let numbers: Vec<String> =
             workload.revisions.keys().filter(|n| **n != workload.revision).map(u64::to_string).collect();
-        if numbers.is_empty() { "none other is known".to_owned() } else { format!("known are {}", numbers.join(", ")) }
+        if numbers.is_empty() {
+            "none other is known".to_owned()
+        } else {
+            format!("known are {}", numbers.join(", "))
+        }
     };
     let Some(number) = to.or_else(|| last_healthy(workload)) else {
         return refused(format!(
@@ -347,8 +348,7 @@ pub(super) fn rollback(world: &World, name: &WorkloadName, to: Option<u64>, aske
     if number == workload.revision {
         return refused(format!("{name} is on revision {number} already; {}", known()));
     }
-    let Some(WorkloadSpec::Service(earlier)) =
-        workload.revisions.get(&number).map(|revision| &revision.spec)
+    let Some(WorkloadSpec::Service(earlier)) = workload.revisions.get(&number).map(|revision| &revision.spec)
     else {
         return refused(format!("revision {number} of {name} is not known; {}", known()));
     };
@@ -360,7 +360,10 @@ pub(super) fn rollback(world: &World, name: &WorkloadName, to: Option<u64>, aske
         ..service.clone()
     }));
     if !workload.spec.needs_new_revision(&spec) {
-        return refused(format!("revision {number} of {name} runs the same as revision {}", workload.revision));
+        return refused(format!(
+            "revision {number} of {name} runs the same as revision {}",
+            workload.revision
+        ));
     }
     let next = workload.last_revision + 1;
     let words = format!("service {name} gets revision {next}: what ran at revision {number}");

@@ -38,6 +38,8 @@ mod run_scenarios;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod simulated_people;
+#[cfg(test)]
 mod simulation;
 
 use jiff::{SignedDuration, Timestamp};
@@ -120,15 +122,17 @@ fn keep_workload(view: &mut View<'_>, name: &WorkloadName) {
     removal::clear(view, name);
     let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else { return };
     let failed = workload.restart.failures > 0;
+    let open = workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open());
     // A paused service has nothing that a rollout could be judged by.
-    let rolls =
-        workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open()) && !view.paused(name);
+    let rolls = open && !view.paused(name);
     let is_service = workload.spec.as_service().is_some();
     if failed {
         restart::forgive(view, name);
     }
     if rolls {
         rollout::judge(view, name);
+    }
+    if open {
         stages::keep(view, name);
     }
     size::keep(view, name);

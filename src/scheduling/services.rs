@@ -43,7 +43,9 @@ struct Instance<'v> {
     outdated: Option<Outdated<'v>>,
     /// The cohort that its revision is wanted in.
     cohort: Option<usize>,
-    /// It is capacity now: ready, and in the front door.
+    /// It answers requests now: ready, and in the front door.
+    serves: bool,
+    /// It is capacity: it serves, and has for as long as the rollout asks for.
     ready: bool,
 }
 
@@ -73,8 +75,8 @@ pub(super) fn keep(view: &mut View<'_>, name: &WorkloadName) {
                 } else {
                     counts(view, workload, *row)
                 };
-                let ready = ready && workload.takes_traffic(row.task);
-                Instance { row: *row, outdated, cohort, ready }
+                let serves = is_ready(row.task, row.seen) && workload.takes_traffic(row.task);
+                Instance { row: *row, outdated, cohort, serves, ready: ready && serves }
             })
             .collect();
         let steady = instances.iter().all(|instance| instance.outdated.is_none())
@@ -149,7 +151,9 @@ fn retire_surplus(workload: &Workload, shape: &Shape, instances: &mut Vec<Instan
     instances.retain(|instance| {
         let lacks = instance.cohort.filter(|_| instance.outdated.is_none()).and_then(|n| missing.get_mut(n));
         let surplus = lacks.as_ref().is_none_or(|missing| **missing < 0);
-        if !surplus || (instance.ready && ready <= shape.capacity) {
+        // One that serves, if only just, helps out as long as there is too little capacity.
+        let left = ready - usize::from(instance.ready);
+        if !surplus || (instance.serves && left < shape.capacity) {
             return true;
         }
         let reason = if let Some(why) = describe(workload, instance) {
@@ -195,9 +199,10 @@ fn make_missing(
     // The ends that were seen in this plan come first, so that each successor names its predecessor.
     let mut ends = view.ended_of(&workload.name).iter();
     let beside = left.len().saturating_sub(shape.total());
-    let wanted = shape.cohorts.iter().zip(missing).flat_map(|(cohort, missing)| {
-        std::iter::repeat_n(*cohort, usize::try_from(missing).unwrap_or(0))
-    });
+    let wanted =
+        shape.cohorts.iter().zip(missing).flat_map(|(cohort, missing)| {
+            std::iter::repeat_n(*cohort, usize::try_from(missing).unwrap_or(0))
+        });
     wanted
         .take(total.saturating_sub(left.len()))
         .enumerate()
@@ -220,9 +225,8 @@ fn make_missing(
             };
             let number = workload.next_task + n as u64;
             let current = cohort.revision == workload.revision;
-            let size = trial
-                .take_if(|_| current)
-                .unwrap_or_else(|| size::of_revision(workload, cohort.revision));
+            let size =
+                trial.take_if(|_| current).unwrap_or_else(|| size::of_revision(workload, cohort.revision));
             let id = TaskId::new(workload.name.clone(), number);
             let mut task = new_task(workload, id, TaskOrigin::Instance, size, view.now, &reason);
             task.revision = cohort.revision;
@@ -234,8 +238,8 @@ fn make_missing(
 
 /// Instances that may be there beyond the wanted ones while others go.
 fn surge(view: &View<'_>, workload: &Workload, service: &ServiceSpec, old: &[&Instance<'_>]) -> usize {
-    let for_size = !old.is_empty()
-        && old.iter().all(|instance| matches!(instance.outdated, Some(Outdated::Size)));
+    let for_size =
+        !old.is_empty() && old.iter().all(|instance| matches!(instance.outdated, Some(Outdated::Size)));
     let surge = if for_size {
         service.rollout.max_surge.min(view.world().policy_of(workload).max_disruption)
     } else {

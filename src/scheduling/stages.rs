@@ -156,10 +156,14 @@ fn next(view: &View<'_>, name: &WorkloadName) -> Option<(Turn, Rollout)> {
     let workload = view.workload(name).filter(|workload| !workload.deleted)?;
     let rollout = workload.rollout.as_ref()?;
     let stage = rollout.open_stage()?;
-    if view.paused(name) || view.frozen(Switch::Deploys) {
-        return None;
-    }
-    Some((turn(view, workload, rollout, stage)?, rollout.clone()))
+    let turn = if view.paused(name) {
+        rewound(view, stage)
+    } else if view.frozen(Switch::Deploys) {
+        None
+    } else {
+        turn(view, workload, rollout, stage)
+    };
+    Some((turn?, rollout.clone()))
 }
 
 fn back(name: &WorkloadName, rollout: &Rollout, why: String, verdict: Option<String>) -> Vec<Step> {
@@ -221,6 +225,13 @@ fn turn(view: &View<'_>, workload: &Workload, rollout: &Rollout, stage: &Stage) 
     }
 }
 
+/// What was being judged has been stopped: it is judged anew when it is back.
+fn rewound(view: &View<'_>, stage: &Stage) -> Option<Turn> {
+    let judged = !matches!(stage.waits, StageWait::Ready | StageWait::Hold { .. } | StageWait::Rest);
+    let stage = Stage { waits: StageWait::Ready, since: view.now, ..stage.clone() };
+    judged.then(|| Turn::To(stage, "the service is paused: the step begins anew".to_owned()))
+}
+
 /// The step is ready: from now on it is judged.
 fn watched(view: &View<'_>, workload: &Workload, rollout: &Rollout, stage: &Stage) -> Turn {
     let (accept, wait) = rollout.strategy.acceptance();
@@ -235,7 +246,12 @@ fn watched(view: &View<'_>, workload: &Workload, rollout: &Rollout, stage: &Stag
         Acceptance::Metric(_) => StageWait::Metric { until },
         Acceptance::Command { .. } => StageWait::Command { from: until },
     };
-    let reason = format!("{}: {} of revision {} are ready; it {waits}", title(rollout, stage), stage.instances, rollout.to);
+    let reason = format!(
+        "{}: {} of revision {} are ready; it {waits}",
+        title(rollout, stage),
+        stage.instances,
+        rollout.to
+    );
     Turn::To(Stage { waits, since: view.now, verdict: None, ..stage.clone() }, reason)
 }
 
@@ -322,9 +338,13 @@ fn accepted(
 /// What a step is called.
 pub(super) fn title(rollout: &Rollout, stage: &Stage) -> String {
     match (&rollout.strategy, stage.index) {
-        (Strategy::BlueGreen { .. }, 0) => format!("revision {} beside revision {}", rollout.to, rollout.from.unwrap_or(0)),
+        (Strategy::BlueGreen { .. }, 0) => {
+            format!("revision {} beside revision {}", rollout.to, rollout.from.unwrap_or(0))
+        }
         (Strategy::BlueGreen { .. }, _) => format!("revision {}", rollout.to),
-        (strategy, index) if index < strategy.steps() => format!("group {} of {}", index + 1, strategy.steps()),
+        (strategy, index) if index < strategy.steps() => {
+            format!("group {} of {}", index + 1, strategy.steps())
+        }
         _ => format!("the rest of revision {}", rollout.to),
     }
 }

@@ -10,8 +10,8 @@ use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, Pool
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
-use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{
     Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, JobSpec, OverlapPolicy, Owner,

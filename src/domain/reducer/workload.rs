@@ -67,7 +67,8 @@ impl Workload {
     pub(super) fn begin_revision(&mut self, at: Timestamp, by: &Actor) {
         self.last_revision += 1;
         self.revision = self.last_revision;
-        let revision = Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone(), healthy: false };
+        let revision =
+            Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone(), healthy: false };
         self.revisions.insert(self.revision, revision);
         self.restart = RestartState::default();
         let from = self.rollout.take().and_then(|last| last.last_healthy());

@@ -197,6 +197,19 @@ impl Rollout {
         Some(StageKey { revision: self.to, index: stage.index, since: stage.since })
     }
 
+    /// What a step of it is called.
+    pub fn title(&self, stage: &Stage) -> String {
+        let (to, steps) = (self.to, self.strategy.steps());
+        match (&self.strategy, self.from) {
+            (Strategy::BlueGreen { .. }, Some(from)) if stage.index == 0 => {
+                format!("revision {to} beside revision {from}")
+            }
+            (Strategy::BlueGreen { .. }, _) => format!("revision {to}"),
+            _ if stage.index < steps => format!("group {} of {steps}", stage.index + 1),
+            _ => format!("the rest of revision {to}"),
+        }
+    }
+
     fn has_switched(&self) -> bool {
         let blue_green = matches!(self.strategy, Strategy::BlueGreen { .. });
         blue_green && self.stage.as_ref().is_some_and(|stage| stage.index > 0)

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod control;
 pub mod front_door;
 pub mod health;

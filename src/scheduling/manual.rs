@@ -13,7 +13,7 @@ use crate::domain::workload::{ServiceSpec, WorkloadKind, WorkloadName, WorkloadS
 use crate::domain::world::{Workload, World};
 use crate::scheduling::actions::undone;
 use crate::scheduling::intent::{Rejection, Worded, find};
-use crate::scheduling::stages::{rolled_back, title};
+use crate::scheduling::stages::rolled_back;
 
 /// Who asks, why and when.
 #[derive(Debug, Clone, Copy)]
@@ -299,7 +299,7 @@ pub(super) fn advance(world: &World, name: &WorkloadName, asked: &Asked<'_>) -> 
     }
     let words = match stage.waits {
         StageWait::Hold { .. } => format!("the old instances of {name} go"),
-        _ => format!("{} of {name} goes on as soon as its instances are ready", title(rollout, stage)),
+        _ => format!("{} of {name} goes on as soon as its instances are ready", rollout.title(stage)),
     };
     let stage = Stage { advanced: true, verdict: Some(format!("let on by {}", asked.by)), ..stage.clone() };
     Ok(vec![(Change::RolloutStaged { workload: name.clone(), stage }, words)])

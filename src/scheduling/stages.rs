@@ -196,7 +196,7 @@ fn turn(view: &View<'_>, workload: &Workload, rollout: &Rollout, stage: &Stage) 
         return None;
     }
     if stage.instances != wanted {
-        let reason = format!("{} is {wanted} instances of {} now", title(rollout, stage), workload.count);
+        let reason = format!("{} is {wanted} instances of {} now", rollout.title(stage), workload.count);
         return Some(Turn::To(Stage { instances: wanted, ..stage.clone() }, reason));
     }
     if let StageWait::Hold { until } = stage.waits {
@@ -248,7 +248,7 @@ fn watched(view: &View<'_>, workload: &Workload, rollout: &Rollout, stage: &Stag
     };
     let reason = format!(
         "{}: {} of revision {} are ready; it {waits}",
-        title(rollout, stage),
+        rollout.title(stage),
         stage.instances,
         rollout.to
     );
@@ -265,7 +265,7 @@ fn by_metric(
     let (Acceptance::Metric(limits), _) = rollout.strategy.acceptance() else { return None };
     let (stage, key) = (rollout.open_stage()?, rollout.stage_key()?);
     let seen = view.observed.compared.get(&workload.name).filter(|seen| seen.stage == key);
-    let title = title(rollout, stage);
+    let title = rollout.title(stage);
     let at_end = view.now >= until;
     match compare(limits, seen, at_end) {
         Finding::Refused(words) => Some(Turn::Back(format!("{title} was refused: {words}"), Some(words))),
@@ -294,7 +294,7 @@ fn by_command(view: &View<'_>, workload: &Workload, rollout: &Rollout, is_ready:
     let verdict = view.observed.judged.get(&workload.name).filter(|verdict| verdict.stage == key)?;
     let words = verdict.message.clone();
     if !verdict.accepted {
-        return Some(Turn::Back(format!("{} was refused: {words}", title(rollout, stage)), Some(words)));
+        return Some(Turn::Back(format!("{} was refused: {words}", rollout.title(stage)), Some(words)));
     }
     is_ready.then(|| accepted(view, workload, rollout, "the command accepts it", Some(words)))
 }
@@ -328,23 +328,9 @@ fn accepted(
     };
     let instances = rollout.strategy.instances(index, workload.count);
     let before = rollout.stage.as_ref();
-    let title = before.map_or_else(String::new, |stage| title(rollout, stage));
+    let title = before.map_or_else(String::new, |stage| rollout.title(stage));
     let judged = verdict.as_ref().map_or_else(String::new, |words| format!(" ({words})"));
     let reason = format!("{title} is accepted, {why}{judged}; {follows}");
     let verdict = verdict.or_else(|| before.and_then(|stage| stage.verdict.clone()));
     Turn::To(Stage { index, instances, waits, since: view.now, advanced: false, verdict }, reason)
-}
-
-/// What a step is called.
-pub(super) fn title(rollout: &Rollout, stage: &Stage) -> String {
-    match (&rollout.strategy, stage.index) {
-        (Strategy::BlueGreen { .. }, 0) => {
-            format!("revision {} beside revision {}", rollout.to, rollout.from.unwrap_or(0))
-        }
-        (Strategy::BlueGreen { .. }, _) => format!("revision {}", rollout.to),
-        (strategy, index) if index < strategy.steps() => {
-            format!("group {} of {}", index + 1, strategy.steps())
-        }
-        _ => format!("the rest of revision {}", rollout.to),
-    }
 }

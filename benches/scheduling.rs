@@ -11,6 +11,7 @@ use loadline::domain::node::{Node, NodeState, PoolName, PoolSpec};
 use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::Actor;
+use loadline::domain::strategy::Strategy;
 use loadline::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
 use loadline::domain::workload::{
     HealthChecks, Owner, PlacementSpec, RestartPolicy, RolloutSpec, ServiceSpec, TaskTemplate, WorkloadName,
@@ -58,7 +59,13 @@ fn service() -> WorkloadSpec {
             jitter: Share::new(0.2),
             reset_after: seconds(600),
         },
-        rollout: RolloutSpec { max_surge: 1, deadline: seconds(600), max_failures: 3, min_ready: seconds(0) },
+        rollout: RolloutSpec {
+            strategy: Strategy::Rolling,
+            max_surge: 1,
+            deadline: seconds(600),
+            max_failures: 3,
+            min_ready: seconds(0),
+        },
         drain_timeout: seconds(30),
         policy: None,
     }))

@@ -1,5 +1,6 @@
 //! Outside systems behind the ports. Adapters translate, never decide; no adapter knows another.
 
+pub mod commands;
 pub mod front_door;
 pub mod local;
 pub mod prometheus;

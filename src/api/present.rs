@@ -51,7 +51,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
     let live: Vec<&Task> =
         view.world.tasks_of(&workload.name).filter(|task| !task.state.is_terminal()).collect();
     let ready = match service {
-        Some(_) => live.iter().filter(|task| is_ready(view, task)).count(),
+        Some(_) => live.iter().filter(|task| workload.takes_traffic(task) && is_ready(view, task)).count(),
         None => live.iter().filter(|task| task.state.holds_resources()).count(),
     };
     let used = usage_of(view, &live);
@@ -132,6 +132,11 @@ fn notes(view: &View, workload: &Workload, live: &[&Task], now: Timestamp) -> Ve
     if let Some(RolloutState::RolledBack { reason }) = workload.rollout.as_ref().map(|rollout| &rollout.state)
     {
         notes.push(format!("the last rollout was rolled back: {reason}"));
+    }
+    if let Some(rollout) = &workload.rollout
+        && let Some(stage) = rollout.open_stage()
+    {
+        notes.push(format!("rollout: {} {}, since {:.0}", rollout.title(stage), stage.waits, stage.since));
     }
     if workload.restart.failures > 0 {
         let next = workload.restart.not_before.filter(|at| *at > now);

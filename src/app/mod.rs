@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::adapters::commands::LocalCommands;
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
 use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
 use crate::adapters::prometheus::engine_metrics::EngineMetrics;
@@ -41,6 +42,7 @@ use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::state::EngineState;
+use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
 use crate::domain::usage::AgentReading;
@@ -48,7 +50,7 @@ use crate::estimation::vpa::VpaEstimator;
 use crate::estimation::vpa_parameters::VpaParameters;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
-use crate::ports::control::Control;
+use crate::ports::control::{Control, ControlError};
 use crate::ports::health::HealthSource;
 use crate::ports::store::Store;
 use crate::ports::telemetry::Telemetry;
@@ -114,7 +116,7 @@ impl App {
         let (analyses, analysed) = watch::channel(Analysis::default());
         let scheduler = Arc::new(Scheduler::new(
             Arc::clone(&state),
-            scheduler_ports(&cluster, &front_door, &health),
+            scheduler_ports(&cluster, &front_door, &health, &analysed),
             plan_settings(&config.engine),
             FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
             passes,
@@ -187,6 +189,18 @@ impl App {
     /// The engine as its edges see it.
     pub fn control(&self) -> &dyn Control {
         self.control.as_ref()
+    }
+
+    /// Applies what an engine is given at its start. What is refused as things stand, for example while
+    /// deploys are frozen, is told; what runs already is no reason to stay away.
+    pub async fn declare(&self, submission: Submission) -> anyhow::Result<Vec<String>> {
+        match self.control.submit(submission).await {
+            Err(ControlError::Refused(why)) => {
+                tracing::error!("what is declared was not applied, the engine goes on without it: {why}");
+                Ok(Vec::new())
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// Where the API listens.
@@ -303,6 +317,7 @@ fn scheduler_ports(
     cluster: &LocalCluster,
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
+    analysed: &watch::Receiver<Analysis>,
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: Arc::new(cluster.clone()),
@@ -310,6 +325,8 @@ fn scheduler_ports(
         nodes: Arc::new(cluster.clone()),
         health: Arc::clone(health),
         front_door: front_door.clone(),
+        commands: Arc::new(LocalCommands),
+        analysis: analysed.clone(),
     }
 }
 

@@ -92,7 +92,7 @@ async fn declare(app: &App, mut declared: Declared) -> anyhow::Result<()> {
         declared.pools.insert(name, spec);
     }
     let by = Actor::User("up".to_owned());
-    for line in app.control().submit(Submission::new(by, "", Intent::Apply(Box::new(declared)))).await? {
+    for line in app.declare(Submission::new(by, "", Intent::Apply(Box::new(declared)))).await? {
         tracing::info!("{line}");
     }
     Ok(())

@@ -14,6 +14,7 @@ mod error;
 mod limits;
 mod pool;
 mod reader;
+mod rollout;
 mod scale;
 mod source;
 mod specs;

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use crate::config::checks::checks;
 use crate::config::cron::schedule;
 use crate::config::reader::{Table, Value};
+use crate::config::rollout::rollout;
 use crate::config::scale::scale;
 use crate::config::task::{Uses, owner, policy, restart, template};
 use crate::config::values::{count, duration, duration_from, flag, port_number, tries, word};
@@ -13,13 +14,11 @@ use crate::config::wording::nearest;
 use crate::domain::cron::CronSchedule;
 use crate::domain::scale::ScaleSpec;
 use crate::domain::workload::{
-    CronJobSpec, JobSpec, OverlapPolicy, PortSpec, RolloutSpec, RunPolicy, ServiceSpec, check_name,
+    CronJobSpec, JobSpec, OverlapPolicy, PortSpec, RunPolicy, ServiceSpec, check_name,
 };
 
 /// As long as most proxies let a request last.
 const DRAIN_TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(30);
-const ROLLOUT_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(5);
-const ROLLOUT_FAILURES_DEFAULT: u32 = 3;
 /// An occurrence that is later than this is better left out than run at the wrong time.
 const START_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(1);
 /// The least of what must last some time.
@@ -132,24 +131,6 @@ fn port_name(value: &Value<'_>, earlier: &[PortSpec]) -> Option<String> {
         return value.refuse_as(format!("a second port \"{text}\""), "each name once", None);
     }
     Some(text.to_owned())
-}
-
-fn rollout(table: &Table<'_>) -> RolloutSpec {
-    let default = RolloutSpec {
-        max_surge: 1,
-        deadline: ROLLOUT_DEADLINE_DEFAULT,
-        max_failures: ROLLOUT_FAILURES_DEFAULT,
-        min_ready: SignedDuration::ZERO,
-    };
-    table
-        .table("rollout", |table| RolloutSpec {
-            // Without surge, a rollout would have to go below the declared count.
-            max_surge: table.or("max_surge", default.max_surge, count(1)),
-            deadline: table.or("deadline", default.deadline, duration_from(LASTING_MIN)),
-            max_failures: table.or("max_failures", default.max_failures, tries(1)),
-            min_ready: table.or("min_ready", default.min_ready, duration),
-        })
-        .unwrap_or(default)
 }
 
 /// Reads a cron job.

@@ -14,6 +14,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::driver::chain;
 use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
+use crate::domain::action::ActionKey;
 use crate::domain::change::Change;
 use crate::domain::decision::{DecisionId, DecisionKind};
 use crate::domain::money::Prices;
@@ -123,8 +124,16 @@ impl Autoscaler {
     ) -> Result<(), StoreError> {
         let Some(service) = workload.spec.as_service() else { return Ok(()) };
         let Some(scale) = &service.scale else { return Ok(()) };
-        let tasks: Vec<&Task> =
-            world.tasks_of(&workload.name).filter(|task| task.state.is_active()).collect();
+        // A count that was set by hand for a while holds, and a paused service has nothing to measure.
+        let by_hand = world.actions.get(&ActionKey::Scale(workload.name.clone()));
+        if by_hand.is_some_and(|action| action.until.is_some()) || world.paused(&workload.name).is_some() {
+            return Ok(());
+        }
+        // Instances that wait for a switch would halve the mean.
+        let tasks: Vec<&Task> = world
+            .tasks_of(&workload.name)
+            .filter(|task| task.state.is_active() && workload.takes_traffic(task))
+            .collect();
         let mut readings = Vec::new();
         for metric in &scale.metrics {
             readings.push(self.read(metric, (workload, service), &tasks, analysis, (memory, now)).await);

@@ -23,7 +23,7 @@ use crate::ports::control::{Control, ControlError, EngineHealth, View};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::{DecisionLog, EventQuery, NumberedChange, StoreError};
-use crate::scheduling::intent::{Rejection, changes};
+use crate::scheduling::intent::{Asked, Rejection, changes};
 
 /// The answer to a repeated request names at most this many changes.
 const REPEATED_CHANGES_MAX: usize = 1_000;
@@ -83,12 +83,12 @@ impl Control for EngineControl {
         if let Some(words) = self.answered(request.as_deref()).await? {
             return Ok(words);
         }
-        let now = self.state.clock().now();
+        let at = self.state.clock().now();
         let said = self.state.update(&by, request.as_deref(), |world| {
             if let Some(refusal) = expected.as_ref().and_then(|wanted| outdated(world, wanted)) {
                 return (Vec::new(), Err(refusal));
             }
-            match changes(world, &intent, now) {
+            match changes(world, &intent, &Asked { by: &by, message: &message, at }) {
                 Ok(worded) => {
                     let (changes, words): (Vec<Change>, Vec<String>) = worded.into_iter().unzip();
                     if dry_run {

@@ -7,6 +7,7 @@ pub mod control;
 pub mod decisions;
 pub mod driver;
 pub mod housekeeper;
+mod judges;
 pub mod routes;
 pub mod scheduler;
 pub mod state;

@@ -85,14 +85,16 @@ impl FrontDoorPorts {
         false
     }
 
-    /// The routes to be set: an instance gets requests while it runs and is ready; one that retires
-    /// finishes those that it has.
+    /// The routes to be set: an instance gets requests while it runs and is ready, unless a rollout has
+    /// not switched to it yet or has switched away from it; one that retires finishes those that it has.
     pub fn routes(&self, world: &World, observed: &Observed) -> Vec<Route> {
         let mut routes = Vec::new();
         for (workload, ports) in &self.numbers {
             for (port, listen) in ports {
-                let backends =
-                    world.tasks_of(workload).filter_map(|task| backend(task, port, observed)).collect();
+                let backends = world
+                    .tasks_of(workload)
+                    .filter_map(|task| backend(world, task, port, observed))
+                    .collect();
                 routes.push(Route {
                     workload: workload.clone(),
                     port: port.clone(),
@@ -113,13 +115,14 @@ fn services(world: &World) -> impl Iterator<Item = (&WorkloadName, &ServiceSpec)
         .filter_map(|(name, workload)| Some((name, workload.spec.as_service()?)))
 }
 
-fn backend(task: &Task, port: &str, observed: &Observed) -> Option<Backend> {
+fn backend(world: &World, task: &Task, port: &str, observed: &Observed) -> Option<Backend> {
     let number = *task.ports.get(port)?;
     match task.state {
         TaskState::Running | TaskState::Retiring => Some(Backend {
             task: task.id.clone(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, number)),
-            accepts: is_ready(task, observed.tasks.get(&task.id)),
+            accepts: is_ready(task, observed.tasks.get(&task.id))
+                && world.workloads.get(task.workload()).is_none_or(|workload| workload.takes_traffic(task)),
         }),
         _ => None,
     }

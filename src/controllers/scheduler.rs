@@ -11,22 +11,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::controllers::analyst::Analysis;
 use crate::controllers::driver::chain;
+use crate::controllers::judges::{Judges, run_of};
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
-use crate::domain::observation::{Health, Observed, ProcessState, TaskObservation};
+use crate::domain::observation::{CommandVerdict, Health, Observed, ProcessState, TaskObservation};
 use crate::domain::plan::{Alarm, Step, Waiting};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadSpec;
 use crate::domain::world::World;
 use crate::ports::cluster::{ClusterError, ClusterObserver, Launch, Resized, TaskRunner};
+use crate::ports::commands::Commands;
 use crate::ports::front_door::FrontDoor;
 use crate::ports::health::{HealthSource, ProbeTarget};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::StoreError;
-use crate::scheduling::{Effect, PlanSettings, effects, plan};
+use crate::scheduling::{Effect, PlanSettings, due_commands, effects, plan};
 
 /// The outside world as the scheduler needs it.
 pub struct SchedulerPorts {
@@ -40,6 +43,10 @@ pub struct SchedulerPorts {
     pub health: Arc<dyn HealthSource>,
     /// Balances requests.
     pub front_door: Arc<dyn FrontDoor>,
+    /// Runs the commands that judge rollouts.
+    pub commands: Arc<dyn Commands>,
+    /// What was measured of each task.
+    pub analysis: watch::Receiver<Analysis>,
 }
 
 /// What a pass saw and could not place.
@@ -75,6 +82,7 @@ pub struct Scheduler {
     settings: PlanSettings,
     doors: Mutex<FrontDoorPorts>,
     under_way: Arc<Mutex<UnderWay>>,
+    judges: Arc<Mutex<Judges>>,
     published: watch::Sender<Pass>,
 }
 
@@ -98,7 +106,8 @@ impl Scheduler {
         doors: FrontDoorPorts,
         published: watch::Sender<Pass>,
     ) -> Self {
-        Self { state, ports, settings, doors: Mutex::new(doors), under_way: Arc::default(), published }
+        let (doors, under_way, judges) = (Mutex::new(doors), Arc::default(), Arc::default());
+        Self { state, ports, settings, doors, under_way, judges, published }
     }
 
     /// Returns when there is something to look at before the clock says so.
@@ -126,6 +135,7 @@ impl Scheduler {
         self.watch_health(&world);
         let mut problems = self.set_routes(&world, &observed).await;
         self.begin_effects(&world, &observed);
+        self.begin_commands(&world, &observed);
         problems.extend(lock(&self.under_way).problems.values().cloned());
         let at = Some(self.state.clock().now());
         self.published.send_replace(Pass {
@@ -143,7 +153,13 @@ impl Scheduler {
         let seen = self.ports.observer.observe().await.map_err(SchedulerError::Observe)?;
         let world = self.state.world().await;
         let mut checks = self.ports.health.health();
-        let mut observed = Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
+        let mut observed = Observed {
+            tasks: seen.tasks,
+            nodes: seen.nodes,
+            can_resize: seen.can_resize,
+            ..Observed::default()
+        };
+        self.observe_rollouts(&world, &mut observed);
         let mut under_way = lock(&self.under_way);
         // A task that the world has forgotten needs no memory of how it failed to start.
         under_way.not_started.retain(|id, _| world.tasks.contains_key(id));
@@ -168,6 +184,32 @@ impl Scheduler {
             task.resize_refused = under_way.refused.get(id).map(|(_, why)| why.clone());
         }
         Ok(observed)
+    }
+
+    /// Adds what rollouts are judged by.
+    fn observe_rollouts(&self, world: &World, observed: &mut Observed) {
+        let mut judges = lock(&self.judges);
+        observed.judged = judges.verdicts(world);
+        // Walking through all counters is for rollouts that need them.
+        if Judges::measure(world) {
+            let usage = Arc::clone(&self.ports.analysis.borrow().usage);
+            observed.compared = judges.compared(world, &self.ports.front_door.load(), &usage);
+        }
+    }
+
+    /// Begins the commands that rollouts wait for.
+    fn begin_commands(&self, world: &World, observed: &Observed) {
+        for due in due_commands(world, observed, self.state.clock().now()) {
+            let Some(run) = run_of(world, observed, &due) else { continue };
+            let (commands, judges) = (Arc::clone(&self.ports.commands), Arc::clone(&self.judges));
+            self.begin(format!("judge {} {:?}", due.workload, due.stage), async move {
+                let end = commands.run(run).await;
+                let (accepted, message) = (end.succeeded, end.message);
+                let verdict = CommandVerdict { stage: due.stage, accepted, message };
+                lock(&judges).judged(due.workload, verdict);
+                Ok(())
+            });
+        }
     }
 
     fn watch_health(&self, world: &World) {

@@ -132,6 +132,32 @@ pub struct Action {
     pub count_before: Option<u32>,
     /// The one instance that it is about (`Bounce`); all that were there at its time where absent.
     pub task: Option<TaskId>,
+    /// The count that was asked for (`Scale`).
+    #[serde(default)]
+    pub count: Option<u32>,
+    /// Instances with lower numbers were there at its time (`Bounce`): a clock that is set back makes
+    /// nothing old that is new.
+    #[serde(default)]
+    pub before_task: Option<u64>,
+}
+
+impl Action {
+    /// Who did it and why, for reasons and messages.
+    pub fn told(&self) -> String {
+        if self.message.is_empty() {
+            format!("by {}", self.by)
+        } else {
+            format!("by {}: {}", self.by, self.message)
+        }
+    }
+
+    /// Whether it is about this instance (`Bounce`).
+    pub fn bounces(&self, task: &TaskId) -> bool {
+        match &self.task {
+            Some(one) => one == task,
+            None => self.before_task.is_some_and(|number| task.number() < number),
+        }
+    }
 }
 
 /// How an action ended.

@@ -12,7 +12,7 @@ use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
 use crate::domain::quota::Quota;
-use crate::domain::rollout::{Actor, RolloutState};
+use crate::domain::rollout::{Actor, RolloutState, Stage};
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{EntityKey, RestartState, RunKey, RunOutcome};
@@ -85,6 +85,13 @@ pub enum Change {
         failures: u32,
         /// When an instance of the new revision last became ready.
         progressed_at: Timestamp,
+    },
+    /// A rollout by groups or by a switch came to another step, or waits for something else in it.
+    RolloutStaged {
+        /// The service.
+        workload: WorkloadName,
+        /// The step.
+        stage: Stage,
     },
     /// Failures and backoff of a workload changed.
     RestartNoted {
@@ -263,6 +270,7 @@ impl Change {
             | Self::SizeConfirmed { workload }
             | Self::SizeReverted { workload, .. }
             | Self::RolloutMoved { workload, .. }
+            | Self::RolloutStaged { workload, .. }
             | Self::RestartNoted { workload, .. }
             | Self::CronAdvanced { workload, .. } => vec![EntityKey::Workload(workload.clone())],
             Self::TaskCreated { task } => {

@@ -17,6 +17,7 @@ pub mod recommendation;
 pub mod reducer;
 pub mod rollout;
 pub mod scale;
+pub mod strategy;
 pub mod task;
 pub mod usage;
 pub mod workload;

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::load::RequestCounters;
 use crate::domain::node::NodeName;
 use crate::domain::quantity::TaskSize;
+use crate::domain::rollout::StageKey;
 use crate::domain::task::{ExitRecord, TaskId};
+use crate::domain::workload::WorkloadName;
 
 /// What the cluster knows of a task's process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +76,39 @@ pub enum NodeObservation {
     Lost,
 }
 
+/// What the instances of one revision did while a step of a rollout was judged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RevisionLoad {
+    /// Requests that they answered.
+    pub requests: RequestCounters,
+    /// CPU time that they used, in seconds; absent where it was not measured.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// Two revisions behind the same front door over the same time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SideBySide {
+    /// The step in which it was measured.
+    pub stage: StageKey,
+    /// The revision that was there before.
+    pub old: RevisionLoad,
+    /// The one that is to come.
+    pub new: RevisionLoad,
+}
+
+/// How the command of a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandVerdict {
+    /// The step that it judged.
+    pub stage: StageKey,
+    /// It ended with exit status 0.
+    pub accepted: bool,
+    /// How it ended, and the beginning of what it printed.
+    pub message: String,
+}
+
 /// Everything observed at one instant. A task or node of which nothing is said does not exist.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// Tasks that the cluster knows, those that ended and are not forgotten yet included.
     pub tasks: BTreeMap<TaskId, TaskObservation>,
@@ -82,4 +116,10 @@ pub struct Observed {
     pub nodes: BTreeMap<NodeName, NodeObservation>,
     /// Whether a change of size in place is possible in this cluster.
     pub can_resize: bool,
+    /// Services whose rollouts are judged by metrics.
+    #[serde(default)]
+    pub compared: BTreeMap<WorkloadName, SideBySide>,
+    /// Services whose rollouts were judged by commands.
+    #[serde(default)]
+    pub judged: BTreeMap<WorkloadName, CommandVerdict>,
 }

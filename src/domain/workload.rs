@@ -12,6 +12,7 @@ use crate::domain::cron::CronSchedule;
 use crate::domain::policy::PolicyName;
 use crate::domain::quantity::{Share, TaskSize};
 use crate::domain::scale::ScaleSpec;
+use crate::domain::strategy::Strategy;
 
 /// A name that is also a path component and a host label: `[a-z0-9-]`, 1 to 63 characters, beginning
 /// with a letter and not ending with a hyphen.
@@ -223,8 +224,11 @@ pub struct RestartPolicy {
 }
 
 /// How a service moves from one revision to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutSpec {
+    /// In which order.
+    #[serde(default)]
+    pub strategy: Strategy,
     /// Instances of the new revision started beyond the declared count.
     pub max_surge: u32,
     /// Without progress for this long the rollout is rolled back.

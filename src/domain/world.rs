@@ -91,6 +91,12 @@ impl Workload {
             None => self.spec.template().size,
         }
     }
+
+    /// Whether the front door may send requests to a task of it: not while it waits for the switch of a
+    /// rollout, or was switched away from.
+    pub fn takes_traffic(&self, task: &Task) -> bool {
+        self.rollout.as_ref().is_none_or(|rollout| rollout.takes_traffic(task.revision))
+    }
 }
 
 /// What became of a planned occurrence of a cron job, or of a run that was asked for.

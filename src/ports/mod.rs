@@ -4,6 +4,7 @@
 pub mod access;
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod control;
 pub mod front_door;
 pub mod health;

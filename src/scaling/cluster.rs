@@ -304,7 +304,8 @@ mod tests {
             policy: None,
         }));
         let name = WorkloadName::new(name).expect("a name");
-        let revision = Revision { number: 1, spec: spec.clone(), at: ago(9000), by: Actor::Engine };
+        let revision =
+            Revision { number: 1, spec: spec.clone(), at: ago(9000), by: Actor::Engine, healthy: true };
         let workload = Workload {
             name: name.clone(),
             spec,

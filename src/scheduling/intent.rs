@@ -1,12 +1,14 @@
 //! In: the world and what is asked for. Out: the changes that it takes, or why it cannot be done.
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::intent::{Declared, Intent};
-use crate::domain::node::{NodeName, NodeState};
 use crate::domain::policy::PolicyName;
 use crate::domain::workload::{WorkloadKind, WorkloadName, WorkloadSpec};
 use crate::domain::world::{RunKey, Workload, World};
-use jiff::Timestamp;
+use crate::scheduling::manual;
+
+pub use crate::scheduling::manual::Asked;
 
 /// Why an intent cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +30,8 @@ pub enum Rejection {
 pub type Worded = (Change, String);
 
 /// The changes that `intent` takes. None where everything is so already.
-pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Worded>, Rejection> {
+pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<Worded>, Rejection> {
+    let now = asked.at;
     match intent {
         Intent::Apply(declared) => apply(world, declared),
         Intent::Delete(name) => {
@@ -44,7 +47,9 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             pool.ok_or(Rejection::NotFound { what: "pool", name: name.to_string() })?;
             Ok(one(Change::PoolDeleted { pool: name.clone() }, format!("pool {name} is drained and deleted")))
         }
-        Intent::Scale { workload, count, .. } => scale(world, workload, *count),
+        Intent::Scale { workload, count, acknowledged, lasting } => {
+            manual::scale(world, workload, *count, (*acknowledged, *lasting), asked)
+        }
         Intent::Resize { workload, size } => {
             let found = find(world, workload)?;
             if found.size() == *size {
@@ -66,20 +71,21 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             }
             Ok(one(Change::RunOpened { run: key, manual: true }, format!("a run of {name} is started")))
         }
-        Intent::Drain { node, .. } => drain(world, node),
-        Intent::Activate(name) => activate(world, name),
-        Intent::DeleteQuota(_)
-        | Intent::CancelRun(_)
-        | Intent::StopTask(_)
-        | Intent::AdvanceRollout(_)
-        | Intent::AbortRollout(_)
-        | Intent::Rollback { .. }
-        | Intent::Bounce { .. }
-        | Intent::Pause { .. }
-        | Intent::Resume(_)
-        | Intent::Freeze { .. }
-        | Intent::Unfreeze(_)
-        | Intent::CancelAction(_) => Err(Rejection::Refused("this cannot be done yet".to_owned())),
+        Intent::Drain { node, lasting } => manual::drain(world, node, *lasting, asked),
+        Intent::Activate(name) => manual::activate(world, name),
+        Intent::StopTask(task) => manual::stop_task(world, task, asked),
+        Intent::AdvanceRollout(name) => manual::advance(world, name, asked),
+        Intent::AbortRollout(name) => manual::abort(world, name, asked),
+        Intent::Rollback { workload, to } => manual::rollback(world, workload, *to, asked),
+        Intent::Bounce { workload, task } => manual::bounce(world, workload, task.as_ref(), asked),
+        Intent::Pause { workload, lasting } => manual::pause(world, workload, *lasting, asked),
+        Intent::Resume(name) => manual::resume(world, name),
+        Intent::Freeze { switch, lasting } => manual::freeze(world, *switch, *lasting, asked),
+        Intent::Unfreeze(switch) => Ok(manual::unfreeze(world, *switch)),
+        Intent::CancelAction(key) => manual::cancel(world, key),
+        Intent::DeleteQuota(_) | Intent::CancelRun(_) => {
+            Err(Rejection::Refused("this cannot be done yet".to_owned()))
+        }
     }
 }
 
@@ -87,7 +93,7 @@ fn one(change: Change, words: String) -> Vec<Worded> {
     vec![(change, words)]
 }
 
-fn find<'a>(world: &'a World, name: &WorkloadName) -> Result<&'a Workload, Rejection> {
+pub(super) fn find<'a>(world: &'a World, name: &WorkloadName) -> Result<&'a Workload, Rejection> {
     world
         .workloads
         .get(name)
@@ -116,6 +122,7 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
     for (name, spec) in &declared.workloads {
         policy_exists(world, declared, name, spec)?;
         let Some(present) = world.workloads.get(name) else {
+            manual::check_frozen(world, Switch::Deploys, &format!("{name} is not created"))?;
             worded.push((applied(name, spec), format!("{} {name} is created", spec.kind())));
             continue;
         };
@@ -130,7 +137,17 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
         }
         if present.spec != *spec {
             let words = if present.spec.needs_new_revision(spec) {
-                format!("{} {name} gets revision {}", spec.kind(), present.last_revision + 1)
+                let stays = format!("{name} stays on revision {}", present.revision);
+                manual::check_frozen(world, Switch::Deploys, &stays)?;
+                let words = format!("{} {name} gets revision {}", spec.kind(), present.last_revision + 1);
+                match manual::taken_back(present, spec) {
+                    // Tried again rather than refused: what failed may have been something else, and a
+                    // trial costs no capacity. But nobody should do it without knowing.
+                    Some((number, why)) => {
+                        format!("{words}: revision {number} once more, which was taken back: {why}")
+                    }
+                    None => words,
+                }
             } else {
                 format!("{} {name} is changed without a new revision", spec.kind())
             };
@@ -166,64 +183,4 @@ fn delete_policy(world: &World, name: &PolicyName) -> Result<Vec<Worded>, Reject
         return Err(Rejection::Refused(format!("policy {name} is in use by {}", user.name)));
     }
     Ok(one(Change::PolicyDeleted { policy: name.clone() }, format!("policy {name} is deleted")))
-}
-
-fn scale(world: &World, name: &WorkloadName, count: u32) -> Result<Vec<Worded>, Rejection> {
-    let workload = find(world, name)?;
-    let Some(service) = workload.spec.as_service() else {
-        return Err(Rejection::Refused(format!(
-            "{name} is a {}: only services have a count",
-            workload.spec.kind()
-        )));
-    };
-    if let Some(scale) = &service.scale
-        && !(scale.min..=scale.max).contains(&count)
-    {
-        return Err(Rejection::Refused(format!(
-            "{name} scales between {} and {}: change its spec to go beyond",
-            scale.min, scale.max
-        )));
-    }
-    if workload.count == count {
-        return Ok(Vec::new());
-    }
-    let words = format!("{name} goes from {} to {count} instances", workload.count);
-    Ok(one(Change::CountSet { workload: name.clone(), count, decision: None }, words))
-}
-
-fn drain(world: &World, name: &NodeName) -> Result<Vec<Worded>, Rejection> {
-    let node = world.nodes.get(name);
-    let node = node.ok_or_else(|| Rejection::NotFound { what: "node", name: name.to_string() })?;
-    match node.state {
-        NodeState::Draining => Ok(Vec::new()),
-        NodeState::Ready => Ok(one(
-            Change::NodeMoved {
-                node: name.clone(),
-                state: NodeState::Draining,
-                reason: "drained by hand".to_owned(),
-                remove_when_empty: false,
-            },
-            format!("node {name} is drained"),
-        )),
-        state => Err(Rejection::Refused(format!("node {name} is {state}"))),
-    }
-}
-
-fn activate(world: &World, name: &NodeName) -> Result<Vec<Worded>, Rejection> {
-    let node = world.nodes.get(name);
-    let node = node.ok_or_else(|| Rejection::NotFound { what: "node", name: name.to_string() })?;
-    match node.state {
-        NodeState::Ready => Ok(Vec::new()),
-        NodeState::Draining if !node.remove_when_empty => Ok(one(
-            Change::NodeMoved {
-                node: name.clone(),
-                state: NodeState::Ready,
-                reason: "activated by hand".to_owned(),
-                remove_when_empty: false,
-            },
-            format!("node {name} takes tasks again"),
-        )),
-        NodeState::Draining => Err(Rejection::Refused(format!("node {name} is on its way out of its pool"))),
-        state => Err(Rejection::Refused(format!("node {name} is {state}"))),
-    }
 }

@@ -7,9 +7,12 @@
 //!
 //! Not here: how many instances, of which size, on how many nodes (`scaling`); carrying out (`controllers`).
 
+mod acceptance;
+mod actions;
 mod cron;
 mod effects;
 pub mod intent;
+mod manual;
 mod nodes;
 mod placing;
 mod removal;
@@ -18,15 +21,24 @@ mod rollout;
 mod runs;
 mod services;
 mod size;
+mod stages;
 mod tasks;
 mod view;
 
 #[cfg(test)]
+mod action_scenarios;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rollout_properties;
+#[cfg(test)]
+mod rollout_scenarios;
 #[cfg(test)]
 mod run_scenarios;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod simulated_people;
 #[cfg(test)]
 mod simulation;
 
@@ -41,6 +53,7 @@ use crate::scheduling::view::View;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
 pub use restart::{CRASH_LOOP_FAILURES, wait};
+pub use stages::{DueCommand, due_commands};
 pub use tasks::is_ready;
 
 /// A plan looks at its own result until nothing follows from it, at most this often. Two rounds are the
@@ -81,6 +94,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
 
 /// All phases once, each on the result of those before it, for the workloads named or for all.
 fn round(view: &mut View<'_>, only: Option<&[&WorkloadName]>) -> Vec<Waiting> {
+    actions::keep(view);
     nodes::observe(view);
     tasks::observe(view, only);
     nodes::keep_pools(view);
@@ -108,13 +122,18 @@ fn keep_workload(view: &mut View<'_>, name: &WorkloadName) {
     removal::clear(view, name);
     let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else { return };
     let failed = workload.restart.failures > 0;
-    let rolls = workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open());
+    let open = workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open());
+    // A paused service has nothing that a rollout could be judged by.
+    let rolls = open && !view.paused(name);
     let is_service = workload.spec.as_service().is_some();
     if failed {
         restart::forgive(view, name);
     }
     if rolls {
         rollout::judge(view, name);
+    }
+    if open {
+        stages::keep(view, name);
     }
     size::keep(view, name);
     if is_service {

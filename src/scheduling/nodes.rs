@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::NodeObservation;
@@ -105,7 +106,11 @@ fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
         })
         .collect();
     order.sort();
+    let stands_still = view.frozen(Switch::Draining);
     for (joined, load, _, Reverse(name)) in order.into_iter().take(surplus) {
+        if joined && stands_still {
+            continue;
+        }
         let reason = if pool.deleted {
             format!("pool {} was deleted", pool.name)
         } else {

@@ -10,6 +10,7 @@ use crate::domain::change::Change;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{RestartPolicy, WorkloadName};
 use crate::domain::world::RestartState;
+use crate::scheduling::stages;
 use crate::scheduling::view::View;
 
 /// This many failures in a row are called a crash loop. The waits grow as before; status says so.
@@ -86,7 +87,7 @@ pub(super) fn forgive(view: &mut View<'_>, name: &WorkloadName) {
 pub(super) fn count_failure(view: &mut View<'_>, id: &TaskId, reason: &str) {
     let Some(workload) = view.workload(id.workload()).filter(|workload| !workload.deleted) else { return };
     let (Some(service), Some(task)) = (workload.spec.as_service(), view.task(id)) else { return };
-    if task.revision != workload.revision {
+    if task.revision != workload.revision && !stages::keeps(view, workload, task.revision) {
         return;
     }
     let restart = after_failure(&workload.restart, &service.restart, task, view.now);

@@ -1,9 +1,11 @@
-//! Whether a rollout goes well: progress, failures, deadline, and the way back.
+//! Whether a rollout goes well: progress, failures, deadline, and the way back. Frozen deploys stop the
+//! clock of the deadline; failures still take a rollout back.
 //! Not here: how instances are replaced (`services`); a rollout only says which revision they should be of.
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::plan::Step;
-use crate::domain::rollout::{Rollout, RolloutState};
+use crate::domain::rollout::{Rollout, RolloutState, StageWait};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::Workload;
 use crate::scheduling::services::counts;
@@ -50,9 +52,12 @@ fn verdict(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
         .filter(|row| !is_ready(row.task, row.seen))
         .map(|row| row.task.created_at)
         .min();
+    // A step begins anew with its instances: the one before it may have been watched for long.
+    let begun = rollout.open_stage().map_or(progressed_at, |stage| stage.since.max(progressed_at));
     let since = match awaited {
-        Some(created) if failures == 0 => progressed_at.max(created),
-        Some(_) => progressed_at,
+        _ if view.frozen(Switch::Deploys) => view.now,
+        Some(created) if failures == 0 => begun.max(created),
+        Some(_) => begun,
         None => view.now,
     };
     let idle = view.now.duration_since(since);
@@ -92,6 +97,10 @@ fn verdict(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
 
 fn completion(view: &View<'_>, name: &WorkloadName) -> Option<Step> {
     let (workload, rollout) = open(view, name)?;
+    let accepted = rollout.open_stage().is_none_or(|stage| stage.waits == StageWait::Rest);
+    if !accepted && workload.count > 0 {
+        return None;
+    }
     let mut ready = 0;
     for row in view.rows_of(name).into_iter().filter(|row| row.task.state.is_active()) {
         if row.task.revision != rollout.to {

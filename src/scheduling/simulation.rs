@@ -16,12 +16,14 @@ use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState
 use crate::domain::plan::Plan;
 use crate::domain::quantity::{Bytes, MIB, Millicores, Resources, Share, TaskSize};
 use crate::domain::rollout::Actor;
+use crate::domain::strategy::Strategy;
 use crate::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
 use crate::domain::workload::{
     CronJobSpec, HealthChecks, JobSpec, OverlapPolicy, Owner, PlacementSpec, RestartPolicy, RolloutSpec,
     RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
 use crate::domain::world::{RunKey, RunOutcome, World};
+use crate::scheduling::simulated_people::Judges;
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, plan};
 
 /// Time from the polite signal to the end.
@@ -189,6 +191,8 @@ pub(super) struct Simulation {
     pub(super) plan: Plan,
     /// How often each run was opened and closed.
     pub(super) runs: BTreeMap<RunKey, (u32, Vec<RunOutcome>)>,
+    /// What rollouts are judged by.
+    pub(super) judges: Judges,
     start: Timestamp,
 }
 
@@ -204,6 +208,7 @@ impl Simulation {
             journal: Vec::new(),
             plan: Plan::default(),
             runs: BTreeMap::new(),
+            judges: Judges::default(),
             start,
         }
     }
@@ -234,7 +239,7 @@ impl Simulation {
         self.change(Change::PoolApplied { pool: PoolName::new(pool).expect("a name"), spec });
     }
 
-    fn follow(&mut self, change: Change, reason: String, by: Actor) {
+    pub(super) fn follow(&mut self, change: Change, reason: String, by: Actor) {
         match &change {
             Change::RunOpened { run, .. } => self.runs.entry(run.clone()).or_default().0 += 1,
             Change::RunClosed { run, outcome } => {
@@ -261,6 +266,7 @@ impl Simulation {
     /// Observes, plans, follows the plan, carries it out, and checks what must hold of any plan.
     pub(super) fn look(&mut self) {
         self.observed = self.cluster.observe(&self.world, self.now);
+        self.judges.observe(&self.world, &mut self.observed, self.now);
         let before = self.ready_counts();
         self.plan = plan(&self.world, &self.observed, &self.settings, self.now);
         assert_eq!(self.plan, plan(&self.world, &self.observed, &self.settings, self.now), "not repeatable");
@@ -292,7 +298,8 @@ impl Simulation {
     fn ready_counts(&self) -> BTreeMap<WorkloadName, usize> {
         let mut counts = BTreeMap::new();
         for task in self.world.tasks.values() {
-            if is_ready(task, self.observed.tasks.get(&task.id)) {
+            let serves = self.world.workloads.get(task.workload()).is_none_or(|w| w.takes_traffic(task));
+            if serves && is_ready(task, self.observed.tasks.get(&task.id)) {
                 *counts.entry(task.workload().clone()).or_default() += 1;
             }
         }
@@ -305,12 +312,12 @@ impl Simulation {
         for (name, workload) in &self.world.workloads {
             let count = |counts: &BTreeMap<_, usize>| counts.get(name).copied().unwrap_or(0);
             let service = workload.spec.as_service().is_some() && !workload.deleted;
+            let wanted = if self.world.paused(name).is_some() { 0 } else { workload.count as usize };
             assert!(
-                !service || count(&after) >= count(before) || count(&after) >= workload.count as usize,
-                "{name}: {} ready, then {}, wanted {}\n{}",
+                !service || count(&after) >= count(before) || count(&after) >= wanted,
+                "{name}: {} ready, then {}, wanted {wanted}\n{}",
                 count(before),
                 count(&after),
-                workload.count,
                 self.tail()
             );
         }
@@ -428,7 +435,13 @@ pub(super) fn service_spec(command: &str, instances: u32) -> ServiceSpec {
         instances,
         scale: None,
         restart: restart(),
-        rollout: RolloutSpec { max_surge: 1, deadline: seconds(120), max_failures: 3, min_ready: seconds(1) },
+        rollout: RolloutSpec {
+            strategy: Strategy::Rolling,
+            max_surge: 1,
+            deadline: seconds(120),
+            max_failures: 3,
+            min_ready: seconds(1),
+        },
         drain_timeout: seconds(10),
         policy: None,
     }

@@ -25,6 +25,14 @@ pub(super) fn wanted(workload: &Workload, task: &Task) -> TaskSize {
     }
 }
 
+/// The size that a new task of an earlier revision gets while that is kept.
+pub(super) fn of_revision(workload: &Workload, revision: u64) -> TaskSize {
+    match workload.revisions.get(&revision) {
+        Some(earlier) if workload.size.is_none() => earlier.spec.template().size,
+        _ => workload.size(),
+    }
+}
+
 /// Whether only a new task can have the size that this one should have.
 pub(super) fn needs_replacement(workload: &Workload, row: Row<'_>) -> bool {
     if matches!(row.task.state, TaskState::Pending | TaskState::Launching) {

@@ -9,8 +9,9 @@ use loadline::domain::money::MicroCents;
 use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
-use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState};
+use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
 use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{
     Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, JobSpec, OverlapPolicy, Owner,
@@ -119,6 +120,11 @@ pub(crate) fn service_spec() -> WorkloadSpec {
         }),
         restart: restart(),
         rollout: RolloutSpec {
+            strategy: Strategy::BlueGreen {
+                wait: SignedDuration::from_secs(5),
+                accept: Acceptance::Manual,
+                hold: SignedDuration::from_secs(60),
+            },
             max_surge: 1,
             deadline: SignedDuration::from_secs(120),
             max_failures: 3,
@@ -163,7 +169,7 @@ pub(crate) fn workload(name: &str, spec: WorkloadSpec) -> Workload {
         revisions: [1, 2]
             .map(|number| {
                 let by = if number == 1 { Actor::User("engine".to_owned()) } else { Actor::Engine };
-                (number, Revision { number, spec: spec.clone(), at: at(1), by })
+                (number, Revision { number, spec: spec.clone(), at: at(1), by, healthy: true })
             })
             .into(),
         spec,
@@ -193,6 +199,19 @@ pub(crate) fn workload(name: &str, spec: WorkloadSpec) -> Workload {
             progressed_at: at(2),
             failures: 1,
             ended_at: Some(at(3)),
+            strategy: Strategy::Canary {
+                groups: vec![Portion::Count(1), Portion::Share(Share::new(0.25))],
+                wait: SignedDuration::from_secs(5),
+                accept: Acceptance::Metric(Comparison::default()),
+            },
+            stage: Some(Stage {
+                index: 1,
+                instances: 1,
+                waits: StageWait::Metric { until: at(3) },
+                since: at(2),
+                advanced: false,
+                verdict: Some("slower".to_owned()),
+            }),
         }),
         cron_cursor: Some(at(5)),
         deleted: true,

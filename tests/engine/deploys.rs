@@ -1,15 +1,11 @@
 //! A service moves from one revision to the next under load, or back again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use loadline::domain::rollout::RolloutState;
 
 use crate::engine::harness::Engine;
-
-/// Clients that send one request after another.
-const CLIENTS: usize = 8;
+use crate::engine::load::Load;
 
 fn shop(version: &str, command: &str) -> String {
     format!(
@@ -41,51 +37,6 @@ fn shop(version: &str, command: &str) -> String {
 
 fn web() -> String {
     format!(r#"["{}", "demo-task", "web"]"#, env!("CARGO_BIN_EXE_loadline"))
-}
-
-/// Requests that go on until told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
-    failures: Arc<std::sync::Mutex<Vec<String>>>,
-    clients: Vec<tokio::task::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(port: u16) -> Self {
-        let (stop, sent, failures) =
-            (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::default());
-        let clients = (0..CLIENTS)
-            .map(|_| {
-                let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
-                let failures: Arc<std::sync::Mutex<Vec<String>>> = Arc::clone(&failures);
-                tokio::spawn(async move {
-                    let http = crate::http::client().build().expect("a client");
-                    while !stop.load(Ordering::Relaxed) {
-                        let answer = http.get(format!("http://127.0.0.1:{port}/work?ms=1")).send().await;
-                        sent.fetch_add(1, Ordering::Relaxed);
-                        match answer {
-                            Ok(answer) if answer.status().is_success() => {}
-                            Ok(answer) => failures.lock().expect("a lock").push(answer.status().to_string()),
-                            Err(error) => failures.lock().expect("a lock").push(format!("{error:?}")),
-                        }
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                })
-            })
-            .collect();
-        Self { stop, sent, failures, clients }
-    }
-
-    /// How many were sent, and what failed.
-    async fn end(self) -> (u64, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            client.await.expect("a client");
-        }
-        let failures = self.failures.lock().expect("a lock").clone();
-        (self.sent.load(Ordering::Relaxed), failures)
-    }
 }
 
 async fn front_door(engine: &Engine) -> u16 {

@@ -6,3 +6,5 @@ mod enforcement;
 mod failures;
 mod harness;
 mod interface;
+mod load;
+mod rollouts;

@@ -7,16 +7,30 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::domain::load::{LATENCY_BUCKETS, RequestCounters};
+use crate::domain::load::{FINE_BUCKETS, LATENCY_BUCKETS, RequestCounters, fine_bucket};
 
 /// Counters of a service or of one of its instances. Nothing here takes a lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
     in_flight: AtomicU64,
     errors: AtomicU64,
     /// One more than `LATENCY_BUCKETS`. The number of requests is their sum, so the two always agree.
     latency: [AtomicU64; LATENCY_BUCKETS.len() + 1],
     latency_nanos: AtomicU64,
+    /// The same latencies once more, finely: revisions are compared by them.
+    fine: [AtomicU64; FINE_BUCKETS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            latency: Default::default(),
+            latency_nanos: AtomicU64::default(),
+            fine: std::array::from_fn(|_| AtomicU64::default()),
+        }
+    }
 }
 
 impl Counters {
@@ -24,6 +38,7 @@ impl Counters {
         let seconds = took.as_secs_f64();
         let bucket = LATENCY_BUCKETS.partition_point(|end| *end < seconds);
         self.latency[bucket].fetch_add(1, Ordering::Relaxed);
+        self.fine[fine_bucket(seconds)].fetch_add(1, Ordering::Relaxed);
         self.latency_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if error {
             // Released after the bucket: who sees the error sees the request too.
@@ -40,6 +55,7 @@ impl Counters {
             errors,
             in_flight: self.in_flight.load(Ordering::SeqCst),
             latency,
+            fine: self.fine.iter().map(|count| count.load(Ordering::Relaxed)).collect(),
             latency_sum: Duration::from_nanos(self.latency_nanos.load(Ordering::Relaxed)).as_secs_f64(),
         }
     }

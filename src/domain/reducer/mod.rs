@@ -6,11 +6,11 @@ mod workload;
 
 use jiff::Timestamp;
 
-use crate::domain::action::Action;
+use crate::domain::action::{Action, ActionKey};
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::TaskSize;
-use crate::domain::rollout::{Actor, RolloutState};
+use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{EntityKey, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
@@ -33,6 +33,7 @@ impl World {
             | Change::WorkloadForgotten { .. }
             | Change::CountSet { .. }
             | Change::RolloutMoved { .. }
+            | Change::RolloutStaged { .. }
             | Change::RestartNoted { .. }
             | Change::CronAdvanced { .. } => self.follow_workload(recorded, &mut touched),
             Change::SizeSet { .. }
@@ -92,9 +93,11 @@ impl World {
                 rollout.failures = *failures;
                 rollout.progressed_at = *progressed_at;
                 rollout.ended_at = (!state.is_open()).then_some(at);
-                if let (RolloutState::RolledBack { .. }, Some(from)) = (state, rollout.from) {
-                    workload.go_back_to(from);
-                }
+                workload.follow_rollout();
+            }
+            Change::RolloutStaged { workload, stage } => {
+                let rollout = self.workloads.get_mut(workload)?.rollout.as_mut()?;
+                rollout.stage.as_mut().filter(|_| rollout.state.is_open())?.clone_from(stage);
             }
             Change::RestartNoted { workload, restart } => {
                 self.workloads.get_mut(workload)?.restart = restart.clone();
@@ -117,10 +120,11 @@ impl World {
         touched: &mut Vec<EntityKey>,
     ) {
         let before = self.workloads.get(name).map_or(0, |workload| workload.last_revision);
+        let by_hand = self.actions.contains_key(&ActionKey::Scale(name.clone()));
         let workload = self
             .workloads
             .entry(name.clone())
-            .and_modify(|workload| workload.declare_again(spec, at, by))
+            .and_modify(|workload| workload.declare_again(spec, (at, by), by_hand))
             .or_insert_with(|| Workload::declared(name, spec, at, by));
         let newest = workload.last_revision > before;
         let runs_by_itself = matches!(spec, WorkloadSpec::Job(job) if job.run_on_apply);
@@ -439,7 +443,9 @@ mod tests {
 
     use super::*;
     use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
+    use crate::domain::rollout::RolloutState;
     use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+    use crate::domain::strategy::Strategy;
     use crate::domain::task::TaskOrigin;
     use crate::domain::workload::{
         HealthChecks, JobSpec, Owner, PlacementSpec, RestartPolicy, RolloutSpec, RunPolicy, ServiceSpec,
@@ -486,7 +492,13 @@ mod tests {
             instances,
             scale: None,
             restart: restart(),
-            rollout: RolloutSpec { max_surge: 1, deadline: zero, max_failures: 1, min_ready: zero },
+            rollout: RolloutSpec {
+                strategy: Strategy::Rolling,
+                max_surge: 1,
+                deadline: zero,
+                max_failures: 1,
+                min_ready: zero,
+            },
             drain_timeout: zero,
             policy: None,
         }

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState};
+use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
+use crate::domain::strategy::Strategy;
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{RestartState, Workload};
 
@@ -28,7 +29,14 @@ impl Workload {
         workload
     }
 
-    pub(super) fn declare_again(&mut self, spec: &WorkloadSpec, at: Timestamp, by: &Actor) {
+    /// `by_hand`: the count was set by a person, and that is in force.
+    pub(super) fn declare_again(
+        &mut self,
+        spec: &WorkloadSpec,
+        (at, by): (Timestamp, &Actor),
+        by_hand: bool,
+    ) {
+        let declared = self.declared_count();
         let old = std::mem::replace(&mut self.spec, spec.clone());
         let anew = std::mem::take(&mut self.deleted);
         if old.needs_new_revision(spec) {
@@ -41,8 +49,11 @@ impl Workload {
         if old.template().size != spec.template().size {
             self.size = None;
         }
-        // A count that was found automatically outlives a new declaration, within its bounds.
+        // A count that was found automatically outlives a new declaration, within its bounds; one that
+        // was set by hand outlives those that declare the count that they declared before.
+        let kept = by_hand && !anew && declared == self.declared_count();
         self.count = match (spec.as_service().and_then(|s| s.scale.as_ref()), old.as_service()) {
+            (None, Some(_)) if kept => self.count,
             (Some(scale), Some(_)) if !anew => self.count.clamp(scale.min, scale.max.max(scale.min)),
             _ => self.declared_count(),
         };
@@ -56,13 +67,17 @@ impl Workload {
     pub(super) fn begin_revision(&mut self, at: Timestamp, by: &Actor) {
         self.last_revision += 1;
         self.revision = self.last_revision;
-        let revision = Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone() };
+        let revision =
+            Revision { number: self.revision, spec: self.spec.clone(), at, by: by.clone(), healthy: false };
         self.revisions.insert(self.revision, revision);
         self.restart = RestartState::default();
         let from = self.rollout.take().and_then(|last| last.last_healthy());
-        self.rollout = self.spec.as_service().map(|_| Rollout {
+        let (to, count) = (self.revision, self.count);
+        self.rollout = self.spec.as_service().map(|service| Rollout {
+            strategy: service.rollout.strategy.clone(),
+            stage: first_stage(&service.rollout.strategy, count, at).filter(|_| from.is_some()),
             from,
-            to: self.revision,
+            to,
             state: RolloutState::InProgress,
             started_at: at,
             progressed_at: at,
@@ -80,6 +95,21 @@ impl Workload {
         }
     }
 
+    /// What follows for the workload from where its rollout stands.
+    pub(super) fn follow_rollout(&mut self) {
+        let Some(rollout) = &self.rollout else { return };
+        match (&rollout.state, rollout.from) {
+            (RolloutState::RolledBack { .. }, Some(from)) => self.go_back_to(from),
+            (RolloutState::Done, _) => {
+                let to = rollout.to;
+                if let Some(revision) = self.revisions.get_mut(&to) {
+                    revision.healthy = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn go_back_to(&mut self, number: u64) {
         let Some(revision) = self.revisions.get(&number) else { return };
         let declared = self.declared_count();
@@ -90,4 +120,16 @@ impl Workload {
             self.count = self.declared_count();
         }
     }
+}
+
+/// Where a rollout begins that is accepted step by step.
+fn first_stage(strategy: &Strategy, count: u32, at: Timestamp) -> Option<Stage> {
+    (strategy.steps() > 0).then(|| Stage {
+        index: 0,
+        instances: strategy.instances(0, count),
+        waits: StageWait::Ready,
+        since: at,
+        advanced: false,
+        verdict: None,
+    })
 }

@@ -41,6 +41,9 @@ pub struct WebArgs {
     /// CPU time of a request that does not say, in milliseconds.
     #[arg(long, default_value_t = 10)]
     pub work_ms: u64,
+    /// Time that each request waits besides, without using CPU, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub wait_ms: u64,
     /// Requests that are worked on at a time; others wait.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -53,6 +56,7 @@ pub struct WebArgs {
 struct Shop {
     ready_at: Instant,
     work: Duration,
+    wait: Duration,
     threads: Semaphore,
     requests: Counter,
     in_flight: Gauge<i64, AtomicI64>,
@@ -117,6 +121,7 @@ impl Shop {
         Self {
             ready_at: Instant::now() + Duration::try_from(args.startup).unwrap_or(Duration::ZERO),
             work: Duration::from_millis(args.work_ms),
+            wait: Duration::from_millis(args.wait_ms),
             threads: Semaphore::new(args.threads.max(1)),
             requests,
             in_flight,
@@ -132,6 +137,7 @@ async fn work(State(shop): State<Arc<Shop>>, Query(query): Query<WorkQuery>) -> 
     if before >= WAITING_MAX {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait\n");
     }
+    tokio::time::sleep(shop.wait).await;
     // Whoever waits here is not yet on a thread, so a client that leaves costs no CPU time.
     let Ok(_thread) = shop.threads.acquire().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "it ends\n");

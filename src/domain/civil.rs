@@ -9,9 +9,9 @@
 //!
 //! Not here: what the patterns are (`cron`, `recurrence`).
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use jiff::Timestamp;
 
 /// Civil times that a pattern names, in order.
 pub(super) type CivilTimes<'p> = Box<dyn Iterator<Item = DateTime> + 'p>;

@@ -263,10 +263,14 @@ mod tests {
         let lord_howe = ["05 01:40 +11:00", "05 01:40 +10:30", "05 02:00 +10:30"];
         let (from, to) = ("2026-04-04T14:20:00Z", "2026-04-04T15:30:00Z");
         both("*/20 * * * *", "FREQ=MINUTELY;INTERVAL=20", "Australia/Lord_Howe", from, to, &lord_howe);
-        both("0 * * * *", "FREQ=HOURLY", "Europe/Berlin", "2026-10-24T23:30:00Z", "2026-10-25T01:30:00Z", &[
-            "25 02:00 +02:00",
-            "25 02:00 +01:00",
-        ]);
+        both(
+            "0 * * * *",
+            "FREQ=HOURLY",
+            "Europe/Berlin",
+            "2026-10-24T23:30:00Z",
+            "2026-10-25T01:30:00Z",
+            &["25 02:00 +02:00", "25 02:00 +01:00"],
+        );
         // One that names hours is due in each of them once, though its minutes are steps.
         let nights = "*/30 2 * * *";
         let autumn = ["25 02:00 +02:00", "25 02:30 +02:00"];
@@ -279,7 +283,10 @@ mod tests {
     fn rules_begin_and_end() {
         let counted = "DTSTART:20260105T060000 RRULE:FREQ=WEEKLY;COUNT=3";
         let (from, to) = ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
-        assert_eq!(shown(counted, "UTC", from, to), ["05 06:00 +00:00", "12 06:00 +00:00", "19 06:00 +00:00"]);
+        assert_eq!(
+            shown(counted, "UTC", from, to),
+            ["05 06:00 +00:00", "12 06:00 +00:00", "19 06:00 +00:00"]
+        );
         let schedule = CronSchedule::new(counted, "UTC").expect("a schedule");
         assert_eq!(schedule.next_after("2026-01-19T06:00:00Z".parse().expect("a time")), None);
         let until = "DTSTART;TZID=Europe/Berlin:20260328T023000 RRULE:FREQ=DAILY;UNTIL=20260329";

@@ -80,7 +80,8 @@ impl Recurrence {
             Some(count) if count > COUNT_MAX => return Err(format!("COUNT is at most {COUNT_MAX}")),
             _ => {}
         }
-        let stride = stride(parsed.get_freq(), parsed.get_interval()).filter(|_| parsed.get_count().is_none());
+        let stride =
+            stride(parsed.get_freq(), parsed.get_interval()).filter(|_| parsed.get_count().is_none());
         let every_hour = !kept.contains("BYHOUR")
             && matches!(parsed.get_freq(), Frequency::Hourly | Frequency::Minutely | Frequency::Secondly)
             && stride_of(parsed.get_freq(), parsed.get_interval()) <= 3600;

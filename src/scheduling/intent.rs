@@ -4,8 +4,9 @@ use crate::domain::change::Change;
 use crate::domain::intent::{Declared, Intent};
 use crate::domain::node::{NodeName, NodeState};
 use crate::domain::policy::PolicyName;
-use crate::domain::workload::{WorkloadKind, WorkloadName, WorkloadSpec};
-use crate::domain::world::{RunKey, Workload, World};
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::world::{Workload, World};
+use crate::scheduling::intent_runs;
 use jiff::Timestamp;
 
 /// Why an intent cannot be carried out.
@@ -30,13 +31,15 @@ pub type Worded = (Change, String);
 /// The changes that `intent` takes. None where everything is so already.
 pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Worded>, Rejection> {
     match intent {
-        Intent::Apply(declared) => apply(world, declared),
+        Intent::Apply(declared) => apply(world, declared, now),
         Intent::Delete(name) => {
             let workload = find(world, name)?;
-            Ok(one(
-                Change::WorkloadDeleted { workload: name.clone() },
-                format!("{} {name} is deleted", workload.spec.kind()),
-            ))
+            intent_runs::check_not_awaited(world, name)?;
+            let mut worded =
+                intent_runs::settled(world, name, now, "its workload was deleted before it could start");
+            let words = format!("{} {name} is deleted", workload.spec.kind());
+            worded.push((Change::WorkloadDeleted { workload: name.clone() }, words));
+            Ok(worded)
         }
         Intent::DeletePolicy(name) => delete_policy(world, name),
         Intent::DeletePool(name) => {
@@ -53,23 +56,13 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
             let change = Change::SizeSet { workload: workload.clone(), size: *size, decision: None };
             Ok(one(change, format!("{workload} gets {size} a task")))
         }
-        Intent::Run { workload: name, .. } => {
-            let workload = find(world, name)?;
-            if workload.spec.kind() == WorkloadKind::Service {
-                return Err(Rejection::Refused(format!("{name} is a service: it runs all the time")));
-            }
-            let key = RunKey { workload: name.clone(), at: now };
-            if world.runs.contains_key(&key) {
-                return Err(Rejection::Refused(format!(
-                    "a run of {name} was asked for at this very instant"
-                )));
-            }
-            Ok(one(Change::RunOpened { run: key, manual: true }, format!("a run of {name} is started")))
+        Intent::Run { workload, overrides } => {
+            intent_runs::run(world, find(world, workload)?, overrides, now)
         }
+        Intent::CancelRun(key) => intent_runs::cancel(world, key),
         Intent::Drain { node, .. } => drain(world, node),
         Intent::Activate(name) => activate(world, name),
         Intent::DeleteQuota(_)
-        | Intent::CancelRun(_)
         | Intent::StopTask(_)
         | Intent::AdvanceRollout(_)
         | Intent::AbortRollout(_)
@@ -96,7 +89,8 @@ fn find<'a>(world: &'a World, name: &WorkloadName) -> Result<&'a Workload, Rejec
 }
 
 /// Policies and pools come first: workloads may name them.
-fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
+fn apply(world: &World, declared: &Declared, now: Timestamp) -> Result<Vec<Worded>, Rejection> {
+    intent_runs::check_after(world, declared)?;
     let mut worded = Vec::new();
     for (name, rules) in &declared.policies {
         if world.policies.get(name) != Some(rules) {
@@ -134,6 +128,10 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
             } else {
                 format!("{} {name} is changed without a new revision", spec.kind())
             };
+            if intent_runs::is_rescheduled(&present.spec, spec) {
+                let why = "its schedule was changed before it could start";
+                worded.extend(intent_runs::settled(world, name, now, why));
+            }
             worded.push((applied(name, spec), words));
         }
     }

@@ -7,9 +7,13 @@
 //!
 //! Not here: how many instances, of which size, on how many nodes (`scaling`); carrying out (`controllers`).
 
+mod alarms;
 mod cron;
 mod effects;
+mod held;
 pub mod intent;
+mod intent_runs;
+pub mod launching;
 mod nodes;
 mod placing;
 mod removal;
@@ -38,6 +42,7 @@ use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::scheduling::view::View;
 
+pub use alarms::DURATIONS_NEEDED;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
 pub use restart::{CRASH_LOOP_FAILURES, wait};
@@ -76,7 +81,8 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
         names = view.take_dirty();
     }
-    Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
+    let alarms = alarms::raise(&view);
+    Plan { steps: view.into_steps(), waiting, alarms }
 }
 
 /// All phases once, each on the result of those before it, for the workloads named or for all.

@@ -16,7 +16,7 @@ use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::{Task, TaskState};
 use crate::domain::workload::WorkloadSpec;
-use crate::domain::world::{Run, Workload};
+use crate::domain::world::{NextRun, Run, Workload};
 use crate::ports::control::View;
 
 /// Hours in a month as clouds bill them: 365 x 24 / 12.
@@ -76,7 +76,11 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         latency_p95: load.and_then(|sample| sample.latency_p95),
         front_doors: view.front_doors.get(&workload.name).cloned().unwrap_or_default(),
         schedule: spec.as_cron().map(|cron| cron.schedule.to_string()),
-        next_run: spec.as_cron().and_then(|cron| cron.schedule.next_after(now)),
+        next_run: match workload.jobs.next {
+            NextRun::At { due, .. } => Some(due),
+            NextRun::Unknown => spec.as_cron().and_then(|cron| cron.schedule.next_after(now)),
+            NextRun::Finished => None,
+        },
         rollout: workload.rollout.clone(),
     };
     dto.state = state_word(view, workload, &dto, &live).to_owned();
@@ -120,6 +124,7 @@ fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task
     }
     match dto.wanted {
         None if dto.ready > 0 => "running",
+        None if workload.jobs.next == NextRun::Finished => "finished",
         None => "idle",
         Some(wanted) if dto.ready >= wanted => "healthy",
         Some(_) if dto.ready == 0 => "starting",

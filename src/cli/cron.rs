@@ -63,6 +63,7 @@ async fn runs(client: &Client, output: Output, name: &str, limit: usize) -> anyh
         let what = match &run.outcome {
             RunOutcome::Failed { reason }
             | RunOutcome::Missed { reason }
+            | RunOutcome::Skipped { reason }
             | RunOutcome::Cancelled { reason } => reason.clone(),
             RunOutcome::SkippedOverlap => "the run before it was still going on".to_owned(),
             RunOutcome::Active | RunOutcome::Succeeded => String::new(),

@@ -4,12 +4,10 @@ use jiff::Timestamp;
 
 use crate::config::reader::{Table, Value};
 use crate::config::wording::{nearest, one_of};
-use crate::domain::cron::{CronError, CronSchedule};
+use crate::domain::cron::{CronError, CronSchedule, NICKNAMES};
 
 /// The zone of schedules that name none.
 const ZONE_DEFAULT: &str = "UTC";
-/// Schedules by name.
-const NICKNAMES: [&str; 6] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly", "@annually"];
 /// Names and ranges of the six fields; the first may be left out.
 const FIELDS: [(&str, u32, u32, &str); 6] = [
     ("second", 0, 59, "0 to 59"),
@@ -26,6 +24,9 @@ pub(super) fn schedule(table: &Table<'_>) -> Option<CronSchedule> {
     let example = "a schedule such as \"*/5 * * * *\"";
     table.required(&["schedule"], example, |value| {
         let text = value.text(example)?;
+        if CronSchedule::is_rule(text) {
+            return rule(value, text, &zone?);
+        }
         check_expression(value, text)?;
         let schedule = CronSchedule::new(text, &zone?).ok()?;
         // An expression that has no occurrence after this instant has none ever: its fields repeat.
@@ -34,6 +35,18 @@ pub(super) fn schedule(table: &Table<'_>) -> Option<CronSchedule> {
         }
         Some(schedule)
     })
+}
+
+/// Reads a recurrence rule of RFC 5545.
+fn rule(value: &Value<'_>, text: &str, zone: &str) -> Option<CronSchedule> {
+    let expected = "a rule such as \"FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=6\"";
+    match CronSchedule::new(text, zone) {
+        Ok(schedule) if schedule.next_after(Timestamp::UNIX_EPOCH).is_none() => {
+            value.refuse("a schedule that is due at some time")
+        }
+        Ok(schedule) => Some(schedule),
+        Err(error) => value.refuse_as(format!("\"{text}\" ({error})"), expected, None),
+    }
 }
 
 fn zone(value: &Value<'_>) -> Option<String> {
@@ -58,7 +71,12 @@ fn check_expression(value: &Value<'_>, text: &str) -> Option<()> {
         if reads(text) {
             return Some(());
         }
-        return value.refuse_hint(&one_of(&NICKNAMES.map(str::to_owned)), nearest(text.trim(), NICKNAMES));
+        if text.trim().eq_ignore_ascii_case("@reboot") {
+            let expected = "a time; what runs once when it is declared is a job, [job.NAME]";
+            return value.refuse(expected);
+        }
+        let names = NICKNAMES.map(|(name, _)| name);
+        return value.refuse_hint(&one_of(&names.map(str::to_owned)), nearest(text.trim(), names));
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     if !(5..=6).contains(&fields.len()) {

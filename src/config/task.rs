@@ -14,6 +14,7 @@ use crate::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use crate::domain::workload::{
     Constraint, EnvValue, Owner, PlacementSpec, RestartPolicy, SecretRef, TaskTemplate,
 };
+use crate::scheduling::launching::RESERVED_PREFIX;
 
 /// Requests that let a newcomer's first service start on any machine.
 const CPU_DEFAULT: Millicores = Millicores::new(100);
@@ -135,6 +136,9 @@ fn environment(value: &Value<'_>) -> Option<BTreeMap<String, EnvValue>> {
 fn variable(key: &Key<'_>) -> Option<String> {
     let text = key.text;
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if text.starts_with(RESERVED_PREFIX) {
+        return key.refuse("a name that does not begin with LOADLINE_: those are Loadline's own", None);
+    }
     if begins && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Some(text.to_owned());
     }

@@ -393,7 +393,8 @@ fn ports_unknown(world: &World, task: &Task, observed: &Observed) -> bool {
 fn launch_of(world: &World, id: &TaskId) -> Option<Launch> {
     let task = world.tasks.get(id)?;
     let spec = spec_of(world, task)?;
-    Some(Launch { task: task.clone(), template: spec.template().clone(), ports: port_names(spec) })
+    let template = crate::scheduling::launching::template(world, task)?;
+    Some(Launch { task: task.clone(), template, ports: port_names(spec) })
 }
 
 fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {

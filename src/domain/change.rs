@@ -15,7 +15,7 @@ use crate::domain::quota::Quota;
 use crate::domain::rollout::{Actor, RolloutState, Stage};
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-use crate::domain::world::{EntityKey, RestartState, RunKey, RunOutcome};
+use crate::domain::world::{EntityKey, RestartState, RunKey, RunOrder, RunOutcome};
 
 /// One change of the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,6 +148,16 @@ pub enum Change {
         run: RunKey,
         /// Whether someone asked for it.
         manual: bool,
+        /// What it is to be.
+        #[serde(default)]
+        order: Box<RunOrder>,
+    },
+    /// One of several tasks of a run has ended well.
+    RunPartDone {
+        /// The run.
+        run: RunKey,
+        /// Which one.
+        index: u32,
     },
     /// A run has its outcome.
     RunClosed {
@@ -284,7 +294,10 @@ impl Change {
             | Self::TaskPorts { task, .. }
             | Self::TaskResized { task, .. }
             | Self::TaskForgotten { task } => vec![EntityKey::Task(task.clone())],
-            Self::RunOpened { run, .. } | Self::RunClosed { run, .. } => vec![EntityKey::Run(run.clone())],
+            Self::RunOpened { run, .. } | Self::RunPartDone { run, .. } => vec![EntityKey::Run(run.clone())],
+            Self::RunClosed { run, .. } => {
+                vec![EntityKey::Run(run.clone()), EntityKey::Workload(run.workload.clone())]
+            }
             Self::PoolApplied { pool, .. }
             | Self::PoolDeleted { pool }
             | Self::PoolForgotten { pool }

@@ -33,11 +33,21 @@ pub struct Declared {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOverrides {
     /// In place of the arguments after the program.
+    #[serde(default)]
     pub args: Option<Vec<String>>,
     /// Added to the environment, or in place of a variable of it.
+    #[serde(default)]
     pub env: BTreeMap<String, EnvValue>,
     /// In place of the size.
+    #[serde(default)]
     pub size: Option<TaskSize>,
+}
+
+impl RunOverrides {
+    /// Whether nothing is other than the spec says.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One thing that is asked for.

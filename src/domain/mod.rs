@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod change;
+mod civil;
 pub mod cron;
 pub mod decision;
 pub mod intent;
@@ -14,6 +15,7 @@ pub mod policy;
 pub mod quantity;
 pub mod quota;
 pub mod recommendation;
+mod recurrence;
 pub mod reducer;
 pub mod rollout;
 pub mod scale;

@@ -198,15 +198,21 @@ pub enum TaskOrigin {
     Occurrence {
         /// The instant that the schedule names.
         planned_for: Timestamp,
-        /// 0 for the first try of this run.
+        /// 0 for the first try.
         attempt: u32,
+        /// Which of the run's tasks it is, from 0.
+        #[serde(default)]
+        index: u32,
     },
     /// A run of a job, or of a cron job out of schedule.
     Run {
         /// When the run was asked for.
         asked_at: Timestamp,
-        /// 0 for the first try of this run.
+        /// 0 for the first try.
         attempt: u32,
+        /// Which of the run's tasks it is, from 0.
+        #[serde(default)]
+        index: u32,
     },
 }
 
@@ -266,6 +272,14 @@ impl Task {
         match self.origin {
             TaskOrigin::Instance => 0,
             TaskOrigin::Occurrence { attempt, .. } | TaskOrigin::Run { attempt, .. } => attempt,
+        }
+    }
+
+    /// Which of its run's tasks it is, from 0; 0 for instances.
+    pub fn index(&self) -> u32 {
+        match self.origin {
+            TaskOrigin::Instance => 0,
+            TaskOrigin::Occurrence { index, .. } | TaskOrigin::Run { index, .. } => index,
         }
     }
 }

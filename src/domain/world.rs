@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::action::{Action, ActionKey, Switch};
 use crate::domain::decision::DecisionId;
+use crate::domain::intent::RunOverrides;
 use crate::domain::node::{Node, NodeName, NodePool, PoolName};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
@@ -80,6 +81,9 @@ pub struct Workload {
     /// it saw.
     #[serde(default)]
     pub generation: u64,
+    /// What its runs leave behind (cron jobs and jobs).
+    #[serde(default)]
+    pub jobs: JobState,
 }
 
 impl Workload {
@@ -114,6 +118,11 @@ pub enum RunOutcome {
     },
     /// Not started, because the run before it was still going on.
     SkippedOverlap,
+    /// Not started, because something said so: a pause, a freeze, a full queue.
+    Skipped {
+        /// What.
+        reason: String,
+    },
     /// Not started in time.
     Missed {
         /// Why.
@@ -138,11 +147,99 @@ impl RunOutcome {
             Self::Active => "active",
             Self::Succeeded => "succeeded",
             Self::Failed { .. } => "failed",
-            Self::SkippedOverlap => "skipped",
+            Self::SkippedOverlap | Self::Skipped { .. } => "skipped",
             Self::Missed { .. } => "missed",
             Self::Cancelled { .. } => "cancelled",
         }
     }
+}
+
+/// Why a run was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunCause {
+    /// It was asked for, its schedule said so, or its workload was applied.
+    #[default]
+    Due,
+    /// It was due while no engine ran.
+    CatchUp,
+    /// What it comes after has succeeded.
+    Upstream,
+}
+
+/// What a run is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOrder {
+    /// Why it was opened.
+    #[serde(default)]
+    pub cause: RunCause,
+    /// What it has other than the spec says.
+    #[serde(default)]
+    pub overrides: RunOverrides,
+    /// The occurrences that it accounts for: more than one where a record stands for many.
+    #[serde(default = "one")]
+    pub occurrences: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn one_task() -> u32 {
+    1
+}
+
+impl Default for RunOrder {
+    fn default() -> Self {
+        Self { cause: RunCause::default(), overrides: RunOverrides::default(), occurrences: 1 }
+    }
+}
+
+/// One of the tasks of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPart {
+    /// How often it was tried.
+    pub tries: u32,
+    /// It ended well.
+    pub done: bool,
+}
+
+/// When a cron job is due next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextRun {
+    /// Not looked up: the world is that of an earlier version.
+    #[default]
+    Unknown,
+    /// The next occurrence.
+    At {
+        /// The instant that the schedule names.
+        planned: Timestamp,
+        /// When it is to start, which jitter makes later.
+        due: Timestamp,
+    },
+    /// Its schedule has no more.
+    Finished,
+}
+
+/// What the runs of a cron job or job leave behind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobState {
+    /// When it is due next (cron jobs).
+    #[serde(default)]
+    pub next: NextRun,
+    /// When a run of it last succeeded.
+    #[serde(default)]
+    pub last_success: Option<Timestamp>,
+    /// When a run of it last began.
+    #[serde(default)]
+    pub last_begun: Option<Timestamp>,
+    /// Since when its occurrences have been missed; absent once one has begun.
+    #[serde(default)]
+    pub missed_since: Option<Timestamp>,
+    /// How long its runs took that succeeded as the spec says, the newest ones, oldest first.
+    #[serde(default)]
+    pub took: Vec<SignedDuration>,
 }
 
 /// The identity of a run: its workload and the instant that it was planned or asked for.
@@ -169,6 +266,45 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// When its outcome became final.
     pub ended_at: Option<Timestamp>,
+    /// What it is to be.
+    #[serde(default)]
+    pub order: RunOrder,
+    /// Its tasks, as many as its spec said when it was opened.
+    #[serde(default = "one_task")]
+    pub count: u32,
+    /// Where each of its tasks stands, by index; none for those not begun.
+    #[serde(default)]
+    pub parts: BTreeMap<u32, RunPart>,
+}
+
+impl Run {
+    /// A run that was just opened.
+    pub fn opened(key: RunKey, manual: bool, order: RunOrder, count: u32) -> Self {
+        Self {
+            key,
+            manual,
+            tasks: Vec::new(),
+            outcome: RunOutcome::Active,
+            started_at: None,
+            ended_at: None,
+            order,
+            count,
+            parts: BTreeMap::new(),
+        }
+    }
+
+    /// Where one of its tasks stands.
+    pub fn part(&self, index: u32) -> RunPart {
+        // Runs of earlier versions had one task and did not count.
+        let uncounted =
+            || RunPart { tries: if index == 0 { self.tasks.len() as u32 } else { 0 }, done: false };
+        self.parts.get(&index).copied().unwrap_or_else(uncounted)
+    }
+
+    /// Whether nothing of it was begun.
+    pub fn waits(&self) -> bool {
+        !self.outcome.is_final() && self.tasks.is_empty()
+    }
 }
 
 /// The state that plans are made from.

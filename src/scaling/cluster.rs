@@ -300,7 +300,7 @@ mod tests {
                 priority: 0,
             },
             run_on_apply: false,
-            run: RunPolicy { retries: 0, restart, time_limit: None },
+            run: RunPolicy::new(0, restart, None),
             policy: None,
         }));
         let name = WorkloadName::new(name).expect("a name");
@@ -320,6 +320,7 @@ mod tests {
             cron_cursor: None,
             deleted: false,
             generation: 0,
+            jobs: crate::domain::world::JobState::default(),
         };
         world.workloads.insert(name, workload);
     }

@@ -105,7 +105,10 @@ fn a_paused_job_waits() {
     sim.ask("", &Intent::Pause { workload: name("load"), lasting: None }).expect_err("it does not exist");
     sim.apply("load", WorkloadSpec::Job(Box::new(job("work 3", false, 0))));
     sim.ask("", &Intent::Pause { workload: name("load"), lasting: None }).expect("a job");
-    sim.ask("", &Intent::Run { workload: name("load"), overrides: Box::default() }).expect("a run");
+    let run = Intent::Run { workload: name("load"), overrides: Box::default() };
+    sim.ask("", &run).expect_err("it is paused");
+    // What runs by itself on apply waits until the job is resumed.
+    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 4", true, 0))));
     sim.run_for(20);
     assert!(sim.world.tasks.is_empty());
     sim.ask("", &Intent::Resume(name("load"))).expect("a job");

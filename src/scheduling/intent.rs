@@ -4,9 +4,11 @@ use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::intent::{Declared, Intent};
 use crate::domain::policy::PolicyName;
-use crate::domain::workload::{WorkloadKind, WorkloadName, WorkloadSpec};
-use crate::domain::world::{RunKey, Workload, World};
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::world::{Workload, World};
+use crate::scheduling::intent_runs;
 use crate::scheduling::manual;
+use jiff::Timestamp;
 
 pub use crate::scheduling::manual::Asked;
 
@@ -33,13 +35,15 @@ pub type Worded = (Change, String);
 pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<Worded>, Rejection> {
     let now = asked.at;
     match intent {
-        Intent::Apply(declared) => apply(world, declared),
+        Intent::Apply(declared) => apply(world, declared, now),
         Intent::Delete(name) => {
             let workload = find(world, name)?;
-            Ok(one(
-                Change::WorkloadDeleted { workload: name.clone() },
-                format!("{} {name} is deleted", workload.spec.kind()),
-            ))
+            intent_runs::check_not_awaited(world, name)?;
+            let mut worded =
+                intent_runs::settled(world, name, now, "its workload was deleted before it could start");
+            let words = format!("{} {name} is deleted", workload.spec.kind());
+            worded.push((Change::WorkloadDeleted { workload: name.clone() }, words));
+            Ok(worded)
         }
         Intent::DeletePolicy(name) => delete_policy(world, name),
         Intent::DeletePool(name) => {
@@ -58,18 +62,8 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
             let change = Change::SizeSet { workload: workload.clone(), size: *size, decision: None };
             Ok(one(change, format!("{workload} gets {size} a task")))
         }
-        Intent::Run { workload: name, .. } => {
-            let workload = find(world, name)?;
-            if workload.spec.kind() == WorkloadKind::Service {
-                return Err(Rejection::Refused(format!("{name} is a service: it runs all the time")));
-            }
-            let key = RunKey { workload: name.clone(), at: now };
-            if world.runs.contains_key(&key) {
-                return Err(Rejection::Refused(format!(
-                    "a run of {name} was asked for at this very instant"
-                )));
-            }
-            Ok(one(Change::RunOpened { run: key, manual: true }, format!("a run of {name} is started")))
+        Intent::Run { workload, overrides } => {
+            intent_runs::run(world, find(world, workload)?, overrides, now)
         }
         Intent::Drain { node, lasting } => manual::drain(world, node, *lasting, asked),
         Intent::Activate(name) => manual::activate(world, name),
@@ -83,9 +77,8 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
         Intent::Freeze { switch, lasting } => manual::freeze(world, *switch, *lasting, asked),
         Intent::Unfreeze(switch) => Ok(manual::unfreeze(world, *switch)),
         Intent::CancelAction(key) => manual::cancel(world, key),
-        Intent::DeleteQuota(_) | Intent::CancelRun(_) => {
-            Err(Rejection::Refused("this cannot be done yet".to_owned()))
-        }
+        Intent::DeleteQuota(_) => Err(Rejection::Refused("this cannot be done yet".to_owned())),
+        Intent::CancelRun(key) => intent_runs::cancel(world, key),
     }
 }
 
@@ -102,7 +95,8 @@ pub(super) fn find<'a>(world: &'a World, name: &WorkloadName) -> Result<&'a Work
 }
 
 /// Policies and pools come first: workloads may name them.
-fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
+fn apply(world: &World, declared: &Declared, now: Timestamp) -> Result<Vec<Worded>, Rejection> {
+    intent_runs::check_after(world, declared)?;
     let mut worded = Vec::new();
     for (name, rules) in &declared.policies {
         if world.policies.get(name) != Some(rules) {
@@ -151,6 +145,10 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
             } else {
                 format!("{} {name} is changed without a new revision", spec.kind())
             };
+            if intent_runs::is_rescheduled(&present.spec, spec) {
+                let why = "its schedule was changed before it could start";
+                worded.extend(intent_runs::settled(world, name, now, why));
+            }
             worded.push((applied(name, spec), words));
         }
     }

@@ -9,9 +9,13 @@
 
 mod acceptance;
 mod actions;
+mod alarms;
 mod cron;
 mod effects;
+mod held;
 pub mod intent;
+mod intent_runs;
+pub mod launching;
 mod manual;
 mod nodes;
 mod placing;
@@ -50,6 +54,7 @@ use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::scheduling::view::View;
 
+pub use alarms::DURATIONS_NEEDED;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
 pub use restart::{CRASH_LOOP_FAILURES, wait};
@@ -89,7 +94,8 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
         names = view.take_dirty();
     }
-    Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
+    let alarms = alarms::raise(&view);
+    Plan { steps: view.into_steps(), waiting, alarms }
 }
 
 /// All phases once, each on the result of those before it, for the workloads named or for all.

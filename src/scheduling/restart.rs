@@ -7,6 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::Change;
+use crate::domain::reducer::chance;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{RestartPolicy, WorkloadName};
 use crate::domain::world::RestartState;
@@ -28,7 +29,7 @@ pub fn wait(policy: &RestartPolicy, failures: u32, task: &TaskId) -> SignedDurat
         .unwrap_or(policy.backoff_max)
         .min(policy.backoff_max)
         .max(SignedDuration::ZERO);
-    let share = 1.0 - policy.jitter.get() * unit_hash(task);
+    let share = 1.0 - policy.jitter.get() * chance(&task.to_string());
     // Whole milliseconds, so that reasons read well.
     SignedDuration::from_millis((full.as_secs_f64() * 1000.0 * share) as i64)
 }
@@ -101,19 +102,6 @@ pub(super) fn count_failure(view: &mut View<'_>, id: &TaskId, reason: &str) {
         format!("{id} failed ({reason}): failure {}, the next try is in {waits:#}", restart.failures)
     };
     view.step(Change::RestartNoted { workload: id.workload().clone(), restart }, words);
-}
-
-/// From 0 up to 1, by the FNV-1a hash of the id with the finalizer of splitmix64: near ids differ in
-/// all bits. The standard library's hash is not promised to stay the same.
-fn unit_hash(task: &TaskId) -> f64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in task.to_string().bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^= hash >> 31;
-    (hash >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

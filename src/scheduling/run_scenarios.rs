@@ -96,7 +96,7 @@ fn a_job_runs_once_for_each_revision_and_when_asked_for() {
     sim.apply("load", WorkloadSpec::Job(Box::new(job("work 1", true, 0))));
     sim.run_for(5);
     let run = RunKey { workload: name("load"), at: sim.now };
-    sim.change(Change::RunOpened { run, manual: true });
+    sim.change(Change::RunOpened { run, manual: true, order: Box::default() });
     sim.run_for(5);
     assert_eq!(sim.outcomes("load"), ["7 succeeded", "17 succeeded", "22 succeeded"]);
 }

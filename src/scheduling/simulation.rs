@@ -19,12 +19,12 @@ use crate::domain::rollout::Actor;
 use crate::domain::strategy::Strategy;
 use crate::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
 use crate::domain::workload::{
-    CronJobSpec, HealthChecks, JobSpec, OverlapPolicy, Owner, PlacementSpec, RestartPolicy, RolloutSpec,
-    RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
+    CatchUp, CronJobSpec, HealthChecks, JobSpec, OverlapPolicy, Owner, PlacementSpec, RestartPolicy,
+    RolloutSpec, RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
 use crate::domain::world::{RunKey, RunOutcome, World};
 use crate::scheduling::simulated_people::Judges;
-use crate::scheduling::{Effect, PlanSettings, effects, is_ready, plan};
+use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan};
 
 /// Time from the polite signal to the end.
 const STOPPING_TAKES: SignedDuration = SignedDuration::from_secs(1);
@@ -105,7 +105,7 @@ impl Cluster {
         match effect {
             Effect::Launch(id) => {
                 let task = &world.tasks[&id];
-                let template = world.workloads[id.workload()].revisions[&task.revision].spec.template();
+                let template = launching::template(world, task).expect("a workload");
                 let node = task.node.clone().expect("a placed task");
                 assert!(self.nodes.contains_key(&node), "{id} is launched on {node}, which is not there");
                 self.processes.entry(id).or_insert(Process {
@@ -457,8 +457,11 @@ pub(super) fn cron(command: &str, expression: &str, overlap: OverlapPolicy) -> W
         template: template(command),
         schedule: CronSchedule::new(expression, "UTC").expect("a schedule"),
         overlap,
+        queue_max: 10,
         start_deadline: seconds(30),
-        run: RunPolicy { retries: 1, restart: restart(), time_limit: None },
+        catch_up: CatchUp::default(),
+        jitter: seconds(0),
+        run: RunPolicy::new(1, restart(), None),
         policy: None,
     }))
 }
@@ -468,7 +471,7 @@ pub(super) fn job(command: &str, run_on_apply: bool, retries: u32) -> JobSpec {
         owner: Owner::default(),
         template: template(command),
         run_on_apply,
-        run: RunPolicy { retries, restart: restart(), time_limit: None },
+        run: RunPolicy::new(retries, restart(), None),
         policy: None,
     }
 }

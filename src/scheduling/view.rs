@@ -4,6 +4,8 @@
 //! the plan, so only rows that a step touches are copied, and the copy follows the step by the same
 //! reducer as the real world will.
 
+mod runs;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -18,7 +20,7 @@ use crate::domain::quantity::{Resources, TaskSize};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
-use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
+use crate::domain::world::{EntityKey, RunKey, RunOutcome, Workload, World};
 use crate::scheduling::PlanSettings;
 
 /// A task with what is observed of it.
@@ -64,6 +66,8 @@ pub(super) struct View<'a> {
     pending: BTreeSet<TaskId>,
     /// Tasks that ended and are not forgotten.
     finals: BTreeSet<TaskId>,
+    /// Runs without an outcome.
+    active_runs: BTreeSet<RunKey>,
     /// Nodes that are not ready.
     leaving: BTreeSet<NodeName>,
     /// Workloads that a step of this round is about.
@@ -121,6 +125,7 @@ impl<'a> View<'a> {
             moved_in: BTreeSet::new(),
             pending,
             finals,
+            active_runs: runs::active(base),
             leaving: base
                 .nodes
                 .values()
@@ -173,6 +178,9 @@ impl<'a> View<'a> {
                 }
             }
         }
+        if let Change::RunClosed { run, outcome: RunOutcome::Succeeded } = &change {
+            self.dependents_follow(&run.workload);
+        }
         for key in touched {
             self.note_touched(&key);
             if !has(&self.changed, &key) {
@@ -186,7 +194,10 @@ impl<'a> View<'a> {
         let workload = match key {
             EntityKey::Workload(name) => name,
             EntityKey::Task(id) => id.workload(),
-            EntityKey::Run(run) => &run.workload,
+            EntityKey::Run(run) => {
+                self.note_run(run);
+                &run.workload
+            }
             EntityKey::Node(name) => {
                 self.all_dirty = true;
                 if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
@@ -340,20 +351,6 @@ impl<'a> View<'a> {
                 .take_while(|row| row.task.workload() == name),
         );
         rows
-    }
-
-    /// The runs of a workload, oldest first.
-    pub(super) fn runs_of(&self, name: &WorkloadName) -> Vec<&Run> {
-        let span = RunKey { workload: name.clone(), at: Timestamp::MIN }..=RunKey {
-            workload: name.clone(),
-            at: Timestamp::MAX,
-        };
-        let mut runs: BTreeMap<&RunKey, &Run> = self.base.runs.range(span.clone()).collect();
-        runs.extend(self.changed.runs.range(span));
-        if !self.gone.is_empty() {
-            runs.retain(|key, _| !self.gone.contains(&EntityKey::Run((*key).clone())));
-        }
-        runs.into_values().collect()
     }
 
     pub(super) fn node(&self, name: &NodeName) -> Option<&Node> {

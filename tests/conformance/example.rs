@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use loadline::domain::cron::CronSchedule;
 use loadline::domain::decision::DecisionId;
+use loadline::domain::intent::RunOverrides;
 use loadline::domain::money::MicroCents;
 use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
@@ -14,11 +15,14 @@ use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
 use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{
-    Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, JobSpec, OverlapPolicy, Owner,
-    PlacementSpec, PortSpec, Probe, RestartPolicy, RolloutSpec, RunPolicy, SecretRef, ServiceSpec,
-    TaskTemplate, WorkloadKind, WorkloadName, WorkloadSpec,
+    CatchUp, CatchUpPolicy, Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, JobSpec,
+    OverlapPolicy, Owner, PlacementSpec, PortSpec, Probe, RestartPolicy, RolloutSpec, RunPolicy, SecretRef,
+    ServiceSpec, TaskTemplate, WorkloadKind, WorkloadName, WorkloadSpec,
 };
-use loadline::domain::world::{RestartState, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
+use loadline::domain::world::{
+    JobState, NextRun, RestartState, Run, RunCause, RunKey, RunOrder, RunOutcome, RunPart, SizeOverride,
+    Workload, World,
+};
 
 /// An instant with nanoseconds, `seconds` after the beginning of the examples.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -136,7 +140,7 @@ pub(crate) fn service_spec() -> WorkloadSpec {
 }
 
 fn run_policy() -> RunPolicy {
-    RunPolicy { retries: 2, restart: restart(), time_limit: Some(SignedDuration::from_secs(90)) }
+    RunPolicy::new(2, restart(), Some(SignedDuration::from_secs(90)))
 }
 
 fn cron_spec() -> WorkloadSpec {
@@ -145,7 +149,10 @@ fn cron_spec() -> WorkloadSpec {
         template: template(),
         schedule: CronSchedule::new("*/20 * * * * *", "Europe/Berlin").expect("a schedule"),
         overlap: OverlapPolicy::Replace,
+        queue_max: 3,
         start_deadline: SignedDuration::from_secs(10),
+        catch_up: CatchUp { policy: CatchUpPolicy::All, max: 4, deadline: SignedDuration::from_secs(60) },
+        jitter: SignedDuration::from_secs(5),
         run: run_policy(),
         policy: None,
     }))
@@ -216,6 +223,13 @@ pub(crate) fn workload(name: &str, spec: WorkloadSpec) -> Workload {
         cron_cursor: Some(at(5)),
         deleted: true,
         generation: 3,
+        jobs: JobState {
+            next: NextRun::At { planned: at(6), due: at(7) },
+            last_success: Some(at(4)),
+            last_begun: Some(at(3)),
+            missed_since: Some(at(5)),
+            took: vec![SignedDuration::from_secs(9)],
+        },
     }
 }
 
@@ -263,6 +277,20 @@ pub(crate) fn run(at: Timestamp, outcome: RunOutcome) -> Run {
         outcome,
         started_at: Some(at),
         ended_at,
+        order: RunOrder {
+            cause: RunCause::CatchUp,
+            overrides: RunOverrides {
+                args: Some(vec!["--all".to_owned()]),
+                env: BTreeMap::from([("LEVEL".to_owned(), EnvValue::Plain("debug".to_owned()))]),
+                size: Some(size(100, 32)),
+            },
+            occurrences: 1,
+        },
+        count: 2,
+        parts: BTreeMap::from([
+            (0, RunPart { tries: 1, done: true }),
+            (1, RunPart { tries: 1, done: false }),
+        ]),
     }
 }
 

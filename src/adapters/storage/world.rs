@@ -259,11 +259,15 @@ fn retire_run(transaction: &Transaction<'_>, key: &RunKey, changes: &[RecordedCh
         .optional()?;
     let mut run = kept.map(|text| read_body::<Run>(&text)).transpose()?;
     for recorded in changes {
-        if let (Change::RunClosed { run: closed, outcome }, Some(run)) = (&recorded.change, &mut run)
-            && closed == key
-        {
-            run.outcome = outcome.clone();
-            run.ended_at = Some(recorded.at);
+        match (&recorded.change, &mut run) {
+            (Change::RunOpened { run: opened, manual, order }, None) if opened == key => {
+                run = Some(Run::opened(key.clone(), *manual, (**order).clone(), 1));
+            }
+            (Change::RunClosed { run: closed, outcome }, Some(run)) if closed == key => {
+                run.outcome = outcome.clone();
+                run.ended_at = Some(recorded.at);
+            }
+            _ => {}
         }
     }
     match run {

@@ -2,6 +2,7 @@
 //! a simulation and a replay agree because all of them come through here.
 //! Not here: whether a change is wise (`scheduling`, `scaling`) or permitted (`api`).
 
+mod run;
 mod workload;
 
 use jiff::Timestamp;
@@ -13,7 +14,9 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-use crate::domain::world::{EntityKey, Run, RunKey, RunOutcome, SizeOverride, Workload, World};
+use crate::domain::world::{EntityKey, Run, RunKey, RunOrder, SizeOverride, Workload, World};
+
+pub use run::{DURATIONS_KEPT, chance, due, next_run};
 
 /// Final runs of a workload that stay in the world; older ones are in the archive only.
 pub const RUNS_KEPT: usize = 20;
@@ -46,7 +49,9 @@ impl World {
             | Change::TaskPorts { .. }
             | Change::TaskResized { .. }
             | Change::TaskForgotten { .. } => self.follow_task(recorded),
-            Change::RunOpened { .. } | Change::RunClosed { .. } => self.follow_run(recorded, &mut touched),
+            Change::RunOpened { .. } | Change::RunPartDone { .. } | Change::RunClosed { .. } => {
+                self.follow_run(recorded, &mut touched)
+            }
             Change::PoolApplied { .. }
             | Change::PoolDeleted { .. }
             | Change::PoolForgotten { .. }
@@ -103,8 +108,9 @@ impl World {
                 self.workloads.get_mut(workload)?.restart = restart.clone();
             }
             Change::CronAdvanced { workload, to } => {
-                let cursor = &mut self.workloads.get_mut(workload)?.cron_cursor;
-                *cursor = (*cursor).max(Some(*to));
+                let workload = self.workloads.get_mut(workload)?;
+                workload.cron_cursor = workload.cron_cursor.max(Some(*to));
+                workload.look_ahead();
             }
             _ => return None,
         }
@@ -127,7 +133,8 @@ impl World {
             .and_modify(|workload| workload.declare_again(spec, (at, by), by_hand))
             .or_insert_with(|| Workload::declared(name, spec, at, by));
         let newest = workload.last_revision > before;
-        let runs_by_itself = matches!(spec, WorkloadSpec::Job(job) if job.run_on_apply);
+        let runs_by_itself =
+            matches!(spec, WorkloadSpec::Job(job) if job.run_on_apply && job.run.after.is_empty());
         let keep_from = workload.last_revision.saturating_sub(REVISIONS_KEPT as u64);
         let healthy = workload.rollout.as_ref().and_then(|rollout| rollout.from);
         let current = workload.revision;
@@ -141,7 +148,8 @@ impl World {
             let key = RunKey { workload: name.clone(), at };
             if !self.runs.contains_key(&key) {
                 touched.push(EntityKey::Run(key.clone()));
-                self.runs.insert(key.clone(), Run::opened(key, false));
+                let count = spec.run_policy().map_or(1, |policy| policy.count);
+                self.runs.insert(key.clone(), Run::opened(key, false, RunOrder::default(), count));
             }
         }
     }
@@ -242,41 +250,15 @@ impl World {
             return None;
         }
         workload.next_task = task.id.number() + 1;
+        if task.run().is_some() && task.attempt() == 0 {
+            workload.jobs.last_begun = workload.jobs.last_begun.max(Some(at));
+            workload.jobs.missed_since = None;
+        }
         if let Some(run) = task.run().and_then(|key| self.runs.get_mut(&key)) {
-            run.tasks.push(task.id.clone());
+            run.note_try(task);
             run.started_at = run.started_at.or(Some(at));
         }
         self.tasks.insert(task.id.clone(), task.clone());
-        Some(())
-    }
-
-    fn follow_run(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
-        match &recorded.change {
-            Change::RunOpened { run, manual } => {
-                let workload = self.workloads.get(&run.workload).filter(|workload| !workload.deleted)?;
-                workload.spec.run_policy()?;
-                if self.runs.contains_key(run) {
-                    return None;
-                }
-                self.runs.insert(run.clone(), Run::opened(run.clone(), *manual));
-            }
-            Change::RunClosed { run, outcome } => {
-                let row = self.runs.get_mut(run).filter(|row| !row.outcome.is_final())?;
-                row.outcome = outcome.clone();
-                row.ended_at = outcome.is_final().then_some(recorded.at);
-                let finals: Vec<RunKey> = self
-                    .runs_of(&run.workload)
-                    .filter(|row| row.outcome.is_final())
-                    .map(|row| row.key.clone())
-                    .collect();
-                let surplus = finals.len().saturating_sub(RUNS_KEPT);
-                for old in finals.into_iter().take(surplus) {
-                    self.runs.remove(&old);
-                    touched.push(EntityKey::Run(old));
-                }
-            }
-            _ => return None,
-        }
         Some(())
     }
 
@@ -383,13 +365,6 @@ impl World {
     }
 }
 
-impl Run {
-    fn opened(key: RunKey, manual: bool) -> Self {
-        let outcome = RunOutcome::Active;
-        Self { key, manual, tasks: Vec::new(), outcome, started_at: None, ended_at: None }
-    }
-}
-
 impl Task {
     fn enter(&mut self, state: TaskState, reason: &str, at: Timestamp) {
         self.state = state;
@@ -451,6 +426,7 @@ mod tests {
         HealthChecks, JobSpec, Owner, PlacementSpec, RestartPolicy, RolloutSpec, RunPolicy, ServiceSpec,
         TaskTemplate, WorkloadKind,
     };
+    use crate::domain::world::RunOutcome;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("a time")
@@ -563,7 +539,9 @@ mod tests {
         assert!(follow(&mut world, 1, Change::TaskCreated { task: task(1) }).is_empty());
         assert!(move_to(&mut world, 1, 1, TaskState::Running).is_empty());
         let run = RunKey { workload: web(), at: at(1) };
-        assert!(follow(&mut world, 1, Change::RunOpened { run, manual: true }).is_empty());
+        assert!(
+            follow(&mut world, 1, Change::RunOpened { run, manual: true, order: Box::default() }).is_empty()
+        );
         assert_eq!(world, World::default());
     }
 
@@ -661,7 +639,7 @@ mod tests {
     #[test]
     fn old_final_runs_leave_the_world_and_are_named_as_touched() {
         let mut world = World::default();
-        let run = RunPolicy { retries: 0, restart: restart(), time_limit: None };
+        let run = RunPolicy::new(0, restart(), None);
         let (owner, template) = (Owner::default(), template("a"));
         let job = JobSpec { owner, template, run_on_apply: false, run, policy: None };
         let spec = WorkloadSpec::Job(Box::new(job));
@@ -669,7 +647,11 @@ mod tests {
         let mut touched = Vec::new();
         for second in (0..).take(RUNS_KEPT + 1) {
             let run = RunKey { workload: web(), at: at(second) };
-            follow(&mut world, second, Change::RunOpened { run: run.clone(), manual: true });
+            follow(
+                &mut world,
+                second,
+                Change::RunOpened { run: run.clone(), manual: true, order: Box::default() },
+            );
             let outcome = RunOutcome::Succeeded;
             touched = follow(&mut world, second, Change::RunClosed { run, outcome });
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
 use crate::domain::strategy::Strategy;
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
-use crate::domain::world::{RestartState, Workload};
+use crate::domain::world::{JobState, RestartState, Workload};
 
 impl Workload {
     pub(super) fn declared(name: &WorkloadName, spec: &WorkloadSpec, at: Timestamp, by: &Actor) -> Self {
@@ -23,7 +23,9 @@ impl Workload {
             cron_cursor: spec.as_cron().map(|_| at),
             deleted: false,
             generation: 0,
+            jobs: JobState::default(),
         };
+        workload.look_ahead();
         workload.begin_revision(at, by);
         workload.count = workload.declared_count();
         workload
@@ -59,9 +61,11 @@ impl Workload {
         };
         match (old.as_cron(), spec.as_cron()) {
             (Some(old), Some(new)) if old.schedule == new.schedule && !anew => {}
-            (_, Some(_)) => self.cron_cursor = Some(at),
+            // Never back: a clock that was set back must not bring what has been.
+            (_, Some(_)) => self.cron_cursor = self.cron_cursor.max(Some(at)),
             (_, None) => self.cron_cursor = None,
         }
+        self.look_ahead();
     }
 
     pub(super) fn begin_revision(&mut self, at: Timestamp, by: &Actor) {

@@ -192,7 +192,7 @@ fn user(value: &Value<'_>) -> Option<String> {
 fn placement(table: &Table<'_>) -> Vec<Condition> {
     let pool = table.optional("pool", |value| {
         let name = name(PoolName::new)(value)?;
-        let constraint = Constraint { attribute: "pool".to_owned(), any_of: vec![name.to_string()] };
+        let constraint = Constraint::is_in("pool", vec![name.to_string()]);
         Some(Condition { constraint, at: value.place(), values_at: vec![value.place()] })
     });
     let attributes = table.or("attributes", Vec::new(), |value| {

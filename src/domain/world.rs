@@ -157,6 +157,9 @@ pub struct Run {
     pub manual: bool,
     /// The tries so far, oldest first.
     pub tasks: Vec<TaskId>,
+    /// How many of them had to make room for another task: these are no failures.
+    #[serde(default)]
+    pub preempted: u32,
     /// What became of it.
     pub outcome: RunOutcome,
     /// When its first task was made.

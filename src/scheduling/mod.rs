@@ -10,8 +10,10 @@
 mod cron;
 mod effects;
 pub mod intent;
+mod loads;
 mod nodes;
 mod placing;
+mod preempting;
 mod removal;
 mod restart;
 mod rollout;
@@ -74,7 +76,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         if view.planned() == before {
             break;
         }
-        names = view.take_dirty();
+        names = Some(view.take_dirty());
     }
     Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
 }

@@ -1,6 +1,7 @@
 //! Runs of cron jobs and jobs: one task at a time until one ends well, the tries are used up, or the run
 //! is cancelled. Each run is closed exactly once.
 //!
+//! A try that had to make room for a task of higher priority does not count: it is made again.
 //! A try that was lost with its node or supervisor counts as a try: what it did before is not known,
 //! and a job that kills its node would otherwise run for ever. Its successor does not wait.
 
@@ -61,6 +62,10 @@ fn next(view: &View<'_>, name: &WorkloadName, key: &RunKey) -> Vec<Step> {
     };
     match row.task.state {
         TaskState::Finished => vec![close(run, RunOutcome::Succeeded, format!("{last} ended with status 0"))],
+        TaskState::Failed | TaskState::Stopped if row.task.preempted_for.is_some() => {
+            let why = format!("try {} again, {}", row.task.attempt() + 1, row.task.reason);
+            vec![try_now(view, workload, run, row.task.attempt(), &why)]
+        }
         TaskState::Failed | TaskState::Stopped => {
             after_bad_try(view, workload, policy, run, &row.task.reason, false)
         }
@@ -107,7 +112,7 @@ fn after_bad_try(
     why: &str,
     lost: bool,
 ) -> Vec<Step> {
-    let tries = run.tasks.len() as u32;
+    let tries = (run.tasks.len() as u32).saturating_sub(run.preempted);
     if tries > policy.retries {
         let noun = if tries == 1 { "try" } else { "tries" };
         let reason = format!("{why} ({tries} {noun})");

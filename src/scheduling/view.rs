@@ -19,6 +19,7 @@ use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 use crate::scheduling::PlanSettings;
+use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -67,9 +68,13 @@ pub(super) struct View<'a> {
     leaving: BTreeSet<NodeName>,
     /// Workloads that a step of this round is about.
     dirty: BTreeSet<WorkloadName>,
-    /// A step of this round may matter to any workload: a node changed, or room became free.
-    all_dirty: bool,
-    reserved: Option<HashMap<NodeName, Resources>>,
+    /// Nodes that a step of this round is about.
+    dirty_nodes: BTreeSet<NodeName>,
+    /// A step of this round made room somewhere.
+    freed: bool,
+    /// Workloads that found no room to grow in.
+    cramped: BTreeSet<WorkloadName>,
+    loads: Option<Loads>,
     ended: BTreeMap<WorkloadName, Vec<Ended>>,
     steps: Vec<Step>,
 }
@@ -127,8 +132,10 @@ impl<'a> View<'a> {
                 .map(|node| node.name.clone())
                 .collect(),
             dirty: BTreeSet::new(),
-            all_dirty: false,
-            reserved: None,
+            dirty_nodes: BTreeSet::new(),
+            freed: false,
+            cramped: BTreeSet::new(),
+            loads: None,
             ended: BTreeMap::new(),
             steps: Vec::new(),
         }
@@ -148,7 +155,7 @@ impl<'a> View<'a> {
         let reason = reason.into();
         self.bring_in(&change);
         let task = task_of(&change);
-        let before = task.and_then(|id| held(self.changed.tasks.get(id)));
+        let before = task.and_then(|id| self.held(self.changed.tasks.get(id)));
         let recorded = RecordedChange { at: self.now, by: Actor::Engine, reason, request: None, change };
         let touched = self.changed.apply(&recorded);
         let RecordedChange { reason, change, .. } = recorded;
@@ -160,16 +167,11 @@ impl<'a> View<'a> {
             let state = self.changed.tasks.get(id).map(|task| task.state);
             keep_member(&mut self.pending, id, state == Some(TaskState::Pending));
             keep_member(&mut self.finals, id, state.is_some_and(TaskState::is_terminal));
-            let after = held(self.changed.tasks.get(id));
-            self.all_dirty |= before.is_some() && after.is_none();
-            if let Some(reserved) = self.reserved.as_mut() {
-                if let Some((node, request)) = before {
-                    let sum = reserved.entry(node).or_default();
-                    *sum = sum.saturating_sub(request);
-                }
-                if let Some((node, request)) = after {
-                    *reserved.entry(node).or_default() += request;
-                }
+            let after = self.held(self.changed.tasks.get(id));
+            self.freed |= before.is_some() && after.is_none();
+            if let Some(loads) = self.loads.as_mut() {
+                before.iter().for_each(|held| loads.remove(held));
+                after.iter().for_each(|held| loads.add(held));
             }
         }
         for key in touched {
@@ -187,7 +189,7 @@ impl<'a> View<'a> {
             EntityKey::Task(id) => id.workload(),
             EntityKey::Run(run) => &run.workload,
             EntityKey::Node(name) => {
-                self.all_dirty = true;
+                self.dirty_nodes.insert(name.clone());
                 if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
                     self.leaving.insert(name.clone());
                 } else {
@@ -204,17 +206,30 @@ impl<'a> View<'a> {
 
     /// What the phases so far changed is seen by all workloads, which follow now.
     pub(super) fn all_workloads_follow(&mut self) {
-        self.all_dirty = false;
+        self.dirty_nodes.clear();
+        self.freed = false;
     }
 
-    /// The workloads that another round has to look at: those that a step was about, or all (none named).
-    pub(super) fn take_dirty(&mut self) -> Option<Vec<&'a WorkloadName>> {
-        let dirty = std::mem::take(&mut self.dirty);
-        if std::mem::take(&mut self.all_dirty) {
-            return None;
+    /// A workload would grow if there were room.
+    pub(super) fn is_cramped(&mut self, name: &WorkloadName) {
+        self.cramped.insert(name.clone());
+    }
+
+    /// The workloads that another round has to look at: those that a step was about, those with tasks on
+    /// a node that changed, and those that wait for room where some was made.
+    pub(super) fn take_dirty(&mut self) -> Vec<&'a WorkloadName> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let nodes = std::mem::take(&mut self.dirty_nodes);
+        if !nodes.is_empty() {
+            let on = |row: &&Row<'_>| row.task.node.as_ref().is_some_and(|node| nodes.contains(node));
+            let rows = self.all_rows();
+            dirty.extend(rows.iter().filter(on).map(|row| row.task.workload().clone()));
+        }
+        if std::mem::take(&mut self.freed) {
+            dirty.append(&mut self.cramped);
         }
         let known = |name: &WorkloadName| self.base.workloads.get_key_value(name).map(|(name, _)| name);
-        Some(dirty.iter().filter_map(known).collect())
+        dirty.iter().filter_map(known).collect()
     }
 
     /// Whether a node is there to stay.
@@ -232,6 +247,11 @@ impl<'a> View<'a> {
     fn bring_in(&mut self, change: &Change) {
         for key in change.subjects() {
             self.bring_in_row(&key);
+        }
+        if let Change::TaskPreempted { task, .. } = change
+            && let Some(run) = self.task(task).and_then(Task::run)
+        {
+            self.bring_in_row(&EntityKey::Run(run));
         }
         let all_of = match change {
             Change::RunClosed { run, .. } => Some((&run.workload, false)),
@@ -346,12 +366,18 @@ impl<'a> View<'a> {
 
     /// All nodes, by name.
     pub(super) fn nodes(&self) -> Vec<&Node> {
-        let mut nodes: BTreeMap<&NodeName, &Node> = self.base.nodes.iter().collect();
-        nodes.extend(&self.changed.nodes);
-        if !self.gone.is_empty() {
-            nodes.retain(|name, _| !self.gone.contains(&EntityKey::Node((*name).clone())));
+        if self.changed.nodes.is_empty() && self.gone.is_empty() {
+            return self.base.nodes.values().collect();
         }
-        nodes.into_values().collect()
+        let gone = |name: &NodeName| {
+            !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone()))
+        };
+        let old = self.base.nodes.values().filter(|node| !self.changed.nodes.contains_key(&node.name));
+        let mut nodes: Vec<&Node> =
+            old.filter(|node| !gone(&node.name)).chain(self.changed.nodes.values()).collect();
+        // Two runs in order, which is what this sort is quick with.
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        nodes
     }
 
     /// All tasks as they are now in the plan: those of workloads whose tasks did not change, then the
@@ -384,19 +410,54 @@ impl<'a> View<'a> {
 
     /// What the tasks on a node have reserved.
     pub(super) fn reserved(&mut self, node: &NodeName) -> Resources {
-        if self.reserved.is_none() {
-            let mut sums: HashMap<NodeName, Resources> = HashMap::with_capacity(self.base.nodes.len());
+        self.loads().of_node(node).reserved
+    }
+
+    /// What is held, by node and by team.
+    pub(super) fn loads(&mut self) -> &Loads {
+        if self.loads.is_none() {
+            let mut loads = Loads::default();
             for row in self.all_rows() {
-                if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources()) {
-                    match sums.get_mut(node) {
-                        Some(sum) => *sum += row.task.size.request,
-                        None => drop(sums.insert(node.clone(), row.task.size.request)),
-                    }
-                }
+                self.held(Some(row.task)).iter().for_each(|held| loads.add(held));
             }
-            self.reserved = Some(sums);
+            self.loads = Some(loads);
         }
-        self.reserved.as_ref().and_then(|sums| sums.get(node)).copied().unwrap_or_default()
+        self.loads.get_or_insert_with(Loads::default)
+    }
+
+    /// The load of a node, once `loads` was called.
+    pub(super) fn load_of(&self, node: &NodeName) -> Load {
+        self.loads.as_ref().map(|loads| loads.of_node(node)).unwrap_or_default()
+    }
+
+    /// The load of a team, once `loads` was called.
+    pub(super) fn load_of_team(&self, team: &str) -> TeamLoad {
+        self.loads.as_ref().map(|loads| loads.of_team(team)).unwrap_or_default()
+    }
+
+    /// The node that a task holds resources of, and how much.
+    fn held(&self, task: Option<&Task>) -> Option<Held> {
+        let task = task.filter(|task| task.state.holds_resources())?;
+        let counted = !self.base.quotas.is_empty();
+        let team = if counted { self.team_of(task.workload()).map(str::to_owned) } else { None };
+        let used = self.observed.usage.tasks.get(&task.id).copied();
+        let used = used.unwrap_or_else(|| self.expected(task.workload(), task.size.request));
+        Some(Held { node: task.node.clone()?, team, request: task.size.request, used })
+    }
+
+    /// The team that owns a workload.
+    pub(super) fn team_of(&self, name: &WorkloadName) -> Option<&str> {
+        self.workload(name)?.spec.owner().team.as_deref()
+    }
+
+    /// What a task of which nothing is measured is likely to use.
+    pub(super) fn expected(&self, workload: &WorkloadName, request: Resources) -> Resources {
+        let expected = &self.observed.usage.expected;
+        if expected.is_empty() {
+            return request;
+        }
+        let likely = expected.get(workload).copied().unwrap_or_default();
+        Resources::new(request.cpu.max(likely.cpu), request.memory.max(likely.memory))
     }
 
     pub(super) fn note_ended(&mut self, ended: Ended) {
@@ -440,17 +501,12 @@ fn task_of(change: &Change) -> Option<&TaskId> {
         Change::TaskCreated { task } => Some(&task.id),
         Change::TaskPlaced { task, .. }
         | Change::TaskMoved { task, .. }
+        | Change::TaskPreempted { task, .. }
         | Change::TaskPorts { task, .. }
         | Change::TaskResized { task, .. }
         | Change::TaskForgotten { task } => Some(task),
         _ => None,
     }
-}
-
-/// The node that a task holds resources of, and how much.
-fn held(task: Option<&Task>) -> Option<(NodeName, Resources)> {
-    let task = task.filter(|task| task.state.holds_resources())?;
-    Some((task.node.clone()?, task.size.request))
 }
 
 fn has(world: &World, key: &EntityKey) -> bool {

@@ -42,9 +42,10 @@ impl World {
             Change::TaskCreated { .. }
             | Change::TaskPlaced { .. }
             | Change::TaskMoved { .. }
+            | Change::TaskPreempted { .. }
             | Change::TaskPorts { .. }
             | Change::TaskResized { .. }
-            | Change::TaskForgotten { .. } => self.follow_task(recorded),
+            | Change::TaskForgotten { .. } => self.follow_task(recorded, &mut touched),
             Change::RunOpened { .. } | Change::RunClosed { .. } => self.follow_run(recorded, &mut touched),
             Change::PoolApplied { .. }
             | Change::PoolDeleted { .. }
@@ -205,7 +206,7 @@ impl World {
         Some(())
     }
 
-    fn follow_task(&mut self, recorded: &RecordedChange) -> Option<()> {
+    fn follow_task(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
         match &recorded.change {
             Change::TaskCreated { task } => self.create_task(task, recorded.at)?,
             Change::TaskPlaced { task, node } => {
@@ -220,6 +221,7 @@ impl World {
                     task.exit.clone_from(exit);
                 }
             }
+            Change::TaskPreempted { task, by } => self.preempt_task(task, by, touched)?,
             Change::TaskPorts { task, ports } => self.tasks.get_mut(task)?.ports.clone_from(ports),
             Change::TaskResized { task, size } => self.tasks.get_mut(task)?.size = *size,
             Change::TaskForgotten { task } => {
@@ -227,6 +229,16 @@ impl World {
                 self.tasks.remove(task);
             }
             _ => return None,
+        }
+        Some(())
+    }
+
+    fn preempt_task(&mut self, task: &TaskId, by: &TaskId, touched: &mut Vec<EntityKey>) -> Option<()> {
+        let row = self.tasks.get_mut(task).filter(|task| !task.state.is_terminal())?;
+        let first = row.preempted_for.replace(by.clone()).is_none();
+        if let Some(run) = row.run().filter(|_| first).and_then(|key| self.runs.get_mut(&key)) {
+            run.preempted += 1;
+            touched.push(EntityKey::Run(run.key.clone()));
         }
         Some(())
     }
@@ -382,7 +394,7 @@ impl World {
 impl Run {
     fn opened(key: RunKey, manual: bool) -> Self {
         let outcome = RunOutcome::Active;
-        Self { key, manual, tasks: Vec::new(), outcome, started_at: None, ended_at: None }
+        Self { key, manual, tasks: Vec::new(), preempted: 0, outcome, started_at: None, ended_at: None }
     }
 }
 
@@ -531,6 +543,7 @@ mod tests {
             ready_at: None,
             state_since: at(0),
             exit: None,
+            preempted_for: None,
         })
     }
 

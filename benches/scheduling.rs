@@ -116,8 +116,11 @@ fn running(size: TaskSize) -> TaskObservation {
 
 /// `tasks` instances of services of ten, on nodes that hold eleven each.
 fn steady(tasks: u32) -> (World, Observed) {
+    steady_on(tasks, (tasks / 10).max(1))
+}
+
+fn steady_on(tasks: u32, nodes: u32) -> (World, Observed) {
     let (mut world, mut observed) = (World::default(), Observed { can_resize: true, ..Observed::default() });
-    let nodes = (tasks / 10).max(1);
     follow(
         &mut world,
         Change::PoolApplied { pool: PoolName::new("standard").expect("a name"), spec: pool(nodes) },
@@ -266,7 +269,7 @@ fn place_22_500_on_2_500_nodes(bencher: Bencher<'_, '_>) {
 /// A task of higher priority on a full cluster: somebody has to make room.
 #[divan::bench(args = [1_000, 10_000])]
 fn plan_one_preemption(bencher: Bencher<'_, '_>, tasks: u32) {
-    let (mut world, observed) = steady(tasks);
+    let (mut world, observed) = steady_on(tasks, tasks.div_ceil(11));
     let WorkloadSpec::Service(mut spec) = service() else { return };
     spec.instances = 1;
     spec.template.priority = 1;

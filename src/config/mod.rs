@@ -11,6 +11,7 @@ mod crosscheck;
 mod engine;
 mod error;
 mod limits;
+mod placement;
 mod pool;
 mod reader;
 mod scale;

@@ -14,7 +14,7 @@ pub enum Rejection {
     /// It does not exist.
     #[error("there is no {what} named `{name}`")]
     NotFound {
-        /// `workload`, `service`, `node`, `pool` or `policy`.
+        /// `workload`, `service`, `node`, `pool`, `policy` or `quota`.
         what: &'static str,
         /// The name.
         name: String,
@@ -68,8 +68,14 @@ pub fn changes(world: &World, intent: &Intent, now: Timestamp) -> Result<Vec<Wor
         }
         Intent::Drain { node, .. } => drain(world, node),
         Intent::Activate(name) => activate(world, name),
-        Intent::DeleteQuota(_)
-        | Intent::CancelRun(_)
+        Intent::DeleteQuota(team) => {
+            if !world.quotas.contains_key(team) {
+                return Err(Rejection::NotFound { what: "quota", name: team.clone() });
+            }
+            let change = Change::QuotaDeleted { team: team.clone() };
+            Ok(one(change, format!("the quota of team {team} is lifted")))
+        }
+        Intent::CancelRun(_)
         | Intent::StopTask(_)
         | Intent::AdvanceRollout(_)
         | Intent::AbortRollout(_)
@@ -111,6 +117,12 @@ fn apply(world: &World, declared: &Declared) -> Result<Vec<Worded>, Rejection> {
                 change,
                 format!("pool {name} is set: {} to {} nodes of {}", spec.min, spec.max, spec.size),
             ));
+        }
+    }
+    for (team, quota) in &declared.quotas {
+        if world.quotas.get(team) != Some(quota) {
+            let change = Change::QuotaApplied { team: team.clone(), quota: *quota };
+            worded.push((change, format!("the quota of team {team} is set")));
         }
     }
     for (name, spec) in &declared.workloads {

@@ -7,6 +7,7 @@
 //!
 //! Not here: how many instances, of which size, on how many nodes (`scaling`); carrying out (`controllers`).
 
+mod calm;
 mod cron;
 mod effects;
 pub mod intent;
@@ -69,31 +70,27 @@ impl Default for PlanSettings {
 pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Timestamp) -> Plan {
     let mut view = View::new(world, observed, settings, now);
     let mut waiting = Vec::new();
-    let mut names: Option<Vec<&WorkloadName>> = None;
-    for _ in 0..ROUNDS_MAX {
+    for number in 0..ROUNDS_MAX {
         let before = view.planned();
-        waiting = round(&mut view, names.as_deref());
+        nodes::observe(&mut view);
+        let names = if number == 0 { view.take_restless() } else { view.take_dirty() };
+        waiting = round(&mut view, &names);
         if view.planned() == before {
             break;
         }
-        names = Some(view.take_dirty());
     }
     Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
 }
 
-/// All phases once, each on the result of those before it, for the workloads named or for all.
-fn round(view: &mut View<'_>, only: Option<&[&WorkloadName]>) -> Vec<Waiting> {
-    nodes::observe(view);
-    tasks::observe(view, only);
+/// All phases once, each on the result of those before it, for the workloads named.
+fn round(view: &mut View<'_>, names: &[&WorkloadName]) -> Vec<Waiting> {
+    let ownerless = view.ownerless();
+    tasks::observe(view, names);
+    tasks::observe(view, &ownerless);
     nodes::keep_pools(view);
-    if only.is_none() {
-        view.all_workloads_follow();
-    }
-    for name in view.ownerless() {
+    for name in ownerless {
         removal::clear(view, name);
     }
-    let all = view.workload_names();
-    let names = only.unwrap_or(&all);
     for name in names {
         keep_workload(view, name);
     }

@@ -41,7 +41,9 @@ pub(super) fn place_pending(view: &mut View<'_>) -> Vec<Waiting> {
     if view.pending().next().is_none() {
         return Vec::new();
     }
-    view.loads();
+    if view.pending().any(|task| task.not_before <= view.now) {
+        view.loads();
+    }
     let (steps, waiting) = decide(view);
     view.take(steps);
     waiting

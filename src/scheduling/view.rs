@@ -4,7 +4,7 @@
 //! the plan, so only rows that a step touches are copied, and the copy follows the step by the same
 //! reducer as the real world will.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 use crate::scheduling::PlanSettings;
+use crate::scheduling::calm;
 use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
 
 /// A task with what is observed of it.
@@ -57,6 +58,8 @@ pub(super) struct View<'a> {
     /// Where the tasks of each name are among the rows, in order.
     spans: Vec<(&'a WorkloadName, Range<usize>)>,
     ownerless: Vec<&'a WorkloadName>,
+    /// Workloads that are as they should be, so that only a change elsewhere is a reason to look at them.
+    calm: HashSet<&'a WorkloadName>,
     changed: World,
     gone: BTreeSet<EntityKey>,
     moved_in: BTreeSet<WorkloadName>,
@@ -93,13 +96,14 @@ impl<'a> View<'a> {
                 .iter()
                 .map(|(name, workload)| (name, Known { workload: Some(workload), rows: 0..0 })),
         );
-        let mut ownerless = Vec::new();
-        let ids = |wanted: fn(TaskState) -> bool| -> BTreeSet<TaskId> {
-            rows.iter().filter(|row| wanted(row.task.state)).map(|row| row.task.id.clone()).collect()
-        };
-        let pending = ids(|state| state == TaskState::Pending);
-        let finals = ids(TaskState::is_terminal);
-        let mut spans = Vec::new();
+        let leaving: BTreeSet<NodeName> = base
+            .nodes
+            .values()
+            .filter(|node| node.state != NodeState::Ready)
+            .map(|node| node.name.clone())
+            .collect();
+        let (mut pending, mut finals) = (BTreeSet::new(), BTreeSet::new());
+        let (mut ownerless, mut spans, mut calm) = (Vec::new(), Vec::new(), HashSet::new());
         let mut start = 0;
         for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
             let name = group[0].task.workload();
@@ -110,6 +114,20 @@ impl<'a> View<'a> {
             known.rows = start..start + group.len();
             spans.push((name, known.rows.clone()));
             start += group.len();
+            if known.workload.is_some_and(|workload| calm::is_calm(workload, group, &leaving)) {
+                calm.insert(name);
+                continue;
+            }
+            for task in group.iter().map(|row| row.task) {
+                if task.state == TaskState::Pending {
+                    pending.insert(task.id.clone());
+                } else if task.state.is_terminal() {
+                    finals.insert(task.id.clone());
+                }
+            }
+        }
+        for name in calm::acted_on(base) {
+            calm.remove(name);
         }
         Self {
             base,
@@ -125,12 +143,8 @@ impl<'a> View<'a> {
             moved_in: BTreeSet::new(),
             pending,
             finals,
-            leaving: base
-                .nodes
-                .values()
-                .filter(|node| node.state != NodeState::Ready)
-                .map(|node| node.name.clone())
-                .collect(),
+            leaving,
+            calm,
             dirty: BTreeSet::new(),
             dirty_nodes: BTreeSet::new(),
             freed: false,
@@ -204,10 +218,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the phases so far changed is seen by all workloads, which follow now.
-    pub(super) fn all_workloads_follow(&mut self) {
-        self.dirty_nodes.clear();
-        self.freed = false;
+    /// The workloads that the first round has to look at, in order of name.
+    pub(super) fn take_restless(&mut self) -> Vec<&'a WorkloadName> {
+        let (base, touched) = (self.base, self.take_dirty());
+        let touched: BTreeSet<_> = touched.into_iter().collect();
+        base.workloads.keys().filter(|name| !self.calm.contains(name) || touched.contains(name)).collect()
     }
 
     /// A workload would grow if there were room.
@@ -287,11 +302,6 @@ impl<'a> View<'a> {
             EntityKey::Action(key) => copy_row(&self.base.actions, &mut self.changed.actions, key),
             EntityKey::Quota(team) => copy_row(&self.base.quotas, &mut self.changed.quotas, team),
         }
-    }
-
-    /// Names of the workloads that were there before the plan; a plan adds none.
-    pub(super) fn workload_names(&self) -> Vec<&'a WorkloadName> {
-        self.base.workloads.keys().collect()
     }
 
     /// Names that tasks bear though there is no such workload.

@@ -18,7 +18,7 @@ use loadline::domain::workload::{
     WorkloadSpec,
 };
 use loadline::domain::world::World;
-use loadline::placement::{Ask, Slot, place};
+use loadline::placement::{Ask, Board, Resident, Residents, Slot};
 use loadline::scheduling::{PlanSettings, effects, plan};
 
 const INSTANCES: u32 = 10;
@@ -79,6 +79,7 @@ fn pool(nodes: u32) -> PoolSpec {
         max: nodes,
         price_per_hour: None,
         attributes: BTreeMap::new(),
+        reserved_for: Vec::new(),
         scale_down_below: Share::new(0.5),
         scale_down_after: zero,
         cooldown_up: zero,
@@ -122,8 +123,11 @@ fn running(size: TaskSize) -> TaskObservation {
 
 /// `tasks` instances of services of ten, on nodes that hold eleven each.
 fn steady(tasks: u32) -> (World, Observed) {
+    steady_on(tasks, (tasks / 10).max(1))
+}
+
+fn steady_on(tasks: u32, nodes: u32) -> (World, Observed) {
     let (mut world, mut observed) = (World::default(), Observed { can_resize: true, ..Observed::default() });
-    let nodes = (tasks / 10).max(1);
     follow(
         &mut world,
         Change::PoolApplied { pool: PoolName::new("standard").expect("a name"), spec: pool(nodes) },
@@ -183,20 +187,103 @@ fn effects_steady(bencher: Bencher<'_, '_>, tasks: u32) {
     bencher.bench(|| effects(black_box(&world), &observed));
 }
 
-#[divan::bench(args = [100, 1_000])]
-fn place_one_task(bencher: Bencher<'_, '_>, nodes: u32) {
+/// Nobody is anywhere yet.
+struct Empty;
+
+impl Residents for Empty {
+    fn of(&self, _: &WorkloadName) -> Vec<Resident<'_>> {
+        Vec::new()
+    }
+}
+
+/// Ready nodes, and what is free on each of them: the same mix of gaps whatever their number.
+fn gaps(nodes: u32) -> (Vec<Node>, Vec<Resources>) {
     let (world, _) = steady(nodes * 10);
-    let nodes: Vec<Node> = world.nodes.values().cloned().collect();
+    let nodes: Vec<Node> = world.nodes.into_values().collect();
     assert!(nodes.iter().all(|node| node.state == NodeState::Ready));
-    let slots: Vec<Slot<'_>> = nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| {
-            let free = Resources::new(Millicores::new(at as u64 % 300), Bytes::mib(at as u64 % 400));
-            Slot { node, free }
-        })
-        .collect();
-    let task = TaskId::new(WorkloadName::new("web").expect("a name"), 1);
-    let ask = Ask { task: &task, request: small().request, constraints: &[] };
-    bencher.with_inputs(|| slots.clone()).bench_refs(|slots| place(black_box(&[ask]), slots));
+    let mixed = |at: u64| Resources::new(Millicores::new(at * 37 % 97 * 5), Bytes::mib(at * 53 % 89 * 8));
+    let free = (0..nodes.len() as u64).map(mixed).collect();
+    (nodes, free)
+}
+
+/// Fifty tasks of different sizes, of workloads without rules, each by itself.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn place_fifty_tasks(bencher: Bencher<'_, '_>, nodes: u32) {
+    let (nodes, free) = gaps(nodes);
+    let slots = nodes.iter().zip(&free).map(|(node, &free)| Slot {
+        node,
+        free,
+        unused: free,
+        crowded: false,
+        reserved_for: &[],
+    });
+    let slots: Vec<Slot<'_>> = slots.collect();
+    let name = WorkloadName::new("web").expect("a name");
+    let ids: Vec<TaskId> = (1..=50).map(|number| TaskId::new(name.clone(), number)).collect();
+    let (placement, repelled) = (PlacementSpec::default(), BTreeMap::new());
+    let ask = |task| {
+        let number = TaskId::number(task);
+        let request = Resources::new(Millicores::new(20 + number), Bytes::mib(16 + number));
+        Ask { task, team: None, revision: 1, priority: 0, request, expected: request, placement: &placement }
+    };
+    let asks: Vec<Ask<'_>> = ids.iter().map(ask).collect();
+    bencher.with_inputs(|| Board::new(slots.clone(), &Empty, &repelled)).bench_local_refs(|board| {
+        for ask in &asks {
+            assert!(board.place(black_box(ask)).is_ok());
+        }
+    });
+}
+
+/// Services of five instances in nine sizes, none of them started, on nodes that have joined.
+fn large(services: u64, nodes: u32) -> (World, Observed) {
+    let (mut world, mut observed) = (World::default(), Observed { can_resize: true, ..Observed::default() });
+    let size = Resources::new(Millicores::new(8_000), Bytes::mib(16_384));
+    let spec = PoolSpec { size, ..pool(nodes) };
+    follow(&mut world, Change::PoolApplied { pool: PoolName::new("standard").expect("a name"), spec });
+    settle(&mut world, &mut observed);
+    for number in 0..services {
+        let workload = WorkloadName::new(&format!("service-{number}")).expect("a name");
+        let WorkloadSpec::Service(mut spec) = service() else { continue };
+        spec.instances = 5;
+        let step = number % 9 + 1;
+        spec.template.size =
+            TaskSize::of(Resources::new(Millicores::new(step * 150), Bytes::mib((10 - step) * 250)));
+        follow(&mut world, Change::WorkloadApplied { workload, spec: WorkloadSpec::Service(spec) });
+    }
+    (world, observed)
+}
+
+/// 22,500 instances of 4,500 services on 2,500 nodes, from nothing until nothing is pending: every pass,
+/// and every change followed.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn place_22_500_on_2_500_nodes(bencher: Bencher<'_, '_>) {
+    let (world, observed) = large(4_500, 2_500);
+    bencher.with_inputs(|| world.clone()).bench_local_refs(|world| {
+        loop {
+            let plan = plan(world, &observed, &PlanSettings::default(), start());
+            if plan.steps.is_empty() {
+                assert!(plan.waiting.is_empty());
+                break;
+            }
+            for step in plan.steps {
+                follow(world, step.change);
+            }
+        }
+        assert_eq!(world.tasks.values().filter(|task| task.node.is_some()).count(), 22_500);
+    });
+}
+
+/// A task of higher priority on a full cluster: somebody has to make room.
+#[divan::bench(args = [1_000, 10_000])]
+fn plan_one_preemption(bencher: Bencher<'_, '_>, tasks: u32) {
+    let (mut world, observed) = steady_on(tasks, tasks.div_ceil(11));
+    let WorkloadSpec::Service(mut spec) = service() else { return };
+    spec.instances = 1;
+    spec.template.priority = 1;
+    spec.template.size = TaskSize::of(Resources::new(Millicores::new(500), Bytes::mib(500)));
+    let workload = WorkloadName::new("urgent").expect("a name");
+    follow(&mut world, Change::WorkloadApplied { workload, spec: WorkloadSpec::Service(spec) });
+    let steps = plan(&world, &observed, &PlanSettings::default(), start()).steps;
+    assert!(steps.iter().any(|step| matches!(step.change, Change::TaskPreempted { .. })));
+    bencher.bench(|| plan(black_box(&world), &observed, &PlanSettings::default(), start()));
 }

@@ -82,6 +82,7 @@ fn commit_of_one_task(bencher: Bencher<'_, '_>) {
         ready_at: None,
         state_since: first(),
         exit: None,
+        preempted_for: None,
     };
     let world = World { tasks: BTreeMap::from([(id.clone(), task)]), ..World::default() };
     let change = RecordedChange {

@@ -150,6 +150,7 @@ mod tests {
             ready_at: None,
             state_since: instant(90),
             exit,
+            preempted_for: None,
         }
     }
 

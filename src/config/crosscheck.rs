@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::reader::{Report, describe};
 use crate::config::source::Source;
-use crate::config::task::{Condition, PlacementUse, Uses};
+use crate::config::placement::{Condition, PlacementUse};
+use crate::config::task::Uses;
 use crate::config::wording::nearest;
 use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::placement::Operator;
 use crate::domain::policy::PolicyName;
 use crate::domain::quantity::Resources;
 
@@ -74,8 +76,8 @@ fn check_placement(placement: &PlacementUse, targets: &Targets<'_>, report: &Rep
         .iter()
         .filter(|(name, pool)| {
             placement.conditions.iter().all(|condition| {
-                attribute_of(name, pool, &condition.constraint.attribute)
-                    .is_some_and(|value| condition.constraint.any_of.iter().any(|wanted| wanted == value))
+                let constraint = &condition.constraint;
+                constraint.holds(attribute_of(name, pool, &constraint.attribute))
             })
         })
         .collect();
@@ -104,6 +106,10 @@ fn in_words(size: Resources) -> String {
 /// Whether some pool meets this condition by itself; reports it if not.
 fn check_condition(condition: &Condition, targets: &Targets<'_>, report: &Report) -> bool {
     let attribute = &condition.constraint.attribute;
+    let operator = condition.constraint.operator;
+    if matches!(operator, Operator::NotIn | Operator::Absent) {
+        return true;
+    }
     let values: BTreeSet<&str> =
         targets.pools.iter().filter_map(|(name, pool)| attribute_of(name, pool, attribute)).collect();
     if values.is_empty() {
@@ -112,6 +118,9 @@ fn check_condition(condition: &Condition, targets: &Targets<'_>, report: &Report
         let expected = "an attribute that a declared pool has".to_owned();
         report.disagreement(condition.at, format!("unknown attribute `{attribute}`"), expected, hint);
         return false;
+    }
+    if operator != Operator::In {
+        return true;
     }
     let wanted = condition.constraint.any_of.iter().zip(&condition.values_at);
     if condition.constraint.any_of.iter().any(|wanted| values.contains(wanted.as_str())) {

@@ -12,6 +12,7 @@ mod crosscheck;
 mod engine;
 mod error;
 mod limits;
+mod placement;
 mod pool;
 mod reader;
 mod rollout;

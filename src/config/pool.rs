@@ -1,4 +1,4 @@
-//! Reads `[pool.NAME]` and `[policy.NAME]`.
+//! Reads `[pool.NAME]`, `[policy.NAME]` and `[quota.TEAM]`.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,14 @@ use jiff::SignedDuration;
 
 use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
 use crate::config::reader::{Key, Table, Value};
-use crate::config::task::attribute;
-use crate::config::values::{cores, count, duration, line, memory, number, share, word};
+use crate::config::placement::attribute;
+use crate::config::values::{cores, count, duration, line, list, memory, number, share, word};
 use crate::domain::money::MicroCents;
 use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::placement::BY_NODE;
 use crate::domain::policy::{Policy, PolicyMode, SizeBounds};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
+use crate::domain::quota::Quota;
 
 /// Cluster Autoscaler's `--scale-down-utilization-threshold`.
 const SCALE_DOWN_BELOW_DEFAULT: f64 = 0.5;
@@ -52,6 +54,10 @@ pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
             .optional("price_per_hour", number(0.0..=NUMBER_MAX, "a price such as 0.05"))
             .map(MicroCents::from_units),
         attributes: table.or("attributes", BTreeMap::new(), attributes),
+        reserved_for: table.or("reserved_for", Vec::new(), |value| {
+            let expected = "an array of teams and workloads such as [\"shop\"]";
+            Some(list(value, expected, line)?.into_iter().map(|(name, _)| name).collect())
+        }),
         scale_down_below: table.or("scale_down_below", Share::new(SCALE_DOWN_BELOW_DEFAULT), share),
         scale_down_after: table.or("scale_down_after", SCALE_DOWN_AFTER_DEFAULT, duration),
         cooldown_up: table.or("cooldown_up", COOLDOWN_UP_DEFAULT, duration),
@@ -69,6 +75,9 @@ fn own_attribute(key: &Key<'_>) -> Option<String> {
     if key.text == "pool" {
         return key.refuse("another attribute: `pool` is the pool's own name", None);
     }
+    if key.text == BY_NODE {
+        return key.refuse("another attribute: `node` is the node itself", None);
+    }
     attribute(key)
 }
 
@@ -85,6 +94,27 @@ pub(super) fn policy(table: &Table<'_>) -> Policy {
         bounds: bounds(table),
         min_change: table.or("min_change", default.min_change, share),
         max_disruption: table.or("max_disruption", default.max_disruption, count(1)),
+    }
+}
+
+/// The name of a team, as `team` of a workload has it.
+pub(super) fn team(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("the name of a team is not empty") } else { Ok(text.to_owned()) }
+}
+
+/// Reads a team's quota.
+pub(super) fn quota(table: &Table<'_>) -> Quota {
+    let keys = &["cpu", "memory", "tasks"];
+    if !keys.iter().any(|key| table.has(key)) {
+        let found = format!("none of `cpu`, `memory` and `tasks` in [{}]", table.name());
+        table.refuse_absence(keys, found, "at least one of them");
+    }
+    Quota {
+        cpu: table
+            .optional("cpu", number(0.0..=NUMBER_MAX, "a number of cores such as 8"))
+            .map(Millicores::from_cores),
+        memory: table.optional("memory", memory),
+        tasks: table.optional("tasks", count(0)),
     }
 }
 

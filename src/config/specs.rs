@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::config::crosscheck::{Targets, check};
 use crate::config::error::SpecError;
-use crate::config::pool::{policy, pool, pool_name};
+use crate::config::pool::{policy, pool, pool_name, quota, team};
 use crate::config::reader::{Document, Place, Report, Table, describe};
 use crate::config::source::{Source, read_files};
 use crate::config::task::Uses;
@@ -16,6 +16,7 @@ use crate::config::workload::{cron_job, job, service};
 use crate::domain::intent::Declared;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
+use crate::domain::quota::Quota;
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 
 /// What was declared earlier: specs may refer to it as to what they declare themselves.
@@ -54,6 +55,7 @@ struct Reading {
     workloads: Named<WorkloadName, WorkloadSpec>,
     pools: Named<PoolName, PoolSpec>,
     policies: Named<PolicyName, Policy>,
+    quotas: Named<String, Quota>,
     uses: Uses,
 }
 
@@ -78,7 +80,7 @@ fn read_specs(sources: &[Source], known: &Known) -> Result<Declared, Vec<SpecErr
 
 impl Reading {
     fn read(&mut self, root: &Table<'_>, sources: &[Source], report: &Report) {
-        let Self { workloads, pools, policies, uses } = self;
+        let Self { workloads, pools, policies, quotas, uses } = self;
         let context = Context { sources, report };
         context.each(root, "service", WorkloadName::new, workloads, |table| {
             Some(WorkloadSpec::Service(Box::new(service(table, uses))))
@@ -91,6 +93,7 @@ impl Reading {
         });
         context.each(root, "pool", pool_name, pools, pool);
         context.each(root, "policy", PolicyName::new, policies, |table| Some(policy(table)));
+        context.each(root, "quota", team, quotas, |table| Some(quota(table)));
     }
 
     fn into_specs(self) -> Declared {
@@ -98,7 +101,7 @@ impl Reading {
             workloads: declared(self.workloads),
             pools: declared(self.pools),
             policies: declared(self.policies),
-            quotas: BTreeMap::new(),
+            quotas: declared(self.quotas),
         }
     }
 }

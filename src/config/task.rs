@@ -6,14 +6,12 @@ use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use crate::config::limits::PRIORITY_MAX;
+use crate::config::placement::{PlacementUse, placement};
 use crate::config::reader::{Key, Place, Table, Value};
-use crate::config::values::{command, cores, duration, line, list, memory, name, path, share, whole};
-use crate::domain::node::PoolName;
+use crate::config::values::{command, cores, duration, line, memory, name, path, share, whole};
 use crate::domain::policy::PolicyName;
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
-use crate::domain::workload::{
-    Constraint, EnvValue, Owner, PlacementSpec, RestartPolicy, SecretRef, TaskTemplate,
-};
+use crate::domain::workload::{EnvValue, Owner, RestartPolicy, SecretRef, TaskTemplate};
 use crate::scheduling::launching::RESERVED_PREFIX;
 
 /// Requests that let a newcomer's first service start on any machine.
@@ -40,28 +38,6 @@ pub(super) struct Uses {
     pub(super) placements: Vec<PlacementUse>,
 }
 
-/// A request with the conditions on the node that it is placed on.
-#[derive(Debug)]
-pub(super) struct PlacementUse {
-    /// What must fit.
-    pub(super) request: Resources,
-    /// Where it is written, or where the workload begins.
-    pub(super) at: Place,
-    /// What must hold of the node.
-    pub(super) conditions: Vec<Condition>,
-}
-
-/// One condition with its positions.
-#[derive(Debug)]
-pub(super) struct Condition {
-    /// The condition.
-    pub(super) constraint: Constraint,
-    /// Where the attribute's name is written.
-    pub(super) at: Place,
-    /// Where each of its values is written.
-    pub(super) values_at: Vec<Place>,
-}
-
 /// Reads `team` and `cost_centre`.
 pub(super) fn owner(table: &Table<'_>) -> Owner {
     Owner { team: table.optional("team", line), cost_centre: table.optional("cost_centre", line) }
@@ -78,10 +54,7 @@ pub(super) fn policy(table: &Table<'_>, uses: &mut Uses) -> Option<PolicyName> {
 pub(super) fn template(table: &Table<'_>, uses: &mut Uses) -> TaskTemplate {
     let priority = i64::from(PRIORITY_MAX);
     let size = size(table);
-    let conditions = table.table("placement", placement).unwrap_or_default();
-    let placement = PlacementSpec {
-        constraints: conditions.iter().map(|condition| condition.constraint.clone()).collect(),
-    };
+    let (placement, conditions) = table.table("placement", placement).unwrap_or_default();
     let larger = if table.has("memory") && !table.has("cpu") { "memory" } else { "cpu" };
     uses.placements.push(PlacementUse { request: size.request, at: table.place_of(larger), conditions });
     TaskTemplate {
@@ -191,41 +164,6 @@ fn user(value: &Value<'_>) -> Option<String> {
     } else {
         value.refuse("a user such as \"www-data\" or \"1000\"")
     }
-}
-
-fn placement(table: &Table<'_>) -> Vec<Condition> {
-    let pool = table.optional("pool", |value| {
-        let name = name(PoolName::new)(value)?;
-        let constraint = Constraint { attribute: "pool".to_owned(), any_of: vec![name.to_string()] };
-        Some(Condition { constraint, at: value.place(), values_at: vec![value.place()] })
-    });
-    let attributes = table.or("attributes", Vec::new(), |value| {
-        let entries = value.entries("a table such as { disk = [\"ssd\", \"nvme\"] }")?;
-        Some(entries.iter().filter_map(|(key, value)| condition(key, value)).collect())
-    });
-    pool.into_iter().chain(attributes).collect()
-}
-
-fn condition(key: &Key<'_>, value: &Value<'_>) -> Option<Condition> {
-    let attribute = attribute(key)?;
-    let expected = "a value such as \"ssd\" or several such as [\"ssd\", \"nvme\"]";
-    let values = match value.get() {
-        DeValue::Array(values) if values.is_empty() => value.refuse_as("no value".to_owned(), expected, None),
-        DeValue::Array(_) => list(value, expected, line),
-        DeValue::Table(_) => value.refuse(expected),
-        _ => line(value).map(|text| vec![(text, value.place())]),
-    };
-    let (any_of, values_at) = values?.into_iter().unzip();
-    Some(Condition { constraint: Constraint { attribute, any_of }, at: key.at, values_at })
-}
-
-/// The name of a node's attribute.
-pub(super) fn attribute(key: &Key<'_>) -> Option<String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    if !key.text.is_empty() && key.text.chars().all(allowed) {
-        return Some(key.text.to_owned());
-    }
-    key.refuse("the name of an attribute such as `disk` or `zone`", None)
 }
 
 /// Reads `[service.NAME.restart]`, or `retry` of a cron job or job.

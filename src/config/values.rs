@@ -88,6 +88,11 @@ pub(super) fn number(range: RangeInclusive<f64>, expected: &str) -> impl Fn(&Val
     }
 }
 
+/// Any number.
+pub(super) fn any_number(value: &Value<'_>) -> Option<f64> {
+    finite(value).or_else(|| value.refuse("a number such as 4 or 2.5"))
+}
+
 /// A share from 0 to 1.
 pub(super) fn share(value: &Value<'_>) -> Option<Share> {
     number(0.0..=1.0, "a share from 0 to 1")(value).map(Share::new)

@@ -123,6 +123,13 @@ pub enum Change {
         /// How it ended, if it did.
         exit: Option<ExitRecord>,
     },
+    /// A task has to make room for one of higher priority; that it leaves is a change of its own.
+    TaskPreempted {
+        /// The task.
+        task: TaskId,
+        /// The task that it makes room for.
+        by: TaskId,
+    },
     /// The ports that the agent gave a task.
     TaskPorts {
         /// The task.
@@ -291,6 +298,7 @@ impl Change {
             }
             Self::TaskPlaced { task, .. }
             | Self::TaskMoved { task, .. }
+            | Self::TaskPreempted { task, .. }
             | Self::TaskPorts { task, .. }
             | Self::TaskResized { task, .. }
             | Self::TaskForgotten { task } => vec![EntityKey::Task(task.clone())],

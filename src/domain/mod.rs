@@ -10,6 +10,7 @@ pub mod load;
 pub mod money;
 pub mod node;
 pub mod observation;
+pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod quantity;

@@ -32,6 +32,9 @@ pub struct PoolSpec {
     pub price_per_hour: Option<MicroCents>,
     /// Attributes that placement constraints can ask for.
     pub attributes: BTreeMap<String, String>,
+    /// Teams and workloads that its nodes take tasks of; anybody's where empty.
+    #[serde(default)]
+    pub reserved_for: Vec<String>,
     /// A node with a smaller share of its requests in use (the greater of CPU and memory) can be
     /// emptied.
     pub scale_down_below: Share,
@@ -52,6 +55,7 @@ impl PoolSpec {
             max: 1,
             price_per_hour: None,
             attributes: BTreeMap::new(),
+            reserved_for: Vec::new(),
             scale_down_below: Share::new(0.0),
             scale_down_after: SignedDuration::ZERO,
             cooldown_up: SignedDuration::ZERO,

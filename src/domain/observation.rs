@@ -1,13 +1,13 @@
 //! The world as the cluster, the health checks and the front door report it at one instant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::load::RequestCounters;
 use crate::domain::node::NodeName;
-use crate::domain::quantity::TaskSize;
+use crate::domain::quantity::{Resources, TaskSize};
 use crate::domain::rollout::StageKey;
 use crate::domain::task::{ExitRecord, TaskId};
 use crate::domain::workload::WorkloadName;
@@ -122,4 +122,18 @@ pub struct Observed {
     /// Services whose rollouts were judged by commands.
     #[serde(default)]
     pub judged: BTreeMap<WorkloadName, CommandVerdict>,
+    /// What is really used.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+/// What tasks really use, as far as that is known from samples that are not too old.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The newest sample of each task; none where there is no fresh one.
+    pub tasks: BTreeMap<TaskId, Resources>,
+    /// What a new task of a workload is likely to use.
+    pub expected: BTreeMap<WorkloadName, Resources>,
+    /// Nodes whose memory is nearly used up: they take no tasks until it is well below that again.
+    pub crowded: BTreeSet<NodeName>,
 }

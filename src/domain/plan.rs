@@ -1,9 +1,12 @@
 //! What is to be done next, with reasons: the answer of `scheduling::plan`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::change::Change;
 use crate::domain::node::NodeName;
+use crate::domain::placement::{Constraint, Neighbour};
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
 
@@ -17,8 +20,7 @@ pub struct Step {
 }
 
 /// Why a node cannot take a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// It takes no tasks now.
     NotReady {
@@ -27,13 +29,31 @@ pub enum Misfit {
     },
     /// It has another value of an attribute than the task wants.
     Attribute {
-        /// The attribute.
-        attribute: String,
-        /// The values that are acceptable.
-        wanted: Vec<String>,
+        /// What the task wants.
+        constraint: Constraint,
         /// The value that it has.
         found: Option<String>,
     },
+    /// It is kept for others.
+    Reserved {
+        /// Whom it is kept for.
+        reserved_for: Vec<String>,
+    },
+    /// No task is there that the task is to be near.
+    Apart(Neighbour),
+    /// A task is there that is to be away from the task, or the other way round.
+    Near(Neighbour),
+    /// The workload would be less even over places than it may be.
+    Skewed {
+        /// The attribute that makes a place, or `node`.
+        by: String,
+        /// Tasks of the workload there.
+        here: u32,
+        /// Tasks of the workload in the emptiest place.
+        least: u32,
+    },
+    /// What its tasks really use leaves too little memory.
+    Crowded,
     /// Too little CPU or memory is free.
     Insufficient {
         /// Free on the node.
@@ -43,30 +63,120 @@ pub enum Misfit {
     },
 }
 
+impl Misfit {
+    /// A misfit without what differs from node to node, as the object of "have".
+    pub fn in_total(&self) -> String {
+        match self {
+            Self::NotReady { state } => state.clone(),
+            Self::Attribute { constraint, .. } => format!("not {constraint}"),
+            Self::Reserved { .. } => "reserved for others".to_owned(),
+            Self::Apart(neighbour) => format!("without {neighbour}"),
+            Self::Near(neighbour) => format!("too near to {}", neighbour.workload),
+            Self::Skewed { by, .. } => format!("in the way of an even spread over {by}s"),
+            Self::Crowded => "using nearly all their memory".to_owned(),
+            Self::Insufficient { what, .. } => format!("short of {what}"),
+        }
+    }
+}
+
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotReady { state } => write!(f, "is {state}"),
-            Self::Attribute { attribute, wanted, found } => {
+            Self::Attribute { constraint, found } => {
                 let found = found.as_deref().unwrap_or("nothing");
-                write!(f, "has {attribute} = {found}, wanted {}", wanted.join(" or "))
+                write!(f, "has {} = {found}, wanted {}", constraint.attribute, constraint.wanted())
             }
+            Self::Reserved { reserved_for } => write!(f, "is reserved for {}", reserved_for.join(", ")),
+            Self::Apart(neighbour) => write!(f, "has no task of {neighbour}, which it has to be near"),
+            Self::Near(neighbour) => write!(f, "has a task of {neighbour}, which it has to be away from"),
+            Self::Skewed { by, here, least } => {
+                write!(f, "has {here} tasks of it in its {by}, where another {by} has {least}")
+            }
+            Self::Crowded => write!(f, "really uses nearly all its memory"),
             Self::Insufficient { free, what } => write!(f, "has too little {what} free ({free})"),
         }
     }
 }
 
+/// What a task waits for, in a word: the label of the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WaitKind {
+    /// No node has the attributes.
+    Attributes,
+    /// The nodes that would do are kept for others.
+    Reserved,
+    /// There is no node, or none that takes tasks.
+    Node,
+    /// No node has the right neighbours.
+    Neighbours,
+    /// Only nodes where it would make its workload uneven have room.
+    Spread,
+    /// Only nodes whose memory is nearly used up have room.
+    Crowded,
+    /// No node has room.
+    Room,
+    /// Tasks of lower priority are making room.
+    Preemption,
+    /// Its team's quota is used up.
+    Quota,
+    /// It failed a short time ago.
+    Backoff,
+}
+
+impl WaitKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Attributes,
+        Self::Reserved,
+        Self::Node,
+        Self::Neighbours,
+        Self::Spread,
+        Self::Crowded,
+        Self::Room,
+        Self::Preemption,
+        Self::Quota,
+        Self::Backoff,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Attributes => "attributes",
+            Self::Reserved => "reserved",
+            Self::Neighbours => "neighbours",
+            Self::Spread => "spread",
+            Self::Crowded => "crowded",
+            Self::Room => "room",
+            Self::Preemption => "preemption",
+            Self::Quota => "quota",
+            Self::Backoff => "backoff",
+        }
+    }
+
+    /// Whether another node might help.
+    pub fn wants_nodes(self) -> bool {
+        !matches!(self, Self::Preemption | Self::Quota | Self::Backoff)
+    }
+}
+
 /// Why a task is not running.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Waiting {
     /// The task.
     pub task: TaskId,
     /// The request that has to fit.
     pub request: Resources,
+    /// What it waits for.
+    pub kind: WaitKind,
     /// In words, in total.
     pub reason: String,
-    /// Per node, where nodes were looked at.
-    pub nodes: Vec<(NodeName, Misfit)>,
+    /// Per node, where nodes were looked at; shared by tasks that wait for the same.
+    pub nodes: Arc<Vec<(NodeName, Misfit)>>,
+    /// What must hold of a new node for it to help, beyond what the task's spec says: where tasks of this
+    /// and of other workloads are, leaves some places only.
+    pub narrowed: Arc<Vec<Constraint>>,
 }
 
 /// Something that wants a person's eye.
@@ -83,13 +193,12 @@ pub struct Alarm {
 }
 
 /// What is to be done next.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// Changes in the order in which they are to be applied.
     pub steps: Vec<Step>,
     /// Tasks that could not be placed.
     pub waiting: Vec<Waiting>,
     /// What wants a person's eye.
-    #[serde(default)]
     pub alarms: Vec<Alarm>,
 }

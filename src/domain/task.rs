@@ -249,6 +249,9 @@ pub struct Task {
     pub state_since: Timestamp,
     /// How it ended.
     pub exit: Option<ExitRecord>,
+    /// The task of higher priority that it has to make room for.
+    #[serde(default)]
+    pub preempted_for: Option<TaskId>,
 }
 
 impl Task {

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::cron::CronSchedule;
+pub use crate::domain::placement::{Constraint, PlacementSpec};
 use crate::domain::policy::PolicyName;
 use crate::domain::quantity::{Bytes, Share, TaskSize};
 use crate::domain::scale::ScaleSpec;
@@ -41,15 +42,32 @@ pub fn check_name(text: &str) -> Result<(), &'static str> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(std::sync::Arc<str>);
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            // Most comparisons in the maps of the world are of a name with itself.
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                if std::sync::Arc::ptr_eq(&self.0, &other.0) {
+                    std::cmp::Ordering::Equal
+                } else {
+                    self.0.cmp(&other.0)
+                }
+            }
+        }
 
         impl $name {
             /// A name; errors say which rule the text breaks (`check_name`).
             pub fn new(text: &str) -> Result<Self, &'static str> {
                 $crate::domain::workload::check_name(text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -67,7 +85,7 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                (*name.0).to_owned()
             }
         }
 
@@ -112,22 +130,6 @@ pub enum EnvValue {
     Plain(String),
     /// Read at launch from where the reference says.
     Secret(SecretRef),
-}
-
-/// One condition on a node's attributes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Constraint {
-    /// The attribute's name. `pool` is the node's pool; others come from `[pool.NAME.attributes]`.
-    pub attribute: String,
-    /// The values that are acceptable; any one of them is enough.
-    pub any_of: Vec<String>,
-}
-
-/// What a task wants of the node that it is placed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlacementSpec {
-    /// All of these must hold.
-    pub constraints: Vec<Constraint>,
 }
 
 /// What a process is started with. A change here is a new revision.

@@ -200,6 +200,9 @@ impl Default for RunOrder {
 pub struct RunPart {
     /// How often it was tried.
     pub tries: u32,
+    /// How many of these tries had to make room for another task: they are no failures.
+    #[serde(default)]
+    pub preempted: u32,
     /// It ended well.
     pub done: bool,
 }
@@ -297,7 +300,7 @@ impl Run {
     pub fn part(&self, index: u32) -> RunPart {
         // Runs of earlier versions had one task and did not count.
         let uncounted =
-            || RunPart { tries: if index == 0 { self.tasks.len() as u32 } else { 0 }, done: false };
+            || RunPart { tries: if index == 0 { self.tasks.len() as u32 } else { 0 }, ..RunPart::default() };
         self.parts.get(&index).copied().unwrap_or_else(uncounted)
     }
 

@@ -1,11 +1,23 @@
 //! Which node takes which task.
-//! In: tasks that wait, with what they ask for, and nodes with what is free on them.
-//! Out: an assignment for each task that fits somewhere; for each other one the reason, node by node.
+//! In: tasks that wait, with what they ask for; nodes with what is free on them; where other tasks are.
+//! Out: a node for each task that fits somewhere; for each other one the reason, node by node, and the
+//! tasks of lower priority that could make room.
 //!
 //! Not here: when a task may start and what happens to it afterwards (`scheduling`), whether nodes
 //! should be added (`scaling`).
 
+mod board;
+mod explain;
+mod fit;
+mod index;
 mod packing;
+mod preemption;
+mod rules;
+#[cfg(test)]
+mod tests;
 
+pub use board::{Board, Refused, Resident, Residents, Slot};
+pub use explain::NODES_NAMED_MAX;
+pub use fit::{Ask, Owner, admits, meets};
 pub(crate) use packing::dominant_share;
-pub use packing::{Ask, NODES_NAMED_MAX, Placement, Slot, place};
+pub use preemption::{Allowance, Occupant, Victims, choose};

@@ -65,7 +65,8 @@ pub struct ClusterVerdict {
 /// pool's node is reported; it neither grows a pool nor keeps one from shrinking.
 pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
     let growth = cluster_grow::decide(world, waiting, prices, now);
-    let still_waits = waiting.len() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
+    let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
+    let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
     if still_waits {
         return growth;
     }
@@ -110,6 +111,7 @@ pub(super) fn price_of(pool: &NodePool, nodes: u32, prices: &Prices) -> MicroCen
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use jiff::SignedDuration;
     use proptest::prelude::*;
@@ -117,6 +119,7 @@ mod tests {
     use super::*;
     use crate::domain::decision::DecisionKind;
     use crate::domain::node::{PoolName, PoolSpec};
+    use crate::domain::plan::WaitKind;
     use crate::domain::quantity::{Bytes, Millicores, TaskSize};
     use crate::domain::rollout::{Actor, Revision};
     use crate::domain::task::{Task, TaskOrigin, TaskState};
@@ -156,6 +159,7 @@ mod tests {
                 max: 5,
                 price_per_hour: None,
                 attributes: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
+                reserved_for: Vec::new(),
                 scale_down_below: Share::new(0.5),
                 scale_down_after: SignedDuration::from_secs(60),
                 cooldown_up: SignedDuration::from_secs(30),
@@ -212,6 +216,7 @@ mod tests {
                 ready_at: None,
                 state_since: ago(9000),
                 exit: None,
+                preempted_for: None,
             };
             self.0.tasks.insert(id, task);
             self
@@ -244,8 +249,10 @@ mod tests {
                 .map(|task| Waiting {
                     task: task.id.clone(),
                     request: task.size.request,
+                    kind: WaitKind::Room,
                     reason: String::new(),
-                    nodes: Vec::new(),
+                    nodes: Arc::default(),
+                    narrowed: Arc::default(),
                 })
                 .collect();
             decide(&self.0, &waiting, &prices(), now())
@@ -276,10 +283,7 @@ mod tests {
     fn with_constraints(world: &mut World, name: &str, constraints: &[(&str, &str)]) {
         let constraints = constraints
             .iter()
-            .map(|(attribute, value)| Constraint {
-                attribute: (*attribute).to_owned(),
-                any_of: vec![(*value).to_owned()],
-            })
+            .map(|(attribute, value)| Constraint::is_in(attribute, vec![(*value).to_owned()]))
             .collect();
         let restart = RestartPolicy {
             backoff: SignedDuration::from_secs(1),
@@ -296,7 +300,7 @@ mod tests {
                 user: None,
                 size: TaskSize::of(resources(100, 100)),
                 stop_grace: SignedDuration::from_secs(1),
-                placement: PlacementSpec { constraints },
+                placement: PlacementSpec { constraints, ..PlacementSpec::default() },
                 priority: 0,
             },
             run_on_apply: false,

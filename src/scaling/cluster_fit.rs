@@ -1,13 +1,16 @@
 //! Would these tasks fit on those nodes? A simulation of placement for the size of the cluster, by
-//! first-fit decreasing. Not here: the placement of real tasks.
+//! first-fit decreasing. Whether a task may go to a node at all is asked of `placement`.
+//! Not here: the placement of real tasks, and where their neighbours are.
 
 use std::collections::BTreeMap;
 
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::placement::{Constraint, PlacementSpec};
+use crate::domain::plan::{Misfit, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId};
-use crate::domain::workload::PlacementSpec;
 use crate::domain::world::World;
+use crate::placement::{Owner, admits, meets};
 
 /// A task that wants room.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +18,9 @@ pub(super) struct Item<'a> {
     pub(super) task: &'a TaskId,
     pub(super) request: Resources,
     pub(super) placement: Option<&'a PlacementSpec>,
+    pub(super) team: Option<&'a str>,
+    /// What must hold of a new node beyond that.
+    pub(super) narrowed: &'a [Constraint],
 }
 
 /// A node, real or imagined, with what is left of it.
@@ -24,69 +30,96 @@ pub(super) struct Bin<'a> {
     pub(super) node: Option<&'a NodeName>,
     pub(super) pool: &'a PoolName,
     pub(super) attributes: &'a BTreeMap<String, String>,
+    pub(super) reserved_for: &'a [String],
     pub(super) free: Resources,
 }
 
 impl<'a> Bin<'a> {
     /// A node of a pool that does not exist yet.
     pub(super) fn imagined(pool: &'a NodePool) -> Self {
-        Self { node: None, pool: &pool.name, attributes: &pool.spec.attributes, free: pool.spec.size }
+        Self {
+            node: None,
+            pool: &pool.name,
+            attributes: &pool.spec.attributes,
+            reserved_for: &pool.spec.reserved_for,
+            free: pool.spec.size,
+        }
     }
 
     /// A node with what its tasks leave free.
-    pub(super) fn of(node: &'a Node, used: Resources) -> Self {
+    pub(super) fn of(world: &'a World, node: &'a Node, used: Resources) -> Self {
         Self {
             node: Some(&node.name),
             pool: &node.pool,
             attributes: &node.attributes,
+            reserved_for: world.pools.get(&node.pool).map_or(&[], |pool| &pool.spec.reserved_for),
             free: node.size.saturating_sub(used),
         }
     }
 
     fn takes(&self, item: &Item<'_>) -> bool {
-        item.request.fits(self.free) && lacking_attribute(item, self.pool, self.attributes).is_none()
+        item.request.fits(self.free)
+            && item.lacking(self.pool, self.attributes, self.reserved_for).is_none()
     }
 }
 
 impl<'a> Item<'a> {
     /// A task with the placement of the revision that it was made from.
     pub(super) fn of(world: &'a World, task: &'a Task) -> Self {
-        Self { task: &task.id, request: task.size.request, placement: placement(world, task) }
+        let workload = world.workloads.get(task.workload());
+        let spec = workload.map(|workload| {
+            workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec)
+        });
+        Self {
+            task: &task.id,
+            request: task.size.request,
+            placement: spec.map(|spec| &spec.template().placement),
+            team: workload.and_then(|workload| workload.spec.owner().team.as_deref()),
+            narrowed: &[],
+        }
+    }
+
+    /// A task that found no node.
+    pub(super) fn waiting(world: &'a World, waiting: &'a Waiting) -> Self {
+        let plain = Self {
+            task: &waiting.task,
+            request: waiting.request,
+            placement: None,
+            team: None,
+            narrowed: &[],
+        };
+        let known = world.tasks.get(&waiting.task).map_or(plain, |task| Item::of(world, task));
+        Self { request: waiting.request, narrowed: &waiting.narrowed, ..known }
     }
 
     /// Whether an empty node of the pool would take it.
     pub(super) fn suits(&self, pool: &NodePool) -> bool {
-        self.request.fits(pool.spec.size) && self.admitted(pool)
+        self.request.fits(pool.spec.size) && self.lacking_in(pool).is_none()
     }
 
-    /// Whether the pool's attributes are what its constraints ask for.
-    pub(super) fn admitted(&self, pool: &NodePool) -> bool {
-        lacking_attribute(self, &pool.name, &pool.spec.attributes).is_none()
+    /// Why no node of the pool is a place for it, if so.
+    pub(super) fn lacking_in(&self, pool: &NodePool) -> Option<Misfit> {
+        self.lacking(&pool.name, &pool.spec.attributes, &pool.spec.reserved_for)
     }
-}
 
-fn placement<'a>(world: &'a World, task: &Task) -> Option<&'a PlacementSpec> {
-    let workload = world.workloads.get(task.workload())?;
-    let spec = workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec);
-    Some(&spec.template().placement)
-}
+    fn lacking(
+        &self,
+        pool: &PoolName,
+        attributes: &BTreeMap<String, String>,
+        reserved_for: &[String],
+    ) -> Option<Misfit> {
+        let owner = Owner { workload: self.task.workload(), team: self.team };
+        let by_itself = admits(self.placement, owner, pool, attributes, reserved_for);
+        by_itself.and_then(|()| meets(self.narrowed, pool, attributes)).err()
+    }
 
-/// The first attribute that has none of the values that the task accepts.
-pub(super) fn lacking_attribute<'a>(
-    item: &Item<'a>,
-    pool: &PoolName,
-    attributes: &BTreeMap<String, String>,
-) -> Option<&'a str> {
-    let constraints = item.placement.map_or(&[][..], |placement| &placement.constraints);
-    let lacking = constraints.iter().find(|constraint| {
-        let found = if constraint.attribute == "pool" {
-            Some(pool.as_str())
-        } else {
-            attributes.get(&constraint.attribute).map(String::as_str)
-        };
-        !found.is_some_and(|found| constraint.any_of.iter().any(|wanted| wanted == found))
-    });
-    lacking.map(|constraint| constraint.attribute.as_str())
+    fn is_like(&self, other: &Item<'_>) -> bool {
+        self.request == other.request
+            && self.placement == other.placement
+            && self.narrowed == other.narrowed
+            && self.team == other.team
+            && self.task.workload() == other.task.workload()
+    }
 }
 
 /// Requests of the tasks that hold resources, by node.
@@ -139,9 +172,7 @@ pub(super) fn first_fit_decreasing<'a>(
     for item in sorted {
         // What refused an equal task just now refuses this one too.
         let from = match last {
-            Some((before, bin)) if before.request == item.request && before.placement == item.placement => {
-                bin
-            }
+            Some((before, bin)) if before.is_like(&item) => bin,
             _ => 0,
         };
         let mut found = bins[from..].iter().position(|bin| bin.takes(&item)).map(|offset| from + offset);

@@ -12,12 +12,12 @@ use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
-use crate::domain::plan::{Step, Waiting};
+use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::world::World;
 use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
 use crate::scaling::cluster_fit::{
-    Bin, Item, counts_for_target, first_fit_decreasing, lacking_attribute, share, used_by_node,
+    Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node,
 };
 
 /// Tasks named in a reason; the others are counted.
@@ -25,13 +25,8 @@ const TASKS_NAMED: usize = 3;
 
 /// Grows at most one pool.
 pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
-    let items: Vec<Item<'_>> = waiting
-        .iter()
-        .map(|waiting| match world.tasks.get(&waiting.task) {
-            Some(task) => Item { request: waiting.request, ..Item::of(world, task) },
-            None => Item { task: &waiting.task, request: waiting.request, placement: None },
-        })
-        .collect();
+    let items = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
+    let items: Vec<Item<'_>> = items.map(|waiting| Item::waiting(world, waiting)).collect();
     let (suited, hopeless): (Vec<_>, Vec<_>) =
         items.into_iter().partition(|item| pools(world).any(|pool| item.suits(pool)));
     let mut unserved: Vec<Unserved> = hopeless.iter().map(|item| fits_nowhere(world, item)).collect();
@@ -73,7 +68,7 @@ fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
         .nodes
         .values()
         .filter(|node| matches!(node.state, NodeState::Ready | NodeState::Joining))
-        .map(|node| Bin::of(node, used.get(&node.name).copied().unwrap_or_default()));
+        .map(|node| Bin::of(world, node, used.get(&node.name).copied().unwrap_or_default()));
     let mut bins: Vec<Bin<'_>> = there.collect();
     for pool in pools(world) {
         let present = world.nodes.values().filter(|node| node.pool == pool.name && counts_for_target(node));
@@ -183,8 +178,11 @@ fn decision(
 
 fn fits_nowhere(world: &World, item: &Item<'_>) -> Unserved {
     let words: Vec<String> = pools(world)
-        .map(|pool| match lacking_attribute(item, &pool.name, &pool.spec.attributes) {
-            Some(attribute) => format!("pool {} has another {attribute} than it wants", pool.name),
+        .map(|pool| match item.lacking_in(pool) {
+            Some(Misfit::Attribute { constraint, .. }) => {
+                format!("pool {} has another {} than it wants", pool.name, constraint.attribute)
+            }
+            Some(misfit) => format!("pool {} {misfit}", pool.name),
             None => format!("a node of pool {} has {}", pool.name, pool.spec.size),
         })
         .collect();

@@ -35,7 +35,7 @@ pub(super) fn raise(view: &View<'_>) -> Vec<Alarm> {
         };
         alarms.extend(found.map(|(message, since)| alarm(workload, message, since)));
     }
-    for name in view.workload_names() {
+    for name in view.world().workloads.keys() {
         let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else { continue };
         if let Some(since) = workload.jobs.missed_since {
             let message = format!("the occurrence of {since} did not start in time, and none has since then");

@@ -18,7 +18,7 @@ pub enum Rejection {
     /// It does not exist.
     #[error("there is no {what} named `{name}`")]
     NotFound {
-        /// `workload`, `service`, `node`, `pool` or `policy`.
+        /// `workload`, `service`, `node`, `pool`, `policy` or `quota`.
         what: &'static str,
         /// The name.
         name: String,
@@ -77,7 +77,13 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
         Intent::Freeze { switch, lasting } => manual::freeze(world, *switch, *lasting, asked),
         Intent::Unfreeze(switch) => Ok(manual::unfreeze(world, *switch)),
         Intent::CancelAction(key) => manual::cancel(world, key),
-        Intent::DeleteQuota(_) => Err(Rejection::Refused("this cannot be done yet".to_owned())),
+        Intent::DeleteQuota(team) => {
+            if !world.quotas.contains_key(team) {
+                return Err(Rejection::NotFound { what: "quota", name: team.clone() });
+            }
+            let change = Change::QuotaDeleted { team: team.clone() };
+            Ok(one(change, format!("the quota of team {team} is lifted")))
+        }
         Intent::CancelRun(key) => intent_runs::cancel(world, key),
     }
 }
@@ -111,6 +117,12 @@ fn apply(world: &World, declared: &Declared, now: Timestamp) -> Result<Vec<Worde
                 change,
                 format!("pool {name} is set: {} to {} nodes of {}", spec.min, spec.max, spec.size),
             ));
+        }
+    }
+    for (team, quota) in &declared.quotas {
+        if world.quotas.get(team) != Some(quota) {
+            let change = Change::QuotaApplied { team: team.clone(), quota: *quota };
+            worded.push((change, format!("the quota of team {team} is set")));
         }
     }
     for (name, spec) in &declared.workloads {

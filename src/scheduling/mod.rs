@@ -10,15 +10,18 @@
 mod acceptance;
 mod actions;
 mod alarms;
+mod calm;
 mod cron;
 mod effects;
 mod held;
 pub mod intent;
 mod intent_runs;
 pub mod launching;
+mod loads;
 mod manual;
 mod nodes;
 mod placing;
+mod preempting;
 mod removal;
 mod restart;
 mod rollout;
@@ -85,33 +88,29 @@ impl Default for PlanSettings {
 pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Timestamp) -> Plan {
     let mut view = View::new(world, observed, settings, now);
     let mut waiting = Vec::new();
-    let mut names: Option<Vec<&WorkloadName>> = None;
-    for _ in 0..ROUNDS_MAX {
+    for number in 0..ROUNDS_MAX {
         let before = view.planned();
-        waiting = round(&mut view, names.as_deref());
+        actions::keep(&mut view);
+        nodes::observe(&mut view);
+        let names = if number == 0 { view.take_restless() } else { view.take_dirty() };
+        waiting = round(&mut view, &names);
         if view.planned() == before {
             break;
         }
-        names = view.take_dirty();
     }
     let alarms = alarms::raise(&view);
     Plan { steps: view.into_steps(), waiting, alarms }
 }
 
-/// All phases once, each on the result of those before it, for the workloads named or for all.
-fn round(view: &mut View<'_>, only: Option<&[&WorkloadName]>) -> Vec<Waiting> {
-    actions::keep(view);
-    nodes::observe(view);
-    tasks::observe(view, only);
+/// All phases once, each on the result of those before it, for the workloads named.
+fn round(view: &mut View<'_>, names: &[&WorkloadName]) -> Vec<Waiting> {
+    let ownerless = view.ownerless();
+    tasks::observe(view, names);
+    tasks::observe(view, &ownerless);
     nodes::keep_pools(view);
-    if only.is_none() {
-        view.all_workloads_follow();
-    }
-    for name in view.ownerless() {
+    for name in ownerless {
         removal::clear(view, name);
     }
-    let all = view.workload_names();
-    let names = only.unwrap_or(&all);
     for name in names {
         keep_workload(view, name);
     }

@@ -2,6 +2,7 @@
 //! are used up, or the run is cancelled. Each run is closed exactly once: as succeeded when all of its
 //! tasks have ended well, as failed when one of them has used up its tries; the others are stopped then.
 //!
+//! A try that had to make room for a task of higher priority does not count: it is made again.
 //! A try that was lost with its node or supervisor counts as a try: what it did before is not known,
 //! and a job that kills its node would otherwise run for ever. Its successor does not wait. A try after
 //! one that was killed for want of memory gets more.
@@ -66,6 +67,8 @@ enum Part<'v> {
     Live(Row<'v>),
     /// A try of it has ended well.
     Done(&'v TaskId),
+    /// Its last try had to make room for a task of higher priority.
+    Preempted(&'v Task),
     /// Its last try did not end well.
     Bad { why: &'v str, lost: bool, task: Option<&'v Task> },
 }
@@ -115,6 +118,7 @@ impl<'v> Context<'v> {
         let task = row.task;
         Some(match task.state {
             TaskState::Finished => Part::Done(&task.id),
+            TaskState::Failed | TaskState::Stopped if task.preempted_for.is_some() => Part::Preempted(task),
             TaskState::Failed | TaskState::Stopped => {
                 Part::Bad { why: &task.reason, lost: false, task: Some(task) }
             }
@@ -149,6 +153,11 @@ impl<'v> Context<'v> {
                     steps.push(Step { change, reason: format!("task {index} ended with status 0") });
                 }
                 Part::Live(row) => steps.extend(over_time(self.view, policy, row)),
+                Part::Preempted(task) => {
+                    let why = format!("try {} again, {}", task.attempt() + 1, task.reason);
+                    steps.push(self.try_now(index, task.attempt(), number, task.size, &why));
+                    number += 1;
+                }
                 Part::Bad { why, lost, task } => match self.retry(index, why, lost, task, number) {
                     Ok(step) => {
                         steps.push(step);
@@ -206,7 +215,8 @@ impl<'v> Context<'v> {
         number: u64,
     ) -> Result<Step, String> {
         let (policy, now) = (self.policy, self.view.now);
-        let tries = self.run.part(index).tries;
+        let part = self.run.part(index);
+        let tries = part.tries.saturating_sub(part.preempted);
         if tries > policy.retries {
             let noun = if tries == 1 { "try" } else { "tries" };
             let which = if self.run.count > 1 { format!("task {index}: ") } else { String::new() };

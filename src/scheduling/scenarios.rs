@@ -352,7 +352,7 @@ fn constraints_hold_and_the_reason_names_them() {
     let mut sim = Simulation::with_nodes(1);
     let mut spec = service_spec("serve 0", 1);
     spec.template.placement.constraints =
-        vec![Constraint { attribute: "pool".to_owned(), any_of: vec!["large".to_owned()] }];
+        vec![Constraint::is_in("pool", vec!["large".to_owned()])];
     sim.apply("web", WorkloadSpec::Service(Box::new(spec)));
     sim.run_for(3);
     assert_eq!(sim.plan.waiting[0].reason, "0 of 1 node fits: 1 is not pool = large");

@@ -291,5 +291,6 @@ pub(super) fn new_task(
         ready_at: None,
         state_since: now,
         exit: None,
+        preempted_for: None,
     }
 }

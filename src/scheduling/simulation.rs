@@ -484,6 +484,7 @@ pub(super) fn pool_spec(min: u32, max: u32) -> PoolSpec {
         max,
         price_per_hour: None,
         attributes: BTreeMap::new(),
+        reserved_for: Vec::new(),
         scale_down_below: Share::new(0.5),
         scale_down_after: seconds(600),
         cooldown_up: seconds(0),

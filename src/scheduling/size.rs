@@ -10,6 +10,7 @@ use crate::domain::reducer::takes_memory;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::domain::world::{SizeOverride, Workload};
+use crate::scheduling::placing;
 use crate::scheduling::tasks::is_ready;
 use crate::scheduling::view::{Row, View};
 
@@ -126,6 +127,8 @@ fn resize(view: &mut View<'_>, name: &WorkloadName) {
     for (id, from, to) in candidates {
         if has_room(view, &id, from.request, to.request) {
             view.step(Change::TaskResized { task: id, size: to }, format!("size {from} -> {to}, in place"));
+        } else {
+            view.is_cramped(name);
         }
     }
 }
@@ -154,6 +157,9 @@ fn can_resize(view: &View<'_>, row: Row<'_>, wanted: TaskSize) -> bool {
 fn has_room(view: &mut View<'_>, id: &TaskId, from: Resources, to: Resources) -> bool {
     let Some(node) = view.task(id).and_then(|task| task.node.clone()) else { return true };
     let Some(size) = view.node(&node).map(|node| node.size) else { return false };
+    if placing::over_quota(view, id.workload(), to, from).is_some() {
+        return false;
+    }
     // Less of one thing needs no room for it, even on a node that has too little of it.
     let others = view.reserved(&node).saturating_sub(from);
     (to.cpu <= from.cpu || (others + to).cpu <= size.cpu)

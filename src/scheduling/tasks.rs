@@ -52,20 +52,20 @@ impl Fate {
     }
 }
 
-/// Moves each task of the workloads named, or of all, to the state that its observation shows.
-pub(super) fn observe(view: &mut View<'_>, only: Option<&[&WorkloadName]>) {
+/// Moves each task of the workloads named to the state that its observation shows.
+pub(super) fn observe(view: &mut View<'_>, names: &[&WorkloadName]) {
+    if names.is_empty() {
+        return;
+    }
     let lost: BTreeSet<NodeName> = view
         .nodes()
         .into_iter()
         .filter(|node| node.state == NodeState::Lost)
         .map(|node| node.name.clone())
         .collect();
-    let rows = match only {
-        Some(names) => names.iter().flat_map(|name| view.rows_of(name)).collect(),
-        None => view.all_rows(),
-    };
-    let fates: Vec<_> = rows
-        .into_iter()
+    let fates: Vec<_> = names
+        .iter()
+        .flat_map(|name| view.rows_of(name))
         .filter_map(|row| {
             let fate = fate(view, row, &lost)?;
             Some((row.task.id.clone(), row.task.state, row.task.kind, row.task.revision, row.task.size, fate))

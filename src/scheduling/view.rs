@@ -6,7 +6,7 @@
 
 mod runs;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -22,6 +22,8 @@ use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, RunKey, RunOutcome, Workload, World};
 use crate::scheduling::PlanSettings;
+use crate::scheduling::calm;
+use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -59,6 +61,8 @@ pub(super) struct View<'a> {
     /// Where the tasks of each name are among the rows, in order.
     spans: Vec<(&'a WorkloadName, Range<usize>)>,
     ownerless: Vec<&'a WorkloadName>,
+    /// Workloads that are as they should be, so that only a change elsewhere is a reason to look at them.
+    calm: HashSet<&'a WorkloadName>,
     changed: World,
     gone: BTreeSet<EntityKey>,
     moved_in: BTreeSet<WorkloadName>,
@@ -72,9 +76,13 @@ pub(super) struct View<'a> {
     leaving: BTreeSet<NodeName>,
     /// Workloads that a step of this round is about.
     dirty: BTreeSet<WorkloadName>,
-    /// A step of this round may matter to any workload: a node changed, or room became free.
-    all_dirty: bool,
-    reserved: Option<HashMap<NodeName, Resources>>,
+    /// Nodes that a step of this round is about.
+    dirty_nodes: BTreeSet<NodeName>,
+    /// A step of this round made room somewhere.
+    freed: bool,
+    /// Workloads that found no room to grow in.
+    cramped: BTreeSet<WorkloadName>,
+    loads: Option<Loads>,
     ended: BTreeMap<WorkloadName, Vec<Ended>>,
     steps: Vec<Step>,
 }
@@ -93,13 +101,14 @@ impl<'a> View<'a> {
                 .iter()
                 .map(|(name, workload)| (name, Known { workload: Some(workload), rows: 0..0 })),
         );
-        let mut ownerless = Vec::new();
-        let ids = |wanted: fn(TaskState) -> bool| -> BTreeSet<TaskId> {
-            rows.iter().filter(|row| wanted(row.task.state)).map(|row| row.task.id.clone()).collect()
-        };
-        let pending = ids(|state| state == TaskState::Pending);
-        let finals = ids(TaskState::is_terminal);
-        let mut spans = Vec::new();
+        let leaving: BTreeSet<NodeName> = base
+            .nodes
+            .values()
+            .filter(|node| node.state != NodeState::Ready)
+            .map(|node| node.name.clone())
+            .collect();
+        let (mut pending, mut finals) = (BTreeSet::new(), BTreeSet::new());
+        let (mut ownerless, mut spans, mut calm) = (Vec::new(), Vec::new(), HashSet::new());
         let mut start = 0;
         for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
             let name = group[0].task.workload();
@@ -110,6 +119,20 @@ impl<'a> View<'a> {
             known.rows = start..start + group.len();
             spans.push((name, known.rows.clone()));
             start += group.len();
+            if known.workload.is_some_and(|workload| calm::is_calm(workload, group, &leaving)) {
+                calm.insert(name);
+                continue;
+            }
+            for task in group.iter().map(|row| row.task) {
+                if task.state == TaskState::Pending {
+                    pending.insert(task.id.clone());
+                } else if task.state.is_terminal() {
+                    finals.insert(task.id.clone());
+                }
+            }
+        }
+        for name in calm::acted_on(base) {
+            calm.remove(name);
         }
         Self {
             base,
@@ -126,15 +149,13 @@ impl<'a> View<'a> {
             pending,
             finals,
             active_runs: runs::active(base),
-            leaving: base
-                .nodes
-                .values()
-                .filter(|node| node.state != NodeState::Ready)
-                .map(|node| node.name.clone())
-                .collect(),
+            leaving,
+            calm,
             dirty: BTreeSet::new(),
-            all_dirty: false,
-            reserved: None,
+            dirty_nodes: BTreeSet::new(),
+            freed: false,
+            cramped: BTreeSet::new(),
+            loads: None,
             ended: BTreeMap::new(),
             steps: Vec::new(),
         }
@@ -154,7 +175,7 @@ impl<'a> View<'a> {
         let reason = reason.into();
         self.bring_in(&change);
         let task = task_of(&change);
-        let before = task.and_then(|id| held(self.changed.tasks.get(id)));
+        let before = task.and_then(|id| self.held(self.changed.tasks.get(id)));
         let recorded = RecordedChange { at: self.now, by: Actor::Engine, reason, request: None, change };
         let touched = self.changed.apply(&recorded);
         let RecordedChange { reason, change, .. } = recorded;
@@ -166,16 +187,11 @@ impl<'a> View<'a> {
             let state = self.changed.tasks.get(id).map(|task| task.state);
             keep_member(&mut self.pending, id, state == Some(TaskState::Pending));
             keep_member(&mut self.finals, id, state.is_some_and(TaskState::is_terminal));
-            let after = held(self.changed.tasks.get(id));
-            self.all_dirty |= before.is_some() && after.is_none();
-            if let Some(reserved) = self.reserved.as_mut() {
-                if let Some((node, request)) = before {
-                    let sum = reserved.entry(node).or_default();
-                    *sum = sum.saturating_sub(request);
-                }
-                if let Some((node, request)) = after {
-                    *reserved.entry(node).or_default() += request;
-                }
+            let after = self.held(self.changed.tasks.get(id));
+            self.freed |= before.is_some() && after.is_none();
+            if let Some(loads) = self.loads.as_mut() {
+                before.iter().for_each(|held| loads.remove(held));
+                after.iter().for_each(|held| loads.add(held));
             }
         }
         if let Change::RunClosed { run, outcome: RunOutcome::Succeeded } = &change {
@@ -199,7 +215,7 @@ impl<'a> View<'a> {
                 &run.workload
             }
             EntityKey::Node(name) => {
-                self.all_dirty = true;
+                self.dirty_nodes.insert(name.clone());
                 if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
                     self.leaving.insert(name.clone());
                 } else {
@@ -214,19 +230,33 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the phases so far changed is seen by all workloads, which follow now.
-    pub(super) fn all_workloads_follow(&mut self) {
-        self.all_dirty = false;
+    /// The workloads that the first round has to look at, in order of name.
+    pub(super) fn take_restless(&mut self) -> Vec<&'a WorkloadName> {
+        let (base, touched) = (self.base, self.take_dirty());
+        let touched: BTreeSet<_> = touched.into_iter().collect();
+        base.workloads.keys().filter(|name| !self.calm.contains(name) || touched.contains(name)).collect()
     }
 
-    /// The workloads that another round has to look at: those that a step was about, or all (none named).
-    pub(super) fn take_dirty(&mut self) -> Option<Vec<&'a WorkloadName>> {
-        let dirty = std::mem::take(&mut self.dirty);
-        if std::mem::take(&mut self.all_dirty) {
-            return None;
+    /// A workload would grow if there were room.
+    pub(super) fn is_cramped(&mut self, name: &WorkloadName) {
+        self.cramped.insert(name.clone());
+    }
+
+    /// The workloads that another round has to look at: those that a step was about, those with tasks on
+    /// a node that changed, and those that wait for room where some was made.
+    pub(super) fn take_dirty(&mut self) -> Vec<&'a WorkloadName> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let nodes = std::mem::take(&mut self.dirty_nodes);
+        if !nodes.is_empty() {
+            let on = |row: &&Row<'_>| row.task.node.as_ref().is_some_and(|node| nodes.contains(node));
+            let rows = self.all_rows();
+            dirty.extend(rows.iter().filter(on).map(|row| row.task.workload().clone()));
+        }
+        if std::mem::take(&mut self.freed) {
+            dirty.append(&mut self.cramped);
         }
         let known = |name: &WorkloadName| self.base.workloads.get_key_value(name).map(|(name, _)| name);
-        Some(dirty.iter().filter_map(known).collect())
+        dirty.iter().filter_map(known).collect()
     }
 
     /// Whether a node is there to stay, or is not to be emptied for now.
@@ -267,6 +297,11 @@ impl<'a> View<'a> {
         for key in change.subjects() {
             self.bring_in_row(&key);
         }
+        if let Change::TaskPreempted { task, .. } = change
+            && let Some(run) = self.task(task).and_then(Task::run)
+        {
+            self.bring_in_row(&EntityKey::Run(run));
+        }
         let all_of = match change {
             Change::RunClosed { run, .. } => Some((&run.workload, false)),
             Change::RunOpened { run, .. } => {
@@ -301,11 +336,6 @@ impl<'a> View<'a> {
             EntityKey::Action(key) => copy_row(&self.base.actions, &mut self.changed.actions, key),
             EntityKey::Quota(team) => copy_row(&self.base.quotas, &mut self.changed.quotas, team),
         }
-    }
-
-    /// Names of the workloads that were there before the plan; a plan adds none.
-    pub(super) fn workload_names(&self) -> Vec<&'a WorkloadName> {
-        self.base.workloads.keys().collect()
     }
 
     /// Names that tasks bear though there is no such workload.
@@ -366,12 +396,18 @@ impl<'a> View<'a> {
 
     /// All nodes, by name.
     pub(super) fn nodes(&self) -> Vec<&Node> {
-        let mut nodes: BTreeMap<&NodeName, &Node> = self.base.nodes.iter().collect();
-        nodes.extend(&self.changed.nodes);
-        if !self.gone.is_empty() {
-            nodes.retain(|name, _| !self.gone.contains(&EntityKey::Node((*name).clone())));
+        if self.changed.nodes.is_empty() && self.gone.is_empty() {
+            return self.base.nodes.values().collect();
         }
-        nodes.into_values().collect()
+        let gone = |name: &NodeName| {
+            !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone()))
+        };
+        let old = self.base.nodes.values().filter(|node| !self.changed.nodes.contains_key(&node.name));
+        let mut nodes: Vec<&Node> =
+            old.filter(|node| !gone(&node.name)).chain(self.changed.nodes.values()).collect();
+        // Two runs in order, which is what this sort is quick with.
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        nodes
     }
 
     /// All tasks as they are now in the plan: those of workloads whose tasks did not change, then the
@@ -404,19 +440,54 @@ impl<'a> View<'a> {
 
     /// What the tasks on a node have reserved.
     pub(super) fn reserved(&mut self, node: &NodeName) -> Resources {
-        if self.reserved.is_none() {
-            let mut sums: HashMap<NodeName, Resources> = HashMap::with_capacity(self.base.nodes.len());
+        self.loads().of_node(node).reserved
+    }
+
+    /// What is held, by node and by team.
+    pub(super) fn loads(&mut self) -> &Loads {
+        if self.loads.is_none() {
+            let mut loads = Loads::default();
             for row in self.all_rows() {
-                if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources()) {
-                    match sums.get_mut(node) {
-                        Some(sum) => *sum += row.task.size.request,
-                        None => drop(sums.insert(node.clone(), row.task.size.request)),
-                    }
-                }
+                self.held(Some(row.task)).iter().for_each(|held| loads.add(held));
             }
-            self.reserved = Some(sums);
+            self.loads = Some(loads);
         }
-        self.reserved.as_ref().and_then(|sums| sums.get(node)).copied().unwrap_or_default()
+        self.loads.get_or_insert_with(Loads::default)
+    }
+
+    /// The load of a node, once `loads` was called.
+    pub(super) fn load_of(&self, node: &NodeName) -> Load {
+        self.loads.as_ref().map(|loads| loads.of_node(node)).unwrap_or_default()
+    }
+
+    /// The load of a team, once `loads` was called.
+    pub(super) fn load_of_team(&self, team: &str) -> TeamLoad {
+        self.loads.as_ref().map(|loads| loads.of_team(team)).unwrap_or_default()
+    }
+
+    /// The node that a task holds resources of, and how much.
+    fn held(&self, task: Option<&Task>) -> Option<Held> {
+        let task = task.filter(|task| task.state.holds_resources())?;
+        let counted = !self.base.quotas.is_empty();
+        let team = if counted { self.team_of(task.workload()).map(str::to_owned) } else { None };
+        let used = self.observed.usage.tasks.get(&task.id).copied();
+        let used = used.unwrap_or_else(|| self.expected(task.workload(), task.size.request));
+        Some(Held { node: task.node.clone()?, team, request: task.size.request, used })
+    }
+
+    /// The team that owns a workload.
+    pub(super) fn team_of(&self, name: &WorkloadName) -> Option<&str> {
+        self.workload(name)?.spec.owner().team.as_deref()
+    }
+
+    /// What a task of which nothing is measured is likely to use.
+    pub(super) fn expected(&self, workload: &WorkloadName, request: Resources) -> Resources {
+        let expected = &self.observed.usage.expected;
+        if expected.is_empty() {
+            return request;
+        }
+        let likely = expected.get(workload).copied().unwrap_or_default();
+        Resources::new(request.cpu.max(likely.cpu), request.memory.max(likely.memory))
     }
 
     pub(super) fn note_ended(&mut self, ended: Ended) {
@@ -460,17 +531,12 @@ fn task_of(change: &Change) -> Option<&TaskId> {
         Change::TaskCreated { task } => Some(&task.id),
         Change::TaskPlaced { task, .. }
         | Change::TaskMoved { task, .. }
+        | Change::TaskPreempted { task, .. }
         | Change::TaskPorts { task, .. }
         | Change::TaskResized { task, .. }
         | Change::TaskForgotten { task } => Some(task),
         _ => None,
     }
-}
-
-/// The node that a task holds resources of, and how much.
-fn held(task: Option<&Task>) -> Option<(NodeName, Resources)> {
-    let task = task.filter(|task| task.state.holds_resources())?;
-    Some((task.node.clone()?, task.size.request))
 }
 
 fn has(world: &World, key: &EntityKey) -> bool {

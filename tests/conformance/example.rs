@@ -63,7 +63,8 @@ fn template() -> TaskTemplate {
         size: size(250, 64),
         stop_grace: SignedDuration::from_millis(1500),
         placement: PlacementSpec {
-            constraints: vec![Constraint { attribute: "pool".to_owned(), any_of: vec!["small".to_owned()] }],
+            constraints: vec![Constraint::is_in("pool", vec!["small".to_owned()])],
+            ..PlacementSpec::default()
         },
         priority: -3,
     }
@@ -251,6 +252,7 @@ pub(crate) fn task(id: &str, state: TaskState, created_at: Timestamp) -> Task {
         ready_at: None,
         state_since: created_at,
         exit: None,
+        preempted_for: None,
     }
 }
 
@@ -274,6 +276,7 @@ pub(crate) fn run(at: Timestamp, outcome: RunOutcome) -> Run {
         key: RunKey { workload: workload_name("cron"), at },
         manual: false,
         tasks: vec![task_id("cron.1"), task_id("cron.2")],
+        preempted: 1,
         outcome,
         started_at: Some(at),
         ended_at,
@@ -318,6 +321,7 @@ fn pool() -> NodePool {
             max: 4,
             price_per_hour: Some(MicroCents::from_units(0.017)),
             attributes: BTreeMap::new(),
+            reserved_for: vec!["shop".to_owned()],
             scale_down_below: Share::new(0.5),
             scale_down_after: SignedDuration::from_secs(60),
             cooldown_up: SignedDuration::from_secs(10),

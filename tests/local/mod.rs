@@ -228,6 +228,7 @@ pub(crate) fn launch(task: &str, node: &str, command: &[&str], size: TaskSize) -
         ready_at: None,
         state_since: Timestamp::UNIX_EPOCH,
         exit: None,
+        preempted_for: None,
     };
     let template = TaskTemplate {
         command: command.iter().map(ToString::to_string).collect(),

@@ -46,9 +46,10 @@ impl World {
             Change::TaskCreated { .. }
             | Change::TaskPlaced { .. }
             | Change::TaskMoved { .. }
+            | Change::TaskPreempted { .. }
             | Change::TaskPorts { .. }
             | Change::TaskResized { .. }
-            | Change::TaskForgotten { .. } => self.follow_task(recorded),
+            | Change::TaskForgotten { .. } => self.follow_task(recorded, &mut touched),
             Change::RunOpened { .. } | Change::RunPartDone { .. } | Change::RunClosed { .. } => {
                 self.follow_run(recorded, &mut touched)
             }
@@ -217,7 +218,7 @@ impl World {
         Some(())
     }
 
-    fn follow_task(&mut self, recorded: &RecordedChange) -> Option<()> {
+    fn follow_task(&mut self, recorded: &RecordedChange, touched: &mut Vec<EntityKey>) -> Option<()> {
         match &recorded.change {
             Change::TaskCreated { task } => self.create_task(task, recorded.at)?,
             Change::TaskPlaced { task, node } => {
@@ -232,6 +233,7 @@ impl World {
                     task.exit.clone_from(exit);
                 }
             }
+            Change::TaskPreempted { task, by } => self.preempt_task(task, by, touched)?,
             Change::TaskPorts { task, ports } => self.tasks.get_mut(task)?.ports.clone_from(ports),
             Change::TaskResized { task, size } => self.tasks.get_mut(task)?.size = *size,
             Change::TaskForgotten { task } => {
@@ -239,6 +241,17 @@ impl World {
                 self.tasks.remove(task);
             }
             _ => return None,
+        }
+        Some(())
+    }
+
+    fn preempt_task(&mut self, task: &TaskId, by: &TaskId, touched: &mut Vec<EntityKey>) -> Option<()> {
+        let row = self.tasks.get_mut(task).filter(|task| !task.state.is_terminal())?;
+        let index = row.index();
+        let first = row.preempted_for.replace(by.clone()).is_none();
+        if let Some(run) = row.run().filter(|_| first).and_then(|key| self.runs.get_mut(&key)) {
+            run.note_preempted(index);
+            touched.push(EntityKey::Run(run.key.clone()));
         }
         Some(())
     }
@@ -519,6 +532,7 @@ mod tests {
             ready_at: None,
             state_since: at(0),
             exit: None,
+            preempted_for: None,
         })
     }
 

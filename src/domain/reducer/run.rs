@@ -78,6 +78,13 @@ impl Run {
         self.parts.insert(task.index(), part);
         self.tasks.push(task.id.clone());
     }
+
+    /// The newest try of one of its tasks has to make room: it does not count.
+    pub(super) fn note_preempted(&mut self, index: u32) {
+        let mut part = self.part(index);
+        part.preempted += 1;
+        self.parts.insert(index, part);
+    }
 }
 
 impl Workload {

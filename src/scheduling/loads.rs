@@ -1,0 +1,86 @@
+//! What tasks hold and use, summed up by node and by team, and kept up with the steps of a plan.
+
+use std::collections::HashMap;
+
+use crate::domain::node::NodeName;
+use crate::domain::quantity::Resources;
+use crate::domain::quota::Quota;
+
+/// What one task holds.
+pub(super) struct Held {
+    pub(super) node: NodeName,
+    /// Its team, where teams have quotas.
+    pub(super) team: Option<String>,
+    pub(super) request: Resources,
+    /// What it really uses, or is likely to.
+    pub(super) used: Resources,
+}
+
+/// The load of a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    pub(super) reserved: Resources,
+    pub(super) used: Resources,
+}
+
+/// The load of a team.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TeamLoad {
+    pub(super) reserved: Resources,
+    pub(super) tasks: u32,
+}
+
+/// The sums.
+#[derive(Default)]
+pub(super) struct Loads {
+    nodes: HashMap<NodeName, Load>,
+    teams: HashMap<String, TeamLoad>,
+}
+
+impl Loads {
+    pub(super) fn add(&mut self, held: &Held) {
+        let load = match self.nodes.get_mut(&held.node) {
+            Some(load) => load,
+            None => self.nodes.entry(held.node.clone()).or_default(),
+        };
+        load.reserved += held.request;
+        load.used += held.used;
+        if let Some(team) = &held.team {
+            self.teams.entry(team.clone()).or_default().add(held.request);
+        }
+    }
+
+    pub(super) fn remove(&mut self, held: &Held) {
+        if let Some(load) = self.nodes.get_mut(&held.node) {
+            load.reserved = load.reserved.saturating_sub(held.request);
+            load.used = load.used.saturating_sub(held.used);
+        }
+        if let Some(load) = held.team.as_ref().and_then(|team| self.teams.get_mut(team)) {
+            load.reserved = load.reserved.saturating_sub(held.request);
+            load.tasks = load.tasks.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn of_node(&self, node: &NodeName) -> Load {
+        self.nodes.get(node).copied().unwrap_or_default()
+    }
+
+    pub(super) fn of_team(&self, team: &str) -> TeamLoad {
+        self.teams.get(team).copied().unwrap_or_default()
+    }
+}
+
+impl TeamLoad {
+    pub(super) fn add(&mut self, request: Resources) {
+        self.reserved += request;
+        self.tasks += 1;
+    }
+
+    /// The part of a quota that this load goes beyond, in words.
+    pub(super) fn beyond(&self, quota: &Quota) -> Option<String> {
+        let cpu = quota.cpu.filter(|most| self.reserved.cpu > *most).map(|most| format!("{most} cores"));
+        let memory = || quota.memory.filter(|most| self.reserved.memory > *most).map(|most| most.to_string());
+        let tasks = || quota.tasks.filter(|most| self.tasks > *most).map(|most| format!("{most} tasks"));
+        cpu.or_else(memory).or_else(tasks)
+    }
+}

@@ -250,7 +250,7 @@ mod tests {
             throttled_share: None,
             memory: Bytes::ZERO,
             page_cache: None,
-            request: Resources::default(),
+            request: Resources::ZERO,
             oom_kills: 0,
         };
         instance.add_usage(&sample, at(10));

@@ -55,11 +55,7 @@ fn next(view: &View<'_>, name: &WorkloadName, key: &RunKey) -> Vec<Step> {
     let Some(policy) = workload.spec.run_policy() else { return Vec::new() };
     let rows = view.rows_of(name);
     let Some(run) = view.runs_of(name).into_iter().find(|run| run.key == *key) else { return Vec::new() };
-    // What becomes of a cron job's occurrences while it is paused is decided where they become due.
-    let waits = view.paused(name) && matches!(workload.spec, WorkloadSpec::Job(_));
-    let Some(last) = run.tasks.last() else {
-        return if waits { Vec::new() } else { first_try(view, workload, run, &rows) };
-    };
+    let Some(last) = run.tasks.last() else { return first_try(view, workload, run, &rows) };
     let Some(row) = rows.iter().find(|row| row.task.id == *last) else {
         return after_bad_try(view, workload, policy, run, "its task is not known any more", true);
     };

@@ -1,6 +1,7 @@
 //! Commands as child processes in process groups of their own, with a time limit.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::sys::signal::{Signal, killpg};
@@ -12,6 +13,10 @@ use crate::ports::commands::{CommandEnd, CommandRun, Commands};
 
 /// Bytes of output that are kept for people.
 const OUTPUT_KEPT: usize = 2048;
+
+/// How long output is awaited after the command has ended: a process that it left behind may hold the
+/// pipes open for ever.
+const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 
 /// Starts commands on this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,13 +66,17 @@ async fn to_its_end(run: &CommandRun) -> Result<CommandEnd, String> {
     let status = {
         let output = async { tokio::join!(beginning(pipe_out, &mut out), beginning(pipe_err, &mut err)) };
         tokio::pin!(output);
-        // A process that it left behind may hold the pipes open: its own end is what counts.
-        tokio::select! {
-            _ = &mut output => child.wait().await,
-            status = child.wait() => status,
+        let (status, read) = tokio::select! {
+            _ = &mut output => (child.wait().await, true),
+            status = child.wait() => (status, false),
+        };
+        // Reaped: the number may be given to another group from now on.
+        group.0 = None;
+        if !read {
+            let _ = tokio::time::timeout(OUTPUT_WAIT, output).await;
         }
+        status
     };
-    group.0 = None;
     let status = status.map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
     let said = String::from_utf8_lossy(&[out, err].concat()).trim().to_owned();
     let message = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };

@@ -165,3 +165,99 @@ pub(super) fn run_of(world: &World, observed: &Observed, due: &DueCommand) -> Op
         time_limit: due.time_limit,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::change::{Change, RecordedChange};
+    use crate::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
+    use crate::domain::rollout::Actor;
+    use crate::domain::task::{Task, TaskOrigin, TaskState};
+    use crate::domain::workload::WorkloadKind;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn task(number: u64, revision: u64) -> Task {
+        let web = WorkloadName::new("web").expect("a name");
+        Task {
+            id: TaskId::new(web, number),
+            kind: WorkloadKind::Service,
+            revision,
+            origin: TaskOrigin::Instance,
+            size: TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(64))),
+            state: TaskState::Running,
+            reason: String::new(),
+            node: None,
+            ports: BTreeMap::new(),
+            created_at: at(0),
+            not_before: at(0),
+            started_at: None,
+            ready_at: None,
+            state_since: at(0),
+            exit: None,
+        }
+    }
+
+    fn reading(second: i64, counts: &[(u64, u64)]) -> LoadReading {
+        let counters = |requests| RequestCounters { requests, ..RequestCounters::default() };
+        let instances = counts.iter().map(|(number, requests)| (task(*number, 1).id, counters(*requests)));
+        LoadReading {
+            workload: WorkloadName::new("web").expect("a name"),
+            at: at(second),
+            total: RequestCounters::default(),
+            instances: instances.collect(),
+        }
+    }
+
+    #[test]
+    fn a_window_begins_at_nothing_and_keeps_what_is_gone() {
+        let mut world = World::default();
+        for task in [task(1, 1), task(2, 2), task(3, 2)] {
+            world.tasks.insert(task.id.clone(), task);
+        }
+        let first = reading(10, &[(1, 500), (2, 20)]);
+        let stage = StageKey { revision: 2, index: 0, since: at(10) };
+        let mut window = Window { stage, before: first.instances.clone(), instances: BTreeMap::new() };
+        let none = BTreeMap::new();
+        window.take(&world, &first, &none);
+        assert_eq!((window.sum(1).requests.requests, window.sum(2).requests.requests), (0, 0));
+        window.take(&world, &reading(20, &[(1, 700), (2, 60)]), &none);
+        // 2 was replaced by 3 and forgotten: what it answered counts all the same.
+        let forgotten = Change::TaskMoved {
+            task: task(2, 2).id,
+            state: TaskState::Failed,
+            reason: "so".to_owned(),
+            exit: None,
+        };
+        let (by, reason) = (Actor::Engine, "so".to_owned());
+        world.apply(&RecordedChange { at: at(21), by, reason, request: None, change: forgotten });
+        window.take(&world, &reading(30, &[(1, 900), (3, 5)]), &none);
+        assert_eq!((window.sum(1).requests.requests, window.sum(2).requests.requests), (400, 45));
+        assert_eq!(window.sum(2).cpu_seconds, None);
+    }
+
+    #[test]
+    fn only_samples_within_the_window_count_and_each_once() {
+        let mut instance = Instance::default();
+        let mut sample = UsageSample {
+            workload: WorkloadName::new("web").expect("a name"),
+            task: task(1, 1).id,
+            at: at(12),
+            interval_seconds: Some(5.0),
+            cpu_cores: Some(2.0),
+            throttled_share: None,
+            memory: Bytes::ZERO,
+            page_cache: None,
+            request: Resources::ZERO,
+            oom_kills: 0,
+        };
+        instance.add_usage(&sample, at(10));
+        assert_eq!(instance.cpu_seconds, None, "it began before the window");
+        sample.at = at(17);
+        instance.add_usage(&sample, at(10));
+        instance.add_usage(&sample, at(10));
+        assert_eq!(instance.cpu_seconds, Some(10.0));
+    }
+}

@@ -113,7 +113,9 @@ impl fmt::Display for StageWait {
             Self::Time { until } => write!(f, "is watched until {until:.0}"),
             Self::Metric { until } => write!(f, "is compared with the old revision until {until:.0}"),
             Self::Command { from } => write!(f, "is judged by a command from {from:.0} on"),
-            Self::Advance => f.write_str("waits for `loadline advance`"),
+            Self::Advance => {
+                f.write_str("waits until somebody lets it go on (`loadline rollout NAME advance`)")
+            }
             Self::Hold { until } => {
                 write!(f, "gets all requests; the old instances stay until {until:.0}")
             }

@@ -6,8 +6,7 @@ use crate::domain::action::{ActionKey, Switch};
 use crate::domain::intent::Intent;
 use crate::domain::node::{NodeName, NodeState};
 use crate::domain::task::{TaskId, TaskState};
-use crate::domain::workload::WorkloadSpec;
-use crate::scheduling::simulation::{Simulation, job, name, seconds, service};
+use crate::scheduling::simulation::{Simulation, name, seconds, service};
 
 fn web(count: u32) -> Simulation {
     let mut sim = Simulation::with_nodes(3);
@@ -97,23 +96,6 @@ fn a_pause_stops_all_and_ends_by_itself() {
     assert_eq!(sim.world.workloads[&name("web")].count, 3);
     sim.run_for(40);
     assert_eq!(sim.ready("web"), 3, "{}", sim.tail());
-}
-
-#[test]
-fn a_paused_job_waits() {
-    let mut sim = Simulation::with_nodes(1);
-    sim.ask("", &Intent::Pause { workload: name("load"), lasting: None }).expect_err("it does not exist");
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 3", false, 0))));
-    sim.ask("", &Intent::Pause { workload: name("load"), lasting: None }).expect("a job");
-    let run = Intent::Run { workload: name("load"), overrides: Box::default() };
-    sim.ask("", &run).expect_err("it is paused");
-    // What runs by itself on apply waits until the job is resumed.
-    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 4", true, 0))));
-    sim.run_for(20);
-    assert!(sim.world.tasks.is_empty());
-    sim.ask("", &Intent::Resume(name("load"))).expect("a job");
-    sim.run_for(10);
-    assert!(sim.outcomes("load")[0].ends_with("succeeded"), "{:?}", sim.outcomes("load"));
 }
 
 #[test]

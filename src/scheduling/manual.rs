@@ -129,7 +129,7 @@ pub(super) fn scale(
     if u64::from(count) * 2 < u64::from(workload.count) && !acknowledged {
         return refused(format!(
             "{name} would go from {} to {count} instances, a drop of more than half: say that it is meant \
-             (`acknowledged`, `--acknowledge`)",
+             (`--ack`, or `acknowledged` in the request)",
             workload.count
         ));
     }

@@ -4,6 +4,7 @@
 //! the plan, so only rows that a step touches are copied, and the copy follows the step by the same
 //! reducer as the real world will.
 
+mod in_force;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,7 +12,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use crate::domain::action::{Action, ActionKey, Switch};
+use crate::domain::action::Switch;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::{Observed, TaskObservation};
@@ -266,24 +267,6 @@ impl<'a> View<'a> {
                 && self.node(node).is_some_and(|node| node.state == NodeState::Draining)
         };
         !self.leaving.contains(node) || stands_still()
-    }
-
-    /// The action in force on something. A plan begins none.
-    pub(super) fn action(&self, key: &ActionKey) -> Option<&Action> {
-        if self.base.actions.is_empty() || self.gone.contains(&EntityKey::Action(key.clone())) {
-            return None;
-        }
-        self.changed.actions.get(key).or_else(|| self.base.actions.get(key))
-    }
-
-    /// Whether a kind of change is frozen.
-    pub(super) fn frozen(&self, switch: Switch) -> bool {
-        self.action(&ActionKey::Freeze(switch)).is_some()
-    }
-
-    /// Whether no task of a workload is wanted for now.
-    pub(super) fn paused(&self, workload: &WorkloadName) -> bool {
-        !self.base.actions.is_empty() && self.action(&ActionKey::Pause(workload.clone())).is_some()
     }
 
     pub(super) fn take(&mut self, steps: Vec<Step>) {

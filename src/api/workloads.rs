@@ -15,6 +15,7 @@ use crate::domain::intent::{Intent, Submission};
 use crate::domain::node::PoolName;
 use crate::domain::policy::PolicyName;
 use crate::domain::workload::WorkloadName;
+use crate::ports::store::RunQuery;
 
 /// Rows of a listing where nothing else is asked for, and at most.
 const ROWS_DEFAULT: usize = 100;
@@ -145,10 +146,11 @@ async fn runs(
     State(api): State<ApiState>,
     Query(query): Query<RunsQuery>,
 ) -> Result<Json<Vec<RunDto>>, Problem> {
-    let name = query.workload.as_deref().map(workload_name).transpose()?;
+    let workload = query.workload.as_deref().map(workload_name).transpose()?;
     let limit = query.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
     let archive = api.archive;
-    let found = tokio::task::spawn_blocking(move || archive.runs(name.as_ref(), limit)).await??;
+    let wanted = RunQuery { workload, limit, ..RunQuery::default() };
+    let found = tokio::task::spawn_blocking(move || archive.runs(&wanted)).await??;
     Ok(Json(found.iter().map(present::run).collect()))
 }
 

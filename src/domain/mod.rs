@@ -18,6 +18,7 @@ pub mod recommendation;
 mod recurrence;
 pub mod reducer;
 pub mod rollout;
+mod run_policy;
 pub mod scale;
 pub mod task;
 pub mod usage;

@@ -122,7 +122,9 @@ pub(super) fn check_after(world: &World, declared: &Declared) -> Result<(), Reje
                 |why: String| Err(Rejection::Refused(format!("{name} comes after {upstream}, {why}")));
             match specs.get(upstream) {
                 None => {
-                    return refused("which does not exist: declare it as well, or correct `after`".to_owned());
+                    return refused(
+                        "which does not exist: declare it as well, or correct `after`".to_owned(),
+                    );
                 }
                 Some(WorkloadSpec::Service(_)) => {
                     return refused("which is a service and never ends: name a job or a cron job".to_owned());

@@ -26,6 +26,12 @@ mod tasks;
 mod view;
 
 #[cfg(test)]
+mod cron_properties;
+#[cfg(test)]
+mod cron_scenarios;
+#[cfg(test)]
+mod job_scenarios;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod run_scenarios;

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::cron::CronSchedule;
+use crate::domain::intent::Intent;
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use crate::domain::plan::Plan;
@@ -22,6 +23,7 @@ use crate::domain::workload::{
     RolloutSpec, RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
 use crate::domain::world::{RunKey, RunOutcome, World};
+use crate::scheduling::intent::{self, Rejection};
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan};
 
 /// Time from the polite signal to the end.
@@ -189,12 +191,18 @@ pub(super) struct Simulation {
     pub(super) plan: Plan,
     /// How often each run was opened and closed.
     pub(super) runs: BTreeMap<RunKey, (u32, Vec<RunOutcome>)>,
+    /// How many occurrences each planned run accounts for.
+    pub(super) occurrences: BTreeMap<RunKey, u64>,
     start: Timestamp,
 }
 
 impl Simulation {
     pub(super) fn new() -> Self {
-        let start: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        Self::starting("2026-11-22T10:00:00Z")
+    }
+
+    pub(super) fn starting(start: &str) -> Self {
+        let start: Timestamp = start.parse().expect("a time");
         Self {
             world: World::default(),
             cluster: Cluster { can_resize: true, ..Cluster::default() },
@@ -204,6 +212,7 @@ impl Simulation {
             journal: Vec::new(),
             plan: Plan::default(),
             runs: BTreeMap::new(),
+            occurrences: BTreeMap::new(),
             start,
         }
     }
@@ -221,6 +230,11 @@ impl Simulation {
         assert!(says, "nothing says {part:?}:\n{}", self.tail());
     }
 
+    pub(super) fn assert_says_in_runs(&self, part: &str) {
+        let says = self.runs.values().flat_map(|(_, ends)| ends).any(|end| format!("{end:?}").contains(part));
+        assert!(says, "no outcome says {part:?}: {:?}", self.runs);
+    }
+
     /// A change from outside: a person's or the scaler's.
     pub(super) fn change(&mut self, change: Change) {
         self.follow(change, "asked for".to_owned(), Actor::User("test".to_owned()));
@@ -230,13 +244,26 @@ impl Simulation {
         self.change(Change::WorkloadApplied { workload: name(workload), spec });
     }
 
+    /// What a person asks for, as the engine would take it.
+    pub(super) fn ask(&mut self, intent: &Intent) -> Result<(), Rejection> {
+        for (change, words) in intent::changes(&self.world, intent, self.now)? {
+            self.follow(change, words, Actor::User("test".to_owned()));
+        }
+        Ok(())
+    }
+
     pub(super) fn pool(&mut self, pool: &str, spec: PoolSpec) {
         self.change(Change::PoolApplied { pool: PoolName::new(pool).expect("a name"), spec });
     }
 
     fn follow(&mut self, change: Change, reason: String, by: Actor) {
         match &change {
-            Change::RunOpened { run, .. } => self.runs.entry(run.clone()).or_default().0 += 1,
+            Change::RunOpened { run, manual, order } => {
+                self.runs.entry(run.clone()).or_default().0 += 1;
+                if !manual {
+                    self.occurrences.insert(run.clone(), order.occurrences);
+                }
+            }
             Change::RunClosed { run, outcome } => {
                 self.runs.entry(run.clone()).or_default().1.push(outcome.clone());
             }

@@ -187,7 +187,7 @@ fn check(sim: &Simulation, stretches: &[Stretch]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn each_occurrence_ends_in_exactly_one_record(
@@ -201,13 +201,16 @@ proptest! {
         let mut stretches = Vec::new();
         declare(&mut sim, &first, &mut stretches);
         sim.look();
+        let mut latest = sim.now;
         for act in &acts {
             perform(&mut sim, act, &mut stretches);
+            latest = latest.max(sim.now);
         }
         check(&sim, &stretches);
         // What is open ends once nothing holds it any more.
         set(&mut sim, ActionKey::Pause(name("tidy")), false);
-        sim.now = sim.now.max(cursor(&sim));
+        // Until the clock is where it has been, nodes that joined and processes that began are in the future.
+        sim.now = latest.max(cursor(&sim));
         set(&mut sim, ActionKey::Freeze(Switch::Cron), true);
         for _ in 0..300 {
             sim.tick(seconds(30));

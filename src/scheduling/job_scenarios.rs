@@ -8,8 +8,19 @@ use crate::domain::quantity::Bytes;
 use crate::domain::task::TaskState;
 use crate::domain::workload::{EnvValue, JobSpec, OomRetry, OverlapPolicy, WorkloadName, WorkloadSpec};
 use crate::domain::world::{RunKey, RunOutcome};
+use crate::scheduling::intent::{self, Rejection};
 use crate::scheduling::simulation::{Simulation, cron, job, name, seconds, size};
 use crate::scheduling::{DURATIONS_NEEDED, launching};
+
+impl Simulation {
+    /// What a person asks for, as the engine would take it.
+    pub(super) fn ask(&mut self, intent: &Intent) -> Result<(), Rejection> {
+        for (change, _) in intent::changes(&self.world, intent, self.now)? {
+            self.change(change);
+        }
+        Ok(())
+    }
+}
 
 fn apply(sim: &mut Simulation, workload: &str, spec: JobSpec) {
     sim.apply(workload, WorkloadSpec::Job(Box::new(spec)));

@@ -11,7 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::cron::CronSchedule;
-use crate::domain::intent::Intent;
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use crate::domain::plan::Plan;
@@ -23,7 +22,6 @@ use crate::domain::workload::{
     RolloutSpec, RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
 use crate::domain::world::{RunKey, RunOutcome, World};
-use crate::scheduling::intent::{self, Rejection};
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan};
 
 /// Time from the polite signal to the end.
@@ -230,11 +228,6 @@ impl Simulation {
         assert!(says, "nothing says {part:?}:\n{}", self.tail());
     }
 
-    pub(super) fn assert_says_in_runs(&self, part: &str) {
-        let says = self.runs.values().flat_map(|(_, ends)| ends).any(|end| format!("{end:?}").contains(part));
-        assert!(says, "no outcome says {part:?}: {:?}", self.runs);
-    }
-
     /// A change from outside: a person's or the scaler's.
     pub(super) fn change(&mut self, change: Change) {
         self.follow(change, "asked for".to_owned(), Actor::User("test".to_owned()));
@@ -242,14 +235,6 @@ impl Simulation {
 
     pub(super) fn apply(&mut self, workload: &str, spec: WorkloadSpec) {
         self.change(Change::WorkloadApplied { workload: name(workload), spec });
-    }
-
-    /// What a person asks for, as the engine would take it.
-    pub(super) fn ask(&mut self, intent: &Intent) -> Result<(), Rejection> {
-        for (change, words) in intent::changes(&self.world, intent, self.now)? {
-            self.follow(change, words, Actor::User("test".to_owned()));
-        }
-        Ok(())
     }
 
     pub(super) fn pool(&mut self, pool: &str, spec: PoolSpec) {

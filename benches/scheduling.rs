@@ -7,6 +7,7 @@ use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
 
 use loadline::domain::change::{Change, RecordedChange};
+use loadline::domain::cron::CronSchedule;
 use loadline::domain::node::{Node, NodeState, PoolName, PoolSpec};
 use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
@@ -14,10 +15,10 @@ use loadline::domain::rollout::Actor;
 use loadline::domain::strategy::Strategy;
 use loadline::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
 use loadline::domain::workload::{
-    HealthChecks, Owner, PlacementSpec, RestartPolicy, RolloutSpec, ServiceSpec, TaskTemplate, WorkloadName,
-    WorkloadSpec,
+    CatchUp, CronJobSpec, HealthChecks, OverlapPolicy, Owner, PlacementSpec, RestartPolicy, RolloutSpec,
+    RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
-use loadline::domain::world::World;
+use loadline::domain::world::{RunKey, RunOutcome, World};
 use loadline::placement::{Ask, Board, Resident, Residents, Slot};
 use loadline::scheduling::{PlanSettings, effects, plan};
 
@@ -286,4 +287,36 @@ fn plan_one_preemption(bencher: Bencher<'_, '_>, tasks: u32) {
     let steps = plan(&world, &observed, &PlanSettings::default(), start()).steps;
     assert!(steps.iter().any(|step| matches!(step.change, Change::TaskPreempted { .. })));
     bencher.bench(|| plan(black_box(&world), &observed, &PlanSettings::default(), start()));
+}
+
+/// Cron jobs that are not due, each with the records of twenty runs.
+#[divan::bench(args = [1_000])]
+fn plan_idle_cron_jobs(bencher: Bencher<'_, '_>, jobs: u32) {
+    let (mut world, observed) = (World::default(), Observed::default());
+    for number in 0..jobs {
+        let workload = WorkloadName::new(&format!("cron-{number}")).expect("a name");
+        let WorkloadSpec::Service(service) = service() else { unreachable!("a service") };
+        let spec = WorkloadSpec::CronJob(Box::new(CronJobSpec {
+            owner: Owner::default(),
+            template: service.template,
+            schedule: CronSchedule::new("0 6 * * *", "Europe/Berlin").expect("a schedule"),
+            overlap: OverlapPolicy::Forbid,
+            queue_max: 10,
+            start_deadline: SignedDuration::from_secs(60),
+            catch_up: CatchUp::default(),
+            jitter: SignedDuration::ZERO,
+            run: RunPolicy::new(0, service.restart, None),
+            policy: None,
+        }));
+        follow(&mut world, Change::WorkloadApplied { workload: workload.clone(), spec });
+        for second in 0..20 {
+            let run = RunKey { workload: workload.clone(), at: start() + SignedDuration::from_secs(second) };
+            let order = Box::default();
+            follow(&mut world, Change::RunOpened { run: run.clone(), manual: true, order });
+            follow(&mut world, Change::RunClosed { run, outcome: RunOutcome::Succeeded });
+        }
+    }
+    let settings = PlanSettings::default();
+    assert!(plan(&world, &observed, &settings, start()).steps.is_empty());
+    bencher.bench(|| plan(black_box(&world), &observed, &settings, start()));
 }

@@ -14,7 +14,8 @@ use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Share};
 use loadline::domain::scale::{MetricTarget, ScalingRules};
 use loadline::domain::workload::{
-    EnvValue, OverlapPolicy, Probe, SecretRef, ServiceSpec, WorkloadName, WorkloadSpec,
+    CatchUp, CatchUpPolicy, EnvValue, OomRetry, OverlapPolicy, Probe, SecretRef, ServiceSpec, WorkloadName,
+    WorkloadSpec,
 };
 use proptest::prelude::*;
 
@@ -139,7 +140,16 @@ fn the_example_cron_job_policy_and_pool_are_read_whole() {
     let report = workload(&specs, "report");
     let report = report.as_cron().expect("a cron job");
     assert_eq!((report.schedule.expression(), report.schedule.zone()), ("*/5 * * * *", "Europe/Berlin"));
-    assert_eq!((report.overlap, report.run.retries), (OverlapPolicy::Forbid, 2));
+    assert_eq!((report.overlap, report.queue_max, report.run.retries), (OverlapPolicy::Queue, 3, 2));
+    let catch_up = CatchUp { policy: CatchUpPolicy::Once, max: 10, deadline: SignedDuration::from_mins(10) };
+    assert_eq!((report.catch_up, report.jitter), (catch_up, SignedDuration::from_secs(10)));
+    assert_eq!(report.run.oom, OomRetry { percent: 150, max: Some(Bytes::mib(64)) });
+    let split = workload(&specs, "split");
+    let split = split.run_policy().expect("a job");
+    assert_eq!((split.count, split.max_parallel, split.concurrency), (4, Some(2), Some(1)));
+    let merge = workload(&specs, "merge");
+    assert_eq!(merge.run_policy().expect("a job").after[0].as_str(), "split");
+    assert!(matches!(&merge, WorkloadSpec::Job(job) if !job.run_on_apply), "it waits for the other one");
     assert_eq!(report.run.time_limit, Some(SignedDuration::from_secs(30)));
     assert_eq!(report.run.restart.backoff, SignedDuration::from_secs(2));
 

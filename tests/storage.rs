@@ -42,6 +42,8 @@ conforms! {
     rows_that_left_the_world_are_gone_but_tasks_and_runs_stay_as_history,
     an_end_in_the_same_commit_as_the_departure_is_kept,
     a_task_that_lived_within_one_commit_is_history,
+    a_run_that_was_opened_and_closed_within_one_commit_is_history,
+    runs_are_found_by_what_is_known_of_them,
     a_task_of_a_workload_declared_anew_does_not_take_the_place_of_its_namesake,
     events_come_newest_first_and_by_subject,
     decisions_are_numbered_settled_and_found,

@@ -21,7 +21,7 @@ use crate::api::{ApiState, present};
 use crate::domain::intent::{Intent, RunOverrides};
 use crate::domain::workload::EnvValue;
 use crate::domain::world::{Run, RunKey};
-use crate::ports::search::RunQuery;
+use crate::ports::store::RunQuery;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).routes(routes!(cancel))
@@ -62,7 +62,7 @@ async fn list(
     let limit = page::rows(query.limit, ROWS_DEFAULT)?;
     let wanted = RunQuery {
         workload: query.workload.as_deref().map(workload_name).transpose()?,
-        outcome: query.outcome,
+        outcomes: query.outcome.into_iter().collect(),
         from: instant("from", query.from.as_deref())?,
         to: instant("to", query.to.as_deref())?,
         manual: query.manual,
@@ -70,8 +70,8 @@ async fn list(
         before: page::place(query.cursor.as_deref())?.as_deref().map(key).transpose()?,
         limit: limit + 1,
     };
-    let search = api.search;
-    let mut found = tokio::task::spawn_blocking(move || search.find_runs(&wanted)).await??;
+    let archive = api.archive;
+    let mut found = tokio::task::spawn_blocking(move || archive.runs(&wanted)).await??;
     let next = page::cut(&mut found, limit, |run: &Run| {
         page::cursor(&format!("{} {}", run.key.at, run.key.workload))
     });

@@ -240,5 +240,6 @@ fn run(table: &Table<'_>) -> RunPolicy {
 /// declared is put together with what is declared already.
 fn after(value: &Value<'_>) -> Option<Vec<WorkloadName>> {
     let one = name(WorkloadName::new);
-    list(value, "an array of names such as [\"import\"]", one)
+    let names = list(value, "an array of names such as [\"import\"]", one)?;
+    Some(names.into_iter().map(|(name, _)| name).collect())
 }

@@ -19,6 +19,7 @@ pub mod recommendation;
 mod recurrence;
 pub mod reducer;
 pub mod rollout;
+mod run_policy;
 pub mod scale;
 pub mod strategy;
 pub mod task;

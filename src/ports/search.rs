@@ -5,29 +5,7 @@ use jiff::Timestamp;
 use crate::domain::decision::{Decision, DecisionId};
 use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::WorkloadName;
-use crate::domain::world::{Run, RunKey};
 use crate::ports::store::StoreError;
-
-/// Which runs are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunQuery {
-    /// Of this cron job or job only.
-    pub workload: Option<WorkloadName>,
-    /// With this outcome only, by its word (`RunOutcome::as_str`).
-    pub outcome: Option<String>,
-    /// Planned or asked for at this instant or later.
-    pub from: Option<Timestamp>,
-    /// Planned or asked for before this instant.
-    pub to: Option<Timestamp>,
-    /// Only those that someone asked for, or only those of the schedule.
-    pub manual: Option<bool>,
-    /// With this text somewhere in the name or in why it ended as it did.
-    pub text: Option<String>,
-    /// Older than this one.
-    pub before: Option<RunKey>,
-    /// At most this many.
-    pub limit: usize,
-}
 
 /// Which tasks that ended are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,9 +33,6 @@ pub struct DecisionQuery {
 
 /// Finds what is kept. Calls block; they are made off the executor's threads.
 pub trait Search: Send + Sync {
-    /// Runs, active ones included.
-    fn find_runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError>;
-
     /// Tasks that ended.
     fn find_ended(&self, query: &EndedQuery) -> Result<Vec<Task>, StoreError>;
 

@@ -7,7 +7,7 @@ use crate::domain::decision::{Decision, DecisionId, DecisionOutcome, Proposal};
 use crate::domain::policy::PolicyMode;
 use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::WorkloadName;
-use crate::domain::world::{EntityKey, Run, World};
+use crate::domain::world::{EntityKey, Run, RunKey, World};
 
 /// Why the store did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -134,13 +134,34 @@ pub struct Horizon {
     pub keep: usize,
 }
 
+/// Which runs are wanted: those for which all that is given holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Of this workload.
+    pub workload: Option<WorkloadName>,
+    /// With one of these outcomes, as `RunOutcome::as_str` calls them; any where empty.
+    pub outcomes: Vec<String>,
+    /// Planned or asked for at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Planned or asked for before this instant.
+    pub to: Option<Timestamp>,
+    /// Asked for, or not.
+    pub manual: Option<bool>,
+    /// With this text in the reason of the outcome, in capitals or not.
+    pub text: Option<String>,
+    /// Older than this run: the last one of the page before.
+    pub before: Option<RunKey>,
+    /// At most this many.
+    pub limit: usize,
+}
+
 /// Tells what is no longer in the world: tasks and runs that ended.
 pub trait Archive: Send + Sync {
     /// Tasks of a workload or of all, newest first.
     fn tasks(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Task>, StoreError>;
 
-    /// Runs of a cron job or job, or of all; newest first.
-    fn runs(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Run>, StoreError>;
+    /// Runs of cron jobs and jobs; newest first.
+    fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError>;
 
     /// Deletes what is older than asked, and all but the newest of each kind; what the world still holds
     /// is kept. Tells how many rows.

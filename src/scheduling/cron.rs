@@ -58,6 +58,8 @@ pub(super) fn keep(view: &mut View<'_>, name: &WorkloadName) {
     let found = due_between(name, spec, cursor, view.now);
     let Some(newest) = found.newest.back().copied() else { return };
     let spec = spec.clone();
+    // A run whose last task has just been seen to end goes on no more.
+    runs::keep(view, name);
     let stopped =
         view.action(&ActionKey::Pause(name.clone())).map(|pause| why_not(pause, "the job is paused"));
     let stopped = stopped.or_else(|| {
@@ -84,7 +86,9 @@ pub(super) fn settle(world: &World, name: &WorkloadName, now: Timestamp, reason:
     let (Some(spec), Some(cursor)) = (workload.spec.as_cron(), workload.cron_cursor) else {
         return Vec::new();
     };
-    let found = due_between(name, spec, cursor, now);
+    // What was planned up to now counts, though jitter may have put its start off.
+    let planned = CronJobSpec { jitter: SignedDuration::ZERO, ..spec.clone() };
+    let found = due_between(name, &planned, cursor, now);
     record(name, &found, |reason| RunOutcome::Missed { reason }, reason)
 }
 

@@ -35,6 +35,12 @@ mod view;
 #[cfg(test)]
 mod action_scenarios;
 #[cfg(test)]
+mod cron_properties;
+#[cfg(test)]
+mod cron_scenarios;
+#[cfg(test)]
+mod job_scenarios;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rollout_properties;

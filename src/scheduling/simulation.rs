@@ -193,12 +193,18 @@ pub(super) struct Simulation {
     pub(super) runs: BTreeMap<RunKey, (u32, Vec<RunOutcome>)>,
     /// What rollouts are judged by.
     pub(super) judges: Judges,
+    /// How many occurrences each planned run accounts for.
+    pub(super) occurrences: BTreeMap<RunKey, u64>,
     start: Timestamp,
 }
 
 impl Simulation {
     pub(super) fn new() -> Self {
-        let start: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        Self::starting("2026-11-22T10:00:00Z")
+    }
+
+    pub(super) fn starting(start: &str) -> Self {
+        let start: Timestamp = start.parse().expect("a time");
         Self {
             world: World::default(),
             cluster: Cluster { can_resize: true, ..Cluster::default() },
@@ -209,6 +215,7 @@ impl Simulation {
             plan: Plan::default(),
             runs: BTreeMap::new(),
             judges: Judges::default(),
+            occurrences: BTreeMap::new(),
             start,
         }
     }
@@ -241,7 +248,12 @@ impl Simulation {
 
     pub(super) fn follow(&mut self, change: Change, reason: String, by: Actor) {
         match &change {
-            Change::RunOpened { run, .. } => self.runs.entry(run.clone()).or_default().0 += 1,
+            Change::RunOpened { run, manual, order } => {
+                self.runs.entry(run.clone()).or_default().0 += 1;
+                if !manual {
+                    self.occurrences.insert(run.clone(), order.occurrences);
+                }
+            }
             Change::RunClosed { run, outcome } => {
                 self.runs.entry(run.clone()).or_default().1.push(outcome.clone());
             }

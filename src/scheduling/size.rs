@@ -16,6 +16,9 @@ use crate::scheduling::view::{Row, View};
 
 /// The size that a task should have.
 pub(super) fn wanted(workload: &Workload, task: &Task) -> TaskSize {
+    if task.run().is_some() {
+        return wanted_of_run(workload, task);
+    }
     match &workload.size {
         Some(size) if !size.everywhere => {
             // A task that was made with the size on trial takes over from the one that it replaces.
@@ -31,6 +34,16 @@ pub(super) fn of_revision(workload: &Workload, revision: u64) -> TaskSize {
     match workload.revisions.get(&revision) {
         Some(earlier) if workload.size.is_none() => earlier.spec.template().size,
         _ => workload.size(),
+    }
+}
+
+/// The task of a run keeps the size that it was made with, which may be its run's own or raised after a
+/// kill for want of memory; a size that is decided later holds for it too, unless it takes memory away.
+fn wanted_of_run(workload: &Workload, task: &Task) -> TaskSize {
+    let decided = workload.size.as_ref().filter(|size| size.everywhere && size.since > task.created_at);
+    match decided {
+        Some(decided) if !takes_memory(task.size, decided.size) => decided.size,
+        _ => task.size,
     }
 }
 

@@ -14,9 +14,11 @@ use loadline::domain::rollout::Actor;
 use loadline::domain::task::{TaskId, TaskState};
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
-use loadline::domain::world::{EntityKey, RunOutcome, World};
+use loadline::domain::world::{EntityKey, Run, RunKey, RunOrder, RunOutcome, World};
 use loadline::ports::history::History;
-use loadline::ports::store::{Archive, DecisionLog, EventQuery, Horizon, NumberedChange, Store, StoreError};
+use loadline::ports::store::{
+    Archive, DecisionLog, EventQuery, Horizon, NumberedChange, RunQuery, Store, StoreError,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -142,8 +144,10 @@ pub(crate) fn rows_that_left_the_world_are_gone_but_tasks_and_runs_stay_as_histo
     tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at));
     assert_eq!(store.tasks(None, 99).expect("tasks"), tasks);
     let runs: Vec<_> = world.runs.into_values().rev().collect();
-    assert_eq!(store.runs(None, 99).expect("runs"), runs);
-    assert_eq!(store.runs(Some(&example::workload_name("cron")), 2).expect("runs"), runs[..2]);
+    assert_eq!(store.runs(&RunQuery { limit: 99, ..RunQuery::default() }).expect("runs"), runs);
+    let workload = Some(example::workload_name("cron"));
+    let query = RunQuery { workload, limit: 2, ..RunQuery::default() };
+    assert_eq!(store.runs(&query).expect("runs"), runs[..2]);
     assert_eq!(store.tasks(Some(&example::workload_name("none")), 9).expect("tasks"), []);
 }
 
@@ -163,7 +167,8 @@ pub(crate) fn an_end_in_the_same_commit_as_the_departure_is_kept(store: &impl Wh
     let kept = store.tasks(None, 9).expect("tasks").remove(0);
     assert_eq!((kept.state, kept.state_since), (TaskState::Failed, example::at(7)));
     assert_eq!(kept.exit, Some(example::exit(example::at(7))));
-    let kept = store.runs(None, 9).expect("runs").remove(0);
+    let query = RunQuery { limit: 9, ..RunQuery::default() };
+    let kept = store.runs(&query).expect("runs").remove(0);
     assert_eq!((kept.outcome, kept.ended_at), (RunOutcome::Succeeded, Some(example::at(8))));
 }
 
@@ -178,6 +183,72 @@ pub(crate) fn a_task_that_lived_within_one_commit_is_history(store: &impl WholeS
     store.commit(&World::default(), &[key], &changes).expect("a commit");
     let kept = store.tasks(None, 9).expect("tasks");
     assert_eq!(kept.iter().map(|task| task.state).collect::<Vec<_>>(), [TaskState::Stopped]);
+}
+
+pub(crate) fn a_run_that_was_opened_and_closed_within_one_commit_is_history(store: &impl WholeStore) {
+    let run = example::run(example::at(0), RunOutcome::Active).key;
+    let outcome = RunOutcome::Missed { reason: "nobody looked".to_owned() };
+    let order = RunOrder { occurrences: 7, ..RunOrder::default() };
+    let changes = [
+        recorded(0, Change::RunOpened { run: run.clone(), manual: false, order: Box::new(order.clone()) }),
+        recorded(1, Change::RunClosed { run: run.clone(), outcome: outcome.clone() }),
+    ];
+    store.commit(&World::default(), &[EntityKey::Run(run.clone())], &changes).expect("a commit");
+    let query = RunQuery { limit: 9, ..RunQuery::default() };
+    let kept = store.runs(&query).expect("runs");
+    assert_eq!(kept.len(), 1);
+    assert_eq!((&kept[0].key, &kept[0].outcome, &kept[0].order), (&run, &outcome, &order));
+}
+
+pub(crate) fn runs_are_found_by_what_is_known_of_them(store: &impl WholeStore) {
+    let failed = |reason: &str| RunOutcome::Failed { reason: reason.to_owned() };
+    let outcomes = [
+        RunOutcome::Succeeded,
+        failed("exit status 3"),
+        RunOutcome::Skipped { reason: "cron is frozen by user ann".to_owned() },
+        RunOutcome::SkippedOverlap,
+        failed("OOM: killed"),
+        RunOutcome::Active,
+    ];
+    let mut world = World::default();
+    for (second, outcome) in (0..).zip(outcomes) {
+        let mut run = example::run(example::at(second), outcome);
+        run.manual = second == 1;
+        world.runs.insert(run.key.clone(), run);
+    }
+    let mut other = example::run(example::at(3), RunOutcome::Succeeded);
+    other.key.workload = example::workload_name("other");
+    world.runs.insert(other.key.clone(), other);
+    store.commit(&world, &all_keys(&world), &[]).expect("a commit");
+    let ask = |query: RunQuery| -> Vec<(i64, String)> {
+        let limit = if query.limit == 0 { 99 } else { query.limit };
+        let found = store.runs(&RunQuery { limit, ..query }).expect("runs");
+        let second = |run: &Run| run.key.at.duration_since(example::at(0)).as_secs();
+        found.iter().map(|run| (second(run), run.key.workload.to_string())).collect()
+    };
+    let cron = |seconds: &[i64]| seconds.iter().map(|s| (*s, "cron".to_owned())).collect::<Vec<_>>();
+    let any = RunQuery::default;
+    let workload = Some(example::workload_name("cron"));
+    assert_eq!(ask(RunQuery { workload, ..any() }), cron(&[5, 4, 3, 2, 1, 0]));
+    let outcomes = vec!["failed".to_owned()];
+    assert_eq!(ask(RunQuery { outcomes, ..any() }), cron(&[4, 1]));
+    let outcomes = vec!["skipped".to_owned(), "active".to_owned()];
+    assert_eq!(ask(RunQuery { outcomes, ..any() }), cron(&[5, 3, 2]));
+    let (from, to) = (Some(example::at(1)), Some(example::at(3)));
+    assert_eq!(ask(RunQuery { from, to, ..any() }), cron(&[2, 1]), "from is in, to is out");
+    assert_eq!(ask(RunQuery { manual: Some(true), ..any() }), cron(&[1]));
+    assert_eq!(ask(RunQuery { text: Some("oom".to_owned()), ..any() }), cron(&[4]));
+    assert_eq!(ask(RunQuery { text: Some("FROZEN by user ann".to_owned()), ..any() }), cron(&[2]));
+    assert_eq!(ask(RunQuery { text: Some("100%".to_owned()), ..any() }), []);
+    // Two runs at one instant are on two pages, neither twice nor not at all.
+    let key = |workload: &str, second| RunKey {
+        workload: example::workload_name(workload),
+        at: example::at(second),
+    };
+    let page = |before| ask(RunQuery { before: Some(before), limit: 2, ..any() });
+    assert_eq!(page(key("cron", 4)), [(3, "other".to_owned()), (3, "cron".to_owned())]);
+    assert_eq!(page(key("other", 3)), cron(&[3, 2]));
+    assert_eq!(page(key("cron", 0)), []);
 }
 
 pub(crate) fn a_task_of_a_workload_declared_anew_does_not_take_the_place_of_its_namesake(

@@ -1,5 +1,6 @@
 //! The whole engine as a process, used through its API, on real tasks.
 
+mod cron;
 mod demo;
 mod deploys;
 mod enforcement;

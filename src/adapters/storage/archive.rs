@@ -10,7 +10,7 @@ use super::fault::Fault;
 use crate::domain::task::Task;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::Run;
-use crate::ports::store::{Archive, Horizon, StoreError};
+use crate::ports::store::{Archive, Horizon, RunQuery, StoreError};
 
 /// Rows deleted in one transaction: between two of them, other writers get their turn.
 const PRUNE_BATCH: usize = 1000;
@@ -74,12 +74,8 @@ impl Archive for SqliteStore {
         self.read("read tasks", |connection| newest(connection, query, workload, limit))
     }
 
-    fn runs(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Run>, StoreError> {
-        let query = match workload {
-            Some(_) => "SELECT body FROM run WHERE workload = ?1 ORDER BY at DESC, workload DESC LIMIT ?2",
-            None => "SELECT body FROM run WHERE ?1 IS NULL ORDER BY at DESC, workload DESC LIMIT ?2",
-        };
-        self.read("read runs", |connection| newest(connection, query, workload, limit))
+    fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
+        self.read("read runs", |connection| runs(connection, query))
     }
 
     fn prune(&self, horizon: &Horizon) -> Result<u64, StoreError> {
@@ -132,6 +128,56 @@ fn first_beyond(connection: &Connection, kind: &Kind, keep: usize) -> Result<Opt
         .query_row([count(keep as u64)], |row| (0..kind.key.len()).map(|column| row.get(column)).collect())
         .optional()?;
     Ok(row)
+}
+
+/// Where the reason of an outcome stands in a run's body.
+const REASON: &str = "coalesce(json_extract(body, '$.outcome.failed.reason'),
+    json_extract(body, '$.outcome.missed.reason'), json_extract(body, '$.outcome.skipped.reason'),
+    json_extract(body, '$.outcome.cancelled.reason'), '')";
+
+fn runs(connection: &Connection, query: &RunQuery) -> Result<Vec<Run>, Fault> {
+    let mut select = "SELECT body FROM run WHERE true".to_owned();
+    let mut filters: Vec<Value> = Vec::new();
+    let mut filter = |condition: &str, values: Vec<Value>| {
+        select.push_str(" AND ");
+        select.push_str(condition);
+        filters.extend(values);
+    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    if let Some(workload) = &query.workload {
+        filter("workload = ?", vec![text(workload.as_str())]);
+    }
+    if !query.outcomes.is_empty() {
+        let marks = vec!["?"; query.outcomes.len()].join(", ");
+        filter(&format!("outcome IN ({marks})"), query.outcomes.iter().map(|word| text(word)).collect());
+    }
+    if let Some(from) = query.from {
+        filter("at >= ?", vec![Value::Text(instant(from))]);
+    }
+    if let Some(to) = query.to {
+        filter("at < ?", vec![Value::Text(instant(to))]);
+    }
+    if let Some(manual) = query.manual {
+        filter("manual = ?", vec![Value::Integer(i64::from(manual))]);
+    }
+    if let Some(part) = &query.text {
+        filter(&format!("instr(lower({REASON}), lower(?)) > 0"), vec![text(part)]);
+    }
+    if let Some(before) = &query.before {
+        filter(
+            "(at, workload) < (?, ?)",
+            vec![Value::Text(instant(before.at)), text(before.workload.as_str())],
+        );
+    }
+    select.push_str(" ORDER BY at DESC, workload DESC LIMIT ?");
+    filters.push(Value::Integer(count(query.limit as u64)));
+    let mut statement = connection.prepare_cached(&select)?;
+    let mut rows = statement.query(params_from_iter(&filters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_body(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(found)
 }
 
 fn newest<T: DeserializeOwned>(

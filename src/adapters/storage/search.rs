@@ -11,7 +11,7 @@ use super::fault::Fault;
 use crate::domain::decision::Decision;
 use crate::domain::task::Task;
 use crate::domain::world::Run;
-use crate::ports::search::{DecisionQuery, EndedQuery, RunQuery, Search};
+use crate::ports::search::{DecisionQuery, EndedQuery, Search};
 use crate::ports::store::StoreError;
 
 /// A query that grows by its filters.
@@ -58,25 +58,6 @@ fn first_column<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, Fault> {
 }
 
 impl Search for SqliteStore {
-    fn find_runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
-        self.read("find runs", |connection| {
-            let mut select = Select::from("SELECT body FROM run");
-            select.filter("workload = ?", query.workload.as_ref().map(ToString::to_string));
-            select.filter("outcome = ?", query.outcome.clone());
-            select.filter("at >= ?", query.from.map(instant));
-            select.filter("at < ?", query.to.map(instant));
-            select.filter("manual = ?", query.manual.map(i64::from));
-            // A plain search in what is stored of it; `instr` has no wildcards that a text could hold.
-            select.filter("instr(lower(body), lower(?)) > 0", query.text.clone());
-            if let Some(before) = &query.before {
-                select.text.push_str(" AND (at, workload) < (?, ?)");
-                select.values.push(Value::Text(instant(before.at)));
-                select.values.push(Value::Text(before.workload.to_string()));
-            }
-            select.rows(connection, ("at DESC, workload DESC", query.limit), first_column)
-        })
-    }
-
     fn find_ended(&self, query: &EndedQuery) -> Result<Vec<Task>, StoreError> {
         self.read("find tasks", |connection| {
             let mut select = Select::from("SELECT body FROM task");

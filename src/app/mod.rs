@@ -36,6 +36,7 @@ use crate::controllers::cluster_scaler::ClusterScaler;
 use crate::controllers::control::EngineControl;
 use crate::controllers::decisions::Recorder;
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::state::EngineState;
@@ -112,7 +113,7 @@ impl App {
         let (analyses, analysed) = watch::channel(Analysis::default());
         let scheduler = Arc::new(Scheduler::new(
             Arc::clone(&state),
-            scheduler_ports(&cluster, &front_door, &health),
+            scheduler_ports(&cluster, &front_door, &health, real_use(&config.engine, &analysed)),
             plan_settings(&config.engine),
             FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
             passes,
@@ -259,6 +260,7 @@ fn scheduler_ports(
     cluster: &LocalCluster,
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
+    real_use: RealUse,
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: Arc::new(cluster.clone()),
@@ -266,7 +268,12 @@ fn scheduler_ports(
         nodes: Arc::new(cluster.clone()),
         health: Arc::clone(health),
         front_door: front_door.clone(),
+        real_use,
     }
+}
+
+fn real_use(config: &EngineConfig, analyses: &watch::Receiver<Analysis>) -> RealUse {
+    RealUse::new(analyses.clone(), config.scrape.interval)
 }
 
 fn plan_settings(config: &EngineConfig) -> PlanSettings {

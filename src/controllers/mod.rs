@@ -7,6 +7,7 @@ pub mod control;
 pub mod decisions;
 pub mod driver;
 pub mod housekeeper;
+pub mod real_use;
 pub mod routes;
 pub mod scheduler;
 pub mod state;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::controllers::driver::chain;
+use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
@@ -40,6 +41,8 @@ pub struct SchedulerPorts {
     pub health: Arc<dyn HealthSource>,
     /// Balances requests.
     pub front_door: Arc<dyn FrontDoor>,
+    /// What tasks really use.
+    pub real_use: RealUse,
 }
 
 /// What a pass saw and could not place.
@@ -119,6 +122,7 @@ impl Scheduler {
             self.published.send_modify(|pass| pass.observed = Arc::clone(&observed));
             let plan = plan(world, &observed, &self.settings, now);
             self.state.telemetry().planned(plan.steps.len());
+            self.state.telemetry().waiting(&plan.waiting);
             (plan.steps, (plan.waiting, plan.alarms))
         });
         let (waiting, alarms) = planned.await.map_err(SchedulerError::Commit)?;
@@ -143,7 +147,9 @@ impl Scheduler {
         let seen = self.ports.observer.observe().await.map_err(SchedulerError::Observe)?;
         let world = self.state.world().await;
         let mut checks = self.ports.health.health();
-        let mut observed = Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize };
+        let usage = self.ports.real_use.now(&world, self.state.clock().now());
+        let mut observed =
+            Observed { tasks: seen.tasks, nodes: seen.nodes, can_resize: seen.can_resize, usage };
         let mut under_way = lock(&self.under_way);
         // A task that the world has forgotten needs no memory of how it failed to start.
         under_way.not_started.retain(|id, _| world.tasks.contains_key(id));

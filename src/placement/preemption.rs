@@ -110,15 +110,15 @@ fn on_node(
     if ask.request.fits(room) {
         return Some(Vec::new());
     }
-    let mut lower: Vec<usize> = (0..tasks.len())
-        .filter(|&at| tasks[at].priority < ask.priority && !tasks[at].leaving)
-        .collect();
+    let mut lower: Vec<usize> =
+        (0..tasks.len()).filter(|&at| tasks[at].priority < ask.priority && !tasks[at].leaving).collect();
     lower.sort_by_key(|&at| (tasks[at].priority, Reverse(tasks[at].since), tasks[at].task));
     let mut levels: Vec<i32> = lower.iter().map(|&at| tasks[at].priority).collect();
     levels.dedup();
     // The lowest priority up to which there is enough to take.
     levels.into_iter().find_map(|level| {
-        let candidates: Vec<usize> = lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
+        let candidates: Vec<usize> =
+            lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
         fewest(ask.request, room, size, tasks, &candidates, allowance)
     })
 }
@@ -158,7 +158,7 @@ fn fewest(
             budget.held -= 1;
             budget.ready -= usize::from(task.ready);
         }
-        room = room + task.request;
+        room += task.request;
         chosen.push(at);
     }
     // The dearest are given back first.

@@ -25,6 +25,12 @@ mod tasks;
 mod view;
 
 #[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod placement_properties;
+#[cfg(test)]
+mod placement_scenarios;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod run_scenarios;
@@ -79,6 +85,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
             break;
         }
     }
+    waiting.sort_by(|one, other| one.task.cmp(&other.task));
     Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
 }
 

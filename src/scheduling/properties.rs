@@ -175,7 +175,7 @@ fn check_occurrences(sim: &Simulation) {
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -159,7 +159,7 @@ fn place_22_500_on_2_500_nodes(bencher: Bencher<'_, '_>) {
 /// A task of higher priority on a full cluster: somebody has to make room.
 #[divan::bench(args = [1_000, 10_000])]
 fn plan_one_preemption(bencher: Bencher<'_, '_>, tasks: u32) {
-    let (mut world, observed) = steady_on(tasks, tasks.div_ceil(11));
+    let (mut world, observed) = steady_on(tasks, tasks / 11);
     let WorkloadSpec::Service(mut spec) = service() else { return };
     spec.instances = 1;
     spec.template.priority = 1;

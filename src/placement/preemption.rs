@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::domain::node::NodeState;
+use crate::domain::placement::Neighbour;
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
@@ -110,8 +111,7 @@ fn on_node(
     if ask.request.fits(room) {
         return Some(Vec::new());
     }
-    let mut lower: Vec<usize> =
-        (0..tasks.len()).filter(|&at| tasks[at].priority < ask.priority && !tasks[at].leaving).collect();
+    let mut lower: Vec<usize> = (0..tasks.len()).filter(|&at| may_go(ask, &tasks[at])).collect();
     lower.sort_by_key(|&at| (tasks[at].priority, Reverse(tasks[at].since), tasks[at].task));
     let mut levels: Vec<i32> = lower.iter().map(|&at| tasks[at].priority).collect();
     levels.dedup();
@@ -121,6 +121,12 @@ fn on_node(
             lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
         fewest(ask.request, room, size, tasks, &candidates, allowance)
     })
+}
+
+/// Whether a task may be asked to leave for `ask`: not one that it has to be near.
+fn may_go(ask: &Ask<'_>, task: &Occupant<'_>) -> bool {
+    let needed = |rule: &Neighbour| rule.required && rule.workload == *task.task.workload();
+    task.priority < ask.priority && !task.leaving && !ask.placement.affinity.iter().any(needed)
 }
 
 /// Takes the one that helps most until there is room, then gives back what was not needed.

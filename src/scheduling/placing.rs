@@ -85,6 +85,10 @@ fn decide(view: &View<'_>) -> (Vec<Step>, Vec<Waiting>) {
             }
             Err(refused) => match preemption.make_room(&mut board, ask, refused.shape) {
                 Some(room) => {
+                    // What it will hold is not for others to take meanwhile.
+                    if let Some(team) = ask.team.and_then(|team| teams.get_mut(team)) {
+                        team.add(ask.request);
+                    }
                     steps.extend(room.steps);
                     waiting.push(waits(ask, WaitKind::Preemption, room.reason));
                 }

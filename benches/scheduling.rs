@@ -4,142 +4,28 @@
 use std::collections::BTreeMap;
 
 use divan::{Bencher, black_box};
-use jiff::{SignedDuration, Timestamp};
 
-use loadline::domain::change::{Change, RecordedChange};
+use jiff::SignedDuration;
+use loadline::domain::change::Change;
 use loadline::domain::cron::CronSchedule;
 use loadline::domain::node::{Node, NodeState, PoolName, PoolSpec};
-use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
-use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
-use loadline::domain::rollout::Actor;
-use loadline::domain::strategy::Strategy;
-use loadline::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
+use loadline::domain::observation::{NodeObservation, Observed, ProcessState};
+use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
+use loadline::domain::task::{ExitRecord, ExitStatus, TaskId};
 use loadline::domain::workload::{
-    CatchUp, CronJobSpec, HealthChecks, OverlapPolicy, Owner, PlacementSpec, RestartPolicy, RolloutSpec,
-    RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
+    CatchUp, CronJobSpec, OverlapPolicy, Owner, PlacementSpec, RunPolicy, WorkloadName, WorkloadSpec,
 };
 use loadline::domain::world::{RunKey, RunOutcome, World};
 use loadline::placement::{Ask, Board, Resident, Residents, Slot};
 use loadline::scheduling::{PlanSettings, effects, plan};
 
-const INSTANCES: u32 = 10;
+#[path = "common/mod.rs"]
+mod common;
+
+use common::{follow, pool, service, settle, start, steady, steady_on};
 
 fn main() {
     divan::main();
-}
-
-fn start() -> Timestamp {
-    Timestamp::UNIX_EPOCH
-}
-
-fn small() -> TaskSize {
-    TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(128)))
-}
-
-fn service() -> WorkloadSpec {
-    let seconds = SignedDuration::from_secs;
-    WorkloadSpec::Service(Box::new(ServiceSpec {
-        owner: Owner::default(),
-        template: TaskTemplate {
-            command: vec!["serve".to_owned()],
-            env: BTreeMap::new(),
-            working_dir: None,
-            user: None,
-            size: small(),
-            stop_grace: seconds(10),
-            placement: PlacementSpec::default(),
-            priority: 0,
-        },
-        ports: Vec::new(),
-        checks: HealthChecks::default(),
-        instances: INSTANCES,
-        scale: None,
-        restart: RestartPolicy {
-            backoff: seconds(1),
-            backoff_max: seconds(60),
-            jitter: Share::new(0.2),
-            reset_after: seconds(600),
-        },
-        rollout: RolloutSpec {
-            strategy: Strategy::Rolling,
-            max_surge: 1,
-            deadline: seconds(600),
-            max_failures: 3,
-            min_ready: seconds(0),
-        },
-        drain_timeout: seconds(30),
-        policy: None,
-    }))
-}
-
-fn pool(nodes: u32) -> PoolSpec {
-    let zero = SignedDuration::ZERO;
-    PoolSpec {
-        size: Resources::new(Millicores::new(1100), Bytes::mib(1500)),
-        min: nodes,
-        max: nodes,
-        price_per_hour: None,
-        attributes: BTreeMap::new(),
-        reserved_for: Vec::new(),
-        scale_down_below: Share::new(0.5),
-        scale_down_after: zero,
-        cooldown_up: zero,
-        cooldown_down: zero,
-    }
-}
-
-fn follow(world: &mut World, change: Change) {
-    let reason = String::new();
-    world.apply(&RecordedChange { at: start(), by: Actor::Engine, reason, request: None, change });
-}
-
-/// Plans until nothing is left to do, as the engine would.
-fn settle(world: &mut World, observed: &mut Observed) {
-    loop {
-        let steps = plan(world, observed, &PlanSettings::default(), start()).steps;
-        if steps.is_empty() {
-            break;
-        }
-        for step in steps {
-            follow(world, step.change);
-        }
-        for node in world.nodes.keys() {
-            observed.nodes.insert(node.clone(), NodeObservation::Ready);
-        }
-        for task in world.tasks.values().filter(|task| task.state == TaskState::Launching) {
-            observed.tasks.insert(task.id.clone(), running(task.size));
-        }
-    }
-}
-
-fn running(size: TaskSize) -> TaskObservation {
-    TaskObservation {
-        process: ProcessState::Running { pid: 1, started_at: start() },
-        health: Health::Ready,
-        in_flight: 0,
-        size: Some(size),
-        resize_refused: None,
-    }
-}
-
-/// `tasks` instances of services of ten, on nodes that hold eleven each.
-fn steady(tasks: u32) -> (World, Observed) {
-    steady_on(tasks, (tasks / 10).max(1))
-}
-
-fn steady_on(tasks: u32, nodes: u32) -> (World, Observed) {
-    let (mut world, mut observed) = (World::default(), Observed { can_resize: true, ..Observed::default() });
-    follow(
-        &mut world,
-        Change::PoolApplied { pool: PoolName::new("standard").expect("a name"), spec: pool(nodes) },
-    );
-    for number in 0..tasks / INSTANCES {
-        let workload = WorkloadName::new(&format!("service-{number}")).expect("a name");
-        follow(&mut world, Change::WorkloadApplied { workload, spec: service() });
-    }
-    settle(&mut world, &mut observed);
-    assert_eq!(world.tasks.values().filter(|task| task.state == TaskState::Running).count(), tasks as usize);
-    (world, observed)
 }
 
 /// One task in a hundred has ended.
@@ -277,11 +163,11 @@ fn place_22_500_on_2_500_nodes(bencher: Bencher<'_, '_>) {
 /// A task of higher priority on a full cluster: somebody has to make room.
 #[divan::bench(args = [1_000, 10_000])]
 fn plan_one_preemption(bencher: Bencher<'_, '_>, tasks: u32) {
-    let (mut world, observed) = steady_on(tasks, tasks.div_ceil(11));
+    let (mut world, observed) = steady_on(tasks, tasks / 11);
     let WorkloadSpec::Service(mut spec) = service() else { return };
     spec.instances = 1;
     spec.template.priority = 1;
-    spec.template.size = TaskSize::of(Resources::new(Millicores::new(500), Bytes::mib(500)));
+    spec.template.size = TaskSize::of(Resources::new(Millicores::new(200), Bytes::mib(200)));
     let workload = WorkloadName::new("urgent").expect("a name");
     follow(&mut world, Change::WorkloadApplied { workload, spec: WorkloadSpec::Service(spec) });
     let steps = plan(&world, &observed, &PlanSettings::default(), start()).steps;

@@ -10,6 +10,7 @@ use loadline::config::{
 };
 use loadline::domain::intent::Declared;
 use loadline::domain::money::MicroCents;
+use loadline::domain::placement::{SpreadOver, Strategy as Choice};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Share};
 use loadline::domain::scale::{MetricTarget, ScalingRules};
@@ -132,6 +133,43 @@ fn the_examples_mean_what_their_comments_say() {
     assert_eq!(scale.metrics, [MetricTarget::Requests { per_instance: 50.0 }]);
     assert_eq!(scale.up, ScalingRules::default_up());
     assert_eq!(scale.down.stabilization, SignedDuration::from_secs(60));
+}
+
+#[test]
+fn placement_is_read_with_its_operators_neighbours_and_evenness() {
+    let text = r#"
+        [service.web]
+        command = "x"
+        [service.web.placement]
+        strategy = "spread"
+        spread_over = "zone"
+        max_skew = 2
+        affinity = ["cache", { service = "db", by = "zone", required = true }]
+        anti_affinity = [{ service = "web", required = true }]
+        attributes = { disk = "ssd", cores = { above = 4 }, gpu = { exists = false }, zone = { not_in = ["c"] } }
+        [pool.small]
+        cpu = 1
+        memory = "1GiB"
+        reserved_for = ["shop"]
+        attributes = { disk = "ssd", cores = "8" }
+        [quota.shop]
+        cpu = 2.5
+        tasks = 7
+    "#;
+    let specs = parse_specs(&[("a.toml".to_owned(), text.to_owned())]);
+    let specs = specs.unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    let placement = service(&specs, "web").template.placement;
+    let words: Vec<String> = placement.constraints.iter().map(ToString::to_string).collect();
+    assert_eq!(words, ["cores > 4", "disk = ssd", "without gpu", "zone other than c"]);
+    assert_eq!(placement.strategy, Choice::Spread);
+    assert_eq!(placement.spread_over, Some(SpreadOver { by: "zone".to_owned(), max_skew: 2 }));
+    let rules: Vec<_> = placement.affinity.iter().map(|rule| (rule.to_string(), rule.required)).collect();
+    let wanted = [("cache on the same node".to_owned(), false), ("db on the same zone".to_owned(), true)];
+    assert_eq!(rules, wanted);
+    assert!(placement.anti_affinity[0].required);
+    assert_eq!(specs.pools.values().next().expect("a pool").reserved_for, ["shop"]);
+    let quota = specs.quotas["shop"];
+    assert_eq!((quota.cpu, quota.memory, quota.tasks), (Some(Millicores::new(2500)), None, Some(7)));
 }
 
 #[test]

@@ -262,9 +262,12 @@ pub struct StatusDto {
 pub struct WaitingDto {
     /// The task.
     pub task: String,
+    /// What it waits for, in a word, as in the metrics.
+    #[serde(default)]
+    pub kind: String,
     /// Why, in total.
     pub reason: String,
-    /// Why, per node.
+    /// Why, per node; empty where many tasks wait.
     pub nodes: BTreeMap<String, String>,
 }
 

@@ -10,7 +10,7 @@ use crate::api::dto::{
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
 use crate::domain::observation::{Health, ProcessState};
-use crate::domain::plan::Waiting;
+use crate::domain::plan::{WaitKind, Waiting};
 use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::RolloutState;
@@ -21,6 +21,9 @@ use crate::ports::control::View;
 
 /// Hours in a month as clouds bill them: 365 x 24 / 12.
 pub const HOURS_PER_MONTH: f64 = 730.0;
+
+/// A status names the nodes for at most this many waiting tasks; each task's own answer names them too.
+const EXPLAINED_MAX: usize = 100;
 
 /// Everything at a glance.
 pub fn status(view: &View, prices: &Prices, now: Timestamp) -> StatusDto {
@@ -39,7 +42,7 @@ pub fn status(view: &View, prices: &Prices, now: Timestamp) -> StatusDto {
         engine: view.engine.clone(),
         workloads: view.world.workloads.values().map(|each| workload(view, each, now)).collect(),
         pools,
-        waiting: view.waiting.iter().map(waiting).collect(),
+        waiting: view.waiting.iter().enumerate().map(|(at, each)| waiting(each, at)).collect(),
         price_per_hour: price_per_hour.units(),
     }
 }
@@ -115,7 +118,9 @@ fn state_word(view: &View, workload: &Workload, dto: &WorkloadDto, live: &[&Task
     if workload.restart.crash_loop {
         return "crash loop";
     }
-    if live.iter().any(|task| view.waiting.iter().any(|waiting| waiting.task == task.id)) {
+    let finds_no_node =
+        |task: &&Task| waiting_of(view, task).is_some_and(|waiting| waiting.kind != WaitKind::Backoff);
+    if live.iter().any(finds_no_node) {
         return "waiting";
     }
     if matches!(&workload.rollout, Some(rollout) if rollout.state == RolloutState::InProgress && rollout.from.is_some())
@@ -149,7 +154,7 @@ fn notes(view: &View, workload: &Workload, live: &[&Task], now: Timestamp) -> Ve
         notes.push(format!("{} failures in a row{}", workload.restart.failures, next.unwrap_or_default()));
     }
     for task in live {
-        if let Some(waiting) = view.waiting.iter().find(|waiting| waiting.task == task.id) {
+        if let Some(waiting) = waiting_of(view, task) {
             notes.push(format!("{} waits: {}", task.id, waiting.reason));
         }
     }
@@ -182,7 +187,7 @@ pub fn task(view: &View, task: &Task) -> TaskDto {
         started_at: task.started_at,
         state_since: task.state_since,
         exit: task.exit.clone(),
-        waiting: view.waiting.iter().find(|waiting| waiting.task == task.id).map(lines).unwrap_or_default(),
+        waiting: waiting_of(view, task).map(lines).unwrap_or_default(),
     }
 }
 
@@ -195,16 +200,25 @@ fn health_words(health: &Health) -> String {
     }
 }
 
+/// Why a task has no node, if it has none.
+fn waiting_of<'v>(view: &'v View, task: &Task) -> Option<&'v Waiting> {
+    let at = view.waiting.binary_search_by(|waiting| waiting.task.cmp(&task.id));
+    at.ok().filter(|_| task.state == TaskState::Pending).map(|at| &view.waiting[at])
+}
+
 fn lines(waiting: &Waiting) -> Vec<String> {
     let nodes = waiting.nodes.iter().map(|(node, misfit)| format!("{node} {misfit}"));
     std::iter::once(waiting.reason.clone()).chain(nodes).collect()
 }
 
-fn waiting(waiting: &Waiting) -> WaitingDto {
+/// The nodes are told of the first ones only: what one task waits for, thousands often do.
+fn waiting(waiting: &Waiting, number: usize) -> WaitingDto {
+    let nodes = if number < EXPLAINED_MAX { waiting.nodes.as_slice() } else { &[] };
     WaitingDto {
         task: waiting.task.to_string(),
+        kind: waiting.kind.as_str().to_owned(),
         reason: waiting.reason.clone(),
-        nodes: waiting.nodes.iter().map(|(node, misfit)| (node.to_string(), misfit.to_string())).collect(),
+        nodes: nodes.iter().map(|(node, misfit)| (node.to_string(), misfit.to_string())).collect(),
     }
 }
 

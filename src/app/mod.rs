@@ -39,6 +39,7 @@ use crate::controllers::cluster_scaler::ClusterScaler;
 use crate::controllers::control::EngineControl;
 use crate::controllers::decisions::Recorder;
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::state::EngineState;
@@ -116,7 +117,7 @@ impl App {
         let (analyses, analysed) = watch::channel(Analysis::default());
         let scheduler = Arc::new(Scheduler::new(
             Arc::clone(&state),
-            scheduler_ports(&cluster, &front_door, &health, &analysed),
+            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed))),
             plan_settings(&config.engine),
             FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
             passes,
@@ -317,7 +318,7 @@ fn scheduler_ports(
     cluster: &LocalCluster,
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
-    analysed: &watch::Receiver<Analysis>,
+    (analysed, real_use): (&watch::Receiver<Analysis>, RealUse),
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: Arc::new(cluster.clone()),
@@ -327,7 +328,12 @@ fn scheduler_ports(
         front_door: front_door.clone(),
         commands: Arc::new(LocalCommands),
         analysis: analysed.clone(),
+        real_use,
     }
+}
+
+fn real_use(config: &EngineConfig, analyses: &watch::Receiver<Analysis>) -> RealUse {
+    RealUse::new(analyses.clone(), config.scrape.interval)
 }
 
 fn plan_settings(config: &EngineConfig) -> PlanSettings {

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::placement::{Condition, PlacementUse};
 use crate::config::reader::{Report, describe};
 use crate::config::source::Source;
-use crate::config::placement::{Condition, PlacementUse};
 use crate::config::task::Uses;
 use crate::config::wording::nearest;
 use crate::domain::node::{PoolName, PoolSpec};

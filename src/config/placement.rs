@@ -77,7 +77,8 @@ fn place(value: &Value<'_>) -> Option<String> {
 }
 
 fn neighbours(value: &Value<'_>) -> Option<Vec<Neighbour>> {
-    let expected = "an array such as [\"cache\"] or [{ service = \"cache\", by = \"zone\", required = true }]";
+    let expected =
+        "an array such as [\"cache\"] or [{ service = \"cache\", by = \"zone\", required = true }]";
     Some(list(value, expected, neighbour)?.into_iter().map(|(rule, _)| rule).collect())
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
-use crate::config::reader::{Key, Table, Value};
 use crate::config::placement::attribute;
+use crate::config::reader::{Key, Table, Value};
 use crate::config::values::{cores, count, duration, line, list, memory, number, share, word};
 use crate::domain::money::MicroCents;
 use crate::domain::node::{PoolName, PoolSpec};

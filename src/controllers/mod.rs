@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod driver;
 pub mod housekeeper;
 mod judges;
+pub mod real_use;
 pub mod routes;
 pub mod scheduler;
 pub mod state;

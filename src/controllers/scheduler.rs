@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::controllers::analyst::Analysis;
 use crate::controllers::driver::chain;
 use crate::controllers::judges::{Judges, run_of};
+use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
@@ -47,6 +48,8 @@ pub struct SchedulerPorts {
     pub commands: Arc<dyn Commands>,
     /// What was measured of each task.
     pub analysis: watch::Receiver<Analysis>,
+    /// What tasks really use.
+    pub real_use: RealUse,
 }
 
 /// What a pass saw and could not place.
@@ -128,6 +131,7 @@ impl Scheduler {
             self.published.send_modify(|pass| pass.observed = Arc::clone(&observed));
             let plan = plan(world, &observed, &self.settings, now);
             self.state.telemetry().planned(plan.steps.len());
+            self.state.telemetry().waiting(&plan.waiting);
             (plan.steps, (plan.waiting, plan.alarms))
         });
         let (waiting, alarms) = planned.await.map_err(SchedulerError::Commit)?;
@@ -157,6 +161,7 @@ impl Scheduler {
             tasks: seen.tasks,
             nodes: seen.nodes,
             can_resize: seen.can_resize,
+            usage: self.ports.real_use.now(&world, self.state.clock().now()),
             ..Observed::default()
         };
         self.observe_rollouts(&world, &mut observed);

@@ -1,6 +1,7 @@
 //! The world as the cluster, the health checks and the front door report it at one instant.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -123,12 +124,12 @@ pub struct Observed {
     #[serde(default)]
     pub judged: BTreeMap<WorkloadName, CommandVerdict>,
     /// What is really used.
-    #[serde(default)]
-    pub usage: Usage,
+    #[serde(skip)]
+    pub usage: Arc<Usage>,
 }
 
 /// What tasks really use, as far as that is known from samples that are not too old.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The newest sample of each task; none where there is no fresh one.
     pub tasks: BTreeMap<TaskId, Resources>,

@@ -197,7 +197,7 @@ pub struct Alarm {
 pub struct Plan {
     /// Changes in the order in which they are to be applied.
     pub steps: Vec<Step>,
-    /// Tasks that could not be placed.
+    /// Tasks that could not be placed, in order of id.
     pub waiting: Vec<Waiting>,
     /// What wants a person's eye.
     pub alarms: Vec<Alarm>,

@@ -136,8 +136,7 @@ impl<'a> Board<'a> {
     /// # Errors
     /// With the reasons, node by node, where no node takes it.
     pub fn place(&mut self, ask: &Ask<'a>) -> Result<usize, Refused> {
-        let with_rules =
-            ask.placement.looks_at_others() || self.repelled.contains_key(ask.task.workload());
+        let with_rules = ask.placement.looks_at_others() || self.repelled.contains_key(ask.task.workload());
         if let Some(shape) = self.refused_before(ask, with_rules) {
             let waiting = &self.refusals[shape].waiting;
             return Err(Refused { waiting: Waiting { task: ask.task.clone(), ..waiting.clone() }, shape });

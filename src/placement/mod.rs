@@ -12,6 +12,7 @@ mod fit;
 mod index;
 mod packing;
 mod preemption;
+mod real_use;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -21,3 +22,4 @@ pub use explain::NODES_NAMED_MAX;
 pub use fit::{Ask, Owner, admits, meets};
 pub(crate) use packing::dominant_share;
 pub use preemption::{Allowance, Occupant, Victims, choose};
+pub use real_use::{Measured, real_use};

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::domain::node::NodeState;
+use crate::domain::placement::Neighbour;
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
@@ -110,17 +111,22 @@ fn on_node(
     if ask.request.fits(room) {
         return Some(Vec::new());
     }
-    let mut lower: Vec<usize> = (0..tasks.len())
-        .filter(|&at| tasks[at].priority < ask.priority && !tasks[at].leaving)
-        .collect();
+    let mut lower: Vec<usize> = (0..tasks.len()).filter(|&at| may_go(ask, &tasks[at])).collect();
     lower.sort_by_key(|&at| (tasks[at].priority, Reverse(tasks[at].since), tasks[at].task));
     let mut levels: Vec<i32> = lower.iter().map(|&at| tasks[at].priority).collect();
     levels.dedup();
     // The lowest priority up to which there is enough to take.
     levels.into_iter().find_map(|level| {
-        let candidates: Vec<usize> = lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
+        let candidates: Vec<usize> =
+            lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
         fewest(ask.request, room, size, tasks, &candidates, allowance)
     })
+}
+
+/// Whether a task may be asked to leave for `ask`: not one that it has to be near.
+fn may_go(ask: &Ask<'_>, task: &Occupant<'_>) -> bool {
+    let needed = |rule: &Neighbour| rule.required && rule.workload == *task.task.workload();
+    task.priority < ask.priority && !task.leaving && !ask.placement.affinity.iter().any(needed)
 }
 
 /// Takes the one that helps most until there is room, then gives back what was not needed.
@@ -158,7 +164,7 @@ fn fewest(
             budget.held -= 1;
             budget.ready -= usize::from(task.ready);
         }
-        room = room + task.request;
+        room += task.request;
         chosen.push(at);
     }
     // The dearest are given back first.

@@ -126,7 +126,8 @@ impl Rule<'_> {
             Self::Near(rule, Places::Values(values)) => is_in(values, &rule.by),
             Self::Apart(rule, Places::Values(values)) => !is_in(values, &rule.by),
             Self::Even { spread, counts: Counts::Values(counts), least } => {
-                let here = value(class.pool, class.attributes, &spread.by).and_then(|place| counts.get(place));
+                let here =
+                    value(class.pool, class.attributes, &spread.by).and_then(|place| counts.get(place));
                 here.is_some_and(|here| here - least < spread.max_skew)
             }
             _ => true,

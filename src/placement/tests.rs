@@ -130,8 +130,8 @@ fn each_node_says_why_it_does_not_fit_and_the_total_counts_them() {
     let mut ground = Ground::new(&[(1000, 10), (1000, 1000), (1000, 20)]);
     ground.nodes[1].state = NodeState::Draining;
     let (task, spec) = (TaskId::new(name("web"), 1), PlacementSpec::default());
-    let refused = ground.board().place(&plain(&task, amount(100, 100), &spec)).err().expect("no node");
-    let waiting = refused.waiting;
+    let refused = ground.board().place(&plain(&task, amount(100, 100), &spec));
+    let Err(Refused { waiting, .. }) = refused else { panic!("a node") };
     assert_eq!(waiting.reason, "0 of 3 nodes fit: 2 are short of memory, 1 is draining");
     assert_eq!(waiting.kind, WaitKind::Room);
     assert_eq!(waiting.nodes[1].1, Misfit::NotReady { state: "draining".to_owned() });

@@ -63,7 +63,7 @@ pub struct View {
     pub world: Arc<World>,
     /// What was observed at the last pass of the scheduler.
     pub observed: Arc<Observed>,
-    /// Tasks without a node, and why.
+    /// Tasks without a node, and why; in order of id.
     pub waiting: Arc<Vec<Waiting>>,
     /// What wants a person's eye.
     pub alarms: Arc<Vec<Alarm>>,

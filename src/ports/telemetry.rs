@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::change::Change;
 use crate::domain::decision::Decision;
+use crate::domain::plan::Waiting;
 use crate::domain::world::World;
 
 /// How reading an agent went.
@@ -24,6 +25,9 @@ pub trait Telemetry: Send + Sync {
 
     /// The scheduler's plan had this many steps.
     fn planned(&self, steps: usize);
+
+    /// These tasks wait after the scheduler's plan.
+    fn waiting(&self, tasks: &[Waiting]);
 
     /// A transaction was written, and the world is now as given.
     fn committed(&self, took: Duration, changes: &[&Change], world: &World);

@@ -58,8 +58,7 @@ impl<'a> Bin<'a> {
     }
 
     fn takes(&self, item: &Item<'_>) -> bool {
-        item.request.fits(self.free)
-            && item.lacking(self.pool, self.attributes, self.reserved_for).is_none()
+        item.request.fits(self.free) && item.lacking(self.pool, self.attributes, self.reserved_for).is_none()
     }
 }
 

@@ -16,9 +16,7 @@ use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::world::World;
 use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
-use crate::scaling::cluster_fit::{
-    Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node,
-};
+use crate::scaling::cluster_fit::{Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node};
 
 /// Tasks named in a reason; the others are counted.
 const TASKS_NAMED: usize = 3;

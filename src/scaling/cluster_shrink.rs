@@ -93,8 +93,9 @@ fn elsewhere(
 ) -> Result<Vec<String>, String> {
     let others =
         world.nodes.values().filter(|other| other.state == NodeState::Ready && other.name != node.name);
-    let mut bins: Vec<Bin<'_>> =
-        others.map(|other| Bin::of(world, other, used.get(&other.name).copied().unwrap_or_default())).collect();
+    let mut bins: Vec<Bin<'_>> = others
+        .map(|other| Bin::of(world, other, used.get(&other.name).copied().unwrap_or_default()))
+        .collect();
     let drained = |task: &Task| {
         let on = task.node.as_ref().and_then(|name| world.nodes.get(name));
         task.state.is_active() && on.is_some_and(|on| on.state == NodeState::Draining)

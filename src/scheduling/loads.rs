@@ -21,6 +21,8 @@ pub(super) struct Held {
 pub(super) struct Load {
     pub(super) reserved: Resources,
     pub(super) used: Resources,
+    /// Tasks that hold resources.
+    pub(super) tasks: u32,
 }
 
 /// The load of a team.
@@ -45,6 +47,7 @@ impl Loads {
         };
         load.reserved += held.request;
         load.used += held.used;
+        load.tasks += 1;
         if let Some(team) = &held.team {
             self.teams.entry(team.clone()).or_default().add(held.request);
         }
@@ -54,6 +57,7 @@ impl Loads {
         if let Some(load) = self.nodes.get_mut(&held.node) {
             load.reserved = load.reserved.saturating_sub(held.request);
             load.used = load.used.saturating_sub(held.used);
+            load.tasks = load.tasks.saturating_sub(1);
         }
         if let Some(load) = held.team.as_ref().and_then(|team| self.teams.get_mut(team)) {
             load.reserved = load.reserved.saturating_sub(held.request);

@@ -41,6 +41,12 @@ mod cron_scenarios;
 #[cfg(test)]
 mod job_scenarios;
 #[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod placement_properties;
+#[cfg(test)]
+mod placement_scenarios;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rollout_properties;
@@ -104,6 +110,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
             break;
         }
     }
+    waiting.sort_by(|one, other| one.task.cmp(&other.task));
     let alarms = alarms::raise(&view);
     Plan { steps: view.into_steps(), waiting, alarms }
 }

@@ -4,7 +4,6 @@
 //! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
@@ -40,10 +39,12 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
     for pool in &pools {
         keep_pool(view, pool);
     }
-    let occupied = occupied_leaving(view);
+    if view.nodes().iter().any(|node| node.state != NodeState::Ready) {
+        view.loads();
+    }
     let mut steps = Vec::new();
     for node in view.nodes() {
-        let empty = !occupied.contains(&node.name);
+        let empty = node.state == NodeState::Ready || view.load_of(&node.name).tasks == 0;
         let step = match node.state {
             NodeState::Lost if empty => forgotten(node, "it was lost with everything on it"),
             NodeState::Draining if empty && node.remove_when_empty => {
@@ -63,24 +64,6 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
             view.step(change, "it was deleted and its last node is gone");
         }
     }
-}
-
-/// The nodes that are not ready and have tasks on them.
-fn occupied_leaving(view: &View<'_>) -> BTreeSet<NodeName> {
-    let mut leaving: BTreeSet<&NodeName> =
-        view.nodes().iter().filter(|node| node.state != NodeState::Ready).map(|node| &node.name).collect();
-    let mut occupied = BTreeSet::new();
-    if leaving.is_empty() {
-        return occupied;
-    }
-    for row in view.all_rows() {
-        if let Some(node) = row.task.node.as_ref().filter(|_| row.task.state.holds_resources())
-            && leaving.remove(node)
-        {
-            occupied.insert(node.clone());
-        }
-    }
-    occupied
 }
 
 fn keep_pool(view: &mut View<'_>, pool: &NodePool) {

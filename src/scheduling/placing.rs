@@ -85,6 +85,10 @@ fn decide(view: &View<'_>) -> (Vec<Step>, Vec<Waiting>) {
             }
             Err(refused) => match preemption.make_room(&mut board, ask, refused.shape) {
                 Some(room) => {
+                    // What it will hold is not for others to take meanwhile.
+                    if let Some(team) = ask.team.and_then(|team| teams.get_mut(team)) {
+                        team.add(ask.request);
+                    }
                     steps.extend(room.steps);
                     waiting.push(waits(ask, WaitKind::Preemption, room.reason));
                 }
@@ -145,7 +149,9 @@ fn why_there(ask: &Ask<'_>, node: &str, free: Resources) -> String {
         }
         (Strategy::Pack, Some(spread)) => {
             let by = &spread.by;
-            format!("{node} is the fullest node that it fits on and keeps it even over {by}s ({free} were free)")
+            format!(
+                "{node} is the fullest node that it fits on and keeps it even over {by}s ({free} were free)"
+            )
         }
         (Strategy::Pack, None) => format!("{node} is the fullest node that it fits on ({free} were free)"),
     }
@@ -179,10 +185,7 @@ fn quota_words<'v>(
     let mut with = load;
     with.add(ask.request);
     let beyond = with.beyond(quota)?;
-    Some(format!(
-        "team {team} may have {beyond} reserved, and has {} in {} tasks",
-        load.reserved, load.tasks
-    ))
+    Some(format!("team {team} may have {beyond} reserved, and has {} in {} tasks", load.reserved, load.tasks))
 }
 
 /// What a change of a task's request would go beyond of its team's quota.

@@ -22,13 +22,19 @@ pub(super) struct Room {
     pub(super) reason: String,
 }
 
+/// The tasks on each slot, as placement sees them and with their rows.
+struct Tenants<'v> {
+    occupants: Vec<Vec<Occupant<'v>>>,
+    rows: Vec<Vec<Row<'v>>>,
+}
+
 /// What is known of preemption within one pass of placement.
 pub(super) struct Preemption<'v, 'w> {
     view: &'v View<'w>,
     /// The lowest priority of any workload.
     lowest: i32,
-    /// Tasks on each slot with their rows; looked up when first needed.
-    occupants: Option<(Vec<Vec<Occupant<'v>>>, Vec<Vec<Row<'v>>>)>,
+    /// Looked up when first needed.
+    tenants: Option<Tenants<'v>>,
     /// Taken so far of each service.
     taken: HashMap<WorkloadName, Allowance>,
     /// The highest priority that asks of a shape were refused room with.
@@ -43,7 +49,7 @@ impl<'v, 'w> Preemption<'v, 'w> {
             earlier.chain([workload.spec.template().priority])
         });
         let lowest = priorities.min().unwrap_or(i32::MAX);
-        Self { view, lowest, occupants: None, taken: HashMap::new(), hopeless: HashMap::new() }
+        Self { view, lowest, tenants: None, taken: HashMap::new(), hopeless: HashMap::new() }
     }
 
     /// Has tasks make room for an ask that found none, or tells that some do already.
@@ -53,7 +59,7 @@ impl<'v, 'w> Preemption<'v, 'w> {
             return None;
         }
         let view = self.view;
-        let (occupants, rows) = self.occupants.get_or_insert_with(|| occupants(view, board));
+        let Tenants { occupants, rows } = self.tenants.get_or_insert_with(|| tenants(view, board));
         let taken = &self.taken;
         let Some(victims) = choose(board, ask, occupants, &|name| allowance(view, taken, name)) else {
             self.hopeless.insert(shape, ask.priority);
@@ -112,10 +118,7 @@ fn in_words(tasks: &[&TaskId]) -> String {
 }
 
 /// The tasks on each slot.
-fn occupants<'v>(
-    view: &'v View<'_>,
-    board: &Board<'_>,
-) -> (Vec<Vec<Occupant<'v>>>, Vec<Vec<Row<'v>>>) {
+fn tenants<'v>(view: &'v View<'_>, board: &Board<'_>) -> Tenants<'v> {
     let waiting: BTreeSet<&TaskId> = view.pending().map(|task| &task.id).collect();
     let (mut occupants, mut rows) = (vec![Vec::new(); board.len()], vec![Vec::new(); board.len()]);
     for row in view.all_rows().into_iter().filter(|row| row.task.state.holds_resources()) {
@@ -133,7 +136,7 @@ fn occupants<'v>(
         });
         rows[at].push(row);
     }
-    (occupants, rows)
+    Tenants { occupants, rows }
 }
 
 /// How many instances of a service may still be taken: as many as leave it at its count less what its

@@ -351,8 +351,7 @@ fn a_deleted_pool_is_emptied_removed_and_forgotten() {
 fn constraints_hold_and_the_reason_names_them() {
     let mut sim = Simulation::with_nodes(1);
     let mut spec = service_spec("serve 0", 1);
-    spec.template.placement.constraints =
-        vec![Constraint::is_in("pool", vec!["large".to_owned()])];
+    spec.template.placement.constraints = vec![Constraint::is_in("pool", vec!["large".to_owned()])];
     sim.apply("web", WorkloadSpec::Service(Box::new(spec)));
     sim.run_for(3);
     assert_eq!(sim.plan.waiting[0].reason, "0 of 1 node fits: 1 is not pool = large");

@@ -6,13 +6,14 @@
 //! memory 2 s after its limit is under N MiB. Each look checks what must hold of any plan.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::cron::CronSchedule;
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
-use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
+use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation, Usage};
 use crate::domain::plan::Plan;
 use crate::domain::quantity::{Bytes, MIB, Millicores, Resources, Share, TaskSize};
 use crate::domain::rollout::Actor;
@@ -23,6 +24,7 @@ use crate::domain::workload::{
     RolloutSpec, RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
 };
 use crate::domain::world::{RunKey, RunOutcome, World};
+use crate::scheduling::invariants::check_step;
 use crate::scheduling::simulated_people::Judges;
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan};
 
@@ -51,6 +53,8 @@ pub(super) struct Cluster {
     pub(super) can_resize: bool,
     /// Whether it refuses each change of a size all the same.
     pub(super) refuses_sizes: bool,
+    /// What tasks really use.
+    pub(super) usage: Arc<Usage>,
 }
 
 impl Process {
@@ -148,7 +152,8 @@ impl Cluster {
     }
 
     fn observe(&mut self, world: &World, now: Timestamp) -> Observed {
-        let mut observed = Observed { can_resize: self.can_resize, ..Observed::default() };
+        let usage = Arc::clone(&self.usage);
+        let mut observed = Observed { can_resize: self.can_resize, usage, ..Observed::default() };
         for (name, ready) in &self.nodes {
             if *ready <= now {
                 observed.nodes.insert(name.clone(), NodeObservation::Ready);
@@ -287,6 +292,7 @@ impl Simulation {
             let subject = subject(&step.change);
             self.journal.push(format!("{seconds:>4} {subject}: {}", step.reason));
             assert!(!step.reason.is_empty(), "a step without a reason: {:?}", step.change);
+            check_step(&self.world, &step.change);
             self.follow(step.change, step.reason, Actor::Engine);
         }
         let again = plan(&self.world, &self.observed, &self.settings, self.now);
@@ -318,15 +324,21 @@ impl Simulation {
         counts
     }
 
-    /// A plan takes ready instances away only where as many as wanted are left.
+    /// A plan takes ready instances away only where as many as wanted are left; for a task of higher
+    /// priority, as many as wanted less those that may be disrupted.
     fn check_capacity(&self, before: &BTreeMap<WorkloadName, usize>) {
         let after = self.ready_counts();
         for (name, workload) in &self.world.workloads {
             let count = |counts: &BTreeMap<_, usize>| counts.get(name).copied().unwrap_or(0);
             let service = workload.spec.as_service().is_some() && !workload.deleted;
-            let wanted = if self.world.paused(name).is_some() { 0 } else { workload.count as usize };
+            let made_room = self.plan.steps.iter().any(
+                |step| matches!(&step.change, Change::TaskPreempted { task, .. } if task.workload() == name),
+            );
+            let budget = if made_room { self.world.policy_of(workload).max_disruption } else { 0 };
+            let wanted = if self.world.paused(name).is_some() { 0 } else { workload.count };
+            let least = wanted.saturating_sub(budget) as usize;
             assert!(
-                !service || count(&after) >= count(before) || count(&after) >= wanted,
+                !service || count(&after) >= count(before) || count(&after) >= least,
                 "{name}: {} ready, then {}, wanted {wanted}\n{}",
                 count(before),
                 count(&after),

@@ -78,7 +78,7 @@ pub(super) struct View<'a> {
     /// Workloads that a step of this round is about.
     dirty: BTreeSet<WorkloadName>,
     /// Nodes that a step of this round is about.
-    dirty_nodes: BTreeSet<NodeName>,
+    dirty_nodes: HashSet<NodeName>,
     /// A step of this round made room somewhere.
     freed: bool,
     /// Workloads that found no room to grow in.
@@ -153,7 +153,7 @@ impl<'a> View<'a> {
             leaving,
             calm,
             dirty: BTreeSet::new(),
-            dirty_nodes: BTreeSet::new(),
+            dirty_nodes: HashSet::new(),
             freed: false,
             cramped: BTreeSet::new(),
             loads: None,
@@ -191,8 +191,12 @@ impl<'a> View<'a> {
             let after = self.held(self.changed.tasks.get(id));
             self.freed |= before.is_some() && after.is_none();
             if let Some(loads) = self.loads.as_mut() {
-                before.iter().for_each(|held| loads.remove(held));
-                after.iter().for_each(|held| loads.add(held));
+                if let Some(held) = &before {
+                    loads.remove(held);
+                }
+                if let Some(held) = &after {
+                    loads.add(held);
+                }
             }
         }
         if let Change::RunClosed { run, outcome: RunOutcome::Succeeded } = &change {
@@ -216,7 +220,10 @@ impl<'a> View<'a> {
                 &run.workload
             }
             EntityKey::Node(name) => {
-                self.dirty_nodes.insert(name.clone());
+                // A new node has no tasks yet, one that is forgotten has none any more.
+                if self.base.nodes.contains_key(name) && self.changed.nodes.contains_key(name) {
+                    self.dirty_nodes.insert(name.clone());
+                }
                 if self.changed.nodes.get(name).is_some_and(|node| node.state != NodeState::Ready) {
                     self.leaving.insert(name.clone());
                 } else {
@@ -382,9 +389,8 @@ impl<'a> View<'a> {
         if self.changed.nodes.is_empty() && self.gone.is_empty() {
             return self.base.nodes.values().collect();
         }
-        let gone = |name: &NodeName| {
-            !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone()))
-        };
+        let gone =
+            |name: &NodeName| !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone()));
         let old = self.base.nodes.values().filter(|node| !self.changed.nodes.contains_key(&node.name));
         let mut nodes: Vec<&Node> =
             old.filter(|node| !gone(&node.name)).chain(self.changed.nodes.values()).collect();
@@ -431,7 +437,9 @@ impl<'a> View<'a> {
         if self.loads.is_none() {
             let mut loads = Loads::default();
             for row in self.all_rows() {
-                self.held(Some(row.task)).iter().for_each(|held| loads.add(held));
+                if let Some(held) = self.held(Some(row.task)) {
+                    loads.add(&held);
+                }
             }
             self.loads = Some(loads);
         }

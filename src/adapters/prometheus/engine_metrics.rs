@@ -9,6 +9,7 @@
 //! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
 //! | `loadline_tasks` | gauge | `state`; pending ones are those without a node |
 //! | `loadline_nodes` | gauge | `state` |
+//! | `loadline_waiting_tasks` | gauge | `reason`: attributes, reserved, node, neighbours, spread, crowded, room, preemption, quota, backoff |
 //! | `loadline_store_commit_duration_seconds` | histogram | |
 //! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
 
@@ -26,6 +27,7 @@ use prometheus_client::registry::Registry;
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
+use crate::domain::plan::{WaitKind, Waiting};
 use crate::domain::task::TaskState;
 use crate::domain::world::World;
 use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
@@ -67,6 +69,7 @@ pub struct EngineMetrics {
     decisions: Family<Words<2>, Counter>,
     tasks: Family<Words<1>, Gauge>,
     nodes: Family<Words<1>, Gauge>,
+    waiting: Family<Words<1>, Gauge>,
     commit_duration: Histogram,
     restarts: Family<[(&'static str, String); 1], Counter>,
     oom_kills: Family<[(&'static str, String); 1], Counter>,
@@ -84,6 +87,7 @@ impl Default for EngineMetrics {
             decisions: Family::default(),
             tasks: Family::default(),
             nodes: Family::default(),
+            waiting: Family::default(),
             commit_duration: Histogram::new(DURATION_BUCKETS),
             restarts: Family::default(),
             oom_kills: Family::default(),
@@ -95,6 +99,7 @@ impl Default for EngineMetrics {
         registry.register("decisions", "Decisions recorded", metrics.decisions.clone());
         registry.register("tasks", "Tasks that are not forgotten", metrics.tasks.clone());
         registry.register("nodes", "Nodes", metrics.nodes.clone());
+        registry.register("waiting_tasks", "Tasks without a node", metrics.waiting.clone());
         registry.register(
             "store_commit_duration_seconds",
             "Time until a commit is on disk",
@@ -131,9 +136,14 @@ impl Telemetry for EngineMetrics {
             self.count(change);
         }
         let tasks = world.tasks.values().map(|task| task.state.as_str());
-        show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
+        show(&self.tasks, "state", TASK_STATES.map(TaskState::as_str), tasks);
         let nodes = world.nodes.values().map(|node| node.state.as_str());
-        show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
+        show(&self.nodes, "state", NODE_STATES.map(NodeState::as_str), nodes);
+    }
+
+    fn waiting(&self, tasks: &[Waiting]) {
+        let found = tasks.iter().map(|waiting| waiting.kind.as_str());
+        show(&self.waiting, "reason", WaitKind::ALL.map(WaitKind::as_str), found);
     }
 
     fn scraped(&self, outcome: ScrapeOutcome) {
@@ -184,9 +194,10 @@ impl EngineMetrics {
     }
 }
 
-/// Sets the gauge of each state to the number of times that it occurs.
+/// Sets the gauge of each word to the number of times that it occurs.
 fn show(
     family: &Family<Words<1>, Gauge>,
+    label: &'static str,
     states: impl IntoIterator<Item = &'static str>,
     found: impl Iterator<Item = &'static str>,
 ) {
@@ -195,7 +206,7 @@ fn show(
         *counts.entry(state).or_default() += 1;
     }
     for (state, count) in counts {
-        family.get_or_create(&[("state", state)]).set(count);
+        family.get_or_create(&[(label, state)]).set(count);
     }
 }
 
@@ -232,6 +243,24 @@ mod tests {
         assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "late")), Some(1.0));
         assert_eq!(value(&clone, "loadline_scrapes_total", ("outcome", "ok")), Some(0.0));
+    }
+
+    #[test]
+    fn waiting_tasks_are_counted_by_what_they_wait_for() {
+        let metrics = EngineMetrics::default();
+        let waits = |kind| Waiting {
+            task: "web.1".parse().expect("an id"),
+            request: crate::domain::quantity::Resources::ZERO,
+            kind,
+            reason: String::new(),
+            nodes: Arc::default(),
+            narrowed: Arc::default(),
+        };
+        metrics.waiting(&[waits(WaitKind::Quota), waits(WaitKind::Quota), waits(WaitKind::Room)]);
+        assert_eq!(value(&metrics, "loadline_waiting_tasks", ("reason", "quota")), Some(2.0));
+        metrics.waiting(&[waits(WaitKind::Room)]);
+        assert_eq!(value(&metrics, "loadline_waiting_tasks", ("reason", "quota")), Some(0.0));
+        assert_eq!(value(&metrics, "loadline_waiting_tasks", ("reason", "room")), Some(1.0));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use loadline::domain::node::{PoolName, PoolSpec};
 use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::Actor;
+use loadline::domain::strategy::Strategy;
 use loadline::domain::task::TaskState;
 use loadline::domain::usage::UsageSample;
-use loadline::domain::strategy::Strategy;
 use loadline::domain::workload::{
     HealthChecks, Owner, PlacementSpec, RestartPolicy, RolloutSpec, ServiceSpec, TaskTemplate, WorkloadName,
     WorkloadSpec,
@@ -57,7 +57,13 @@ pub(crate) fn service() -> WorkloadSpec {
             jitter: Share::new(0.2),
             reset_after: seconds(600),
         },
-        rollout: RolloutSpec { strategy: Strategy::Rolling, max_surge: 1, deadline: seconds(600), max_failures: 3, min_ready: seconds(0) },
+        rollout: RolloutSpec {
+            strategy: Strategy::Rolling,
+            max_surge: 1,
+            deadline: seconds(600),
+            max_failures: 3,
+            min_ready: seconds(0),
+        },
         drain_timeout: seconds(30),
         policy: None,
     }))

@@ -107,7 +107,7 @@ fn declare(sim: &mut Simulation, declaration: &Declaration, stretches: &mut Vec<
     let schedule = spec.schedule.clone();
     let mut declared = Declared::default();
     declared.workloads.insert(name("tidy"), WorkloadSpec::CronJob(Box::new(spec)));
-    sim.ask(&Intent::Apply(Box::new(declared))).expect("applied");
+    sim.ask("", &Intent::Apply(Box::new(declared))).expect("applied");
     if stretches.last().is_none_or(|last| last.schedule != schedule) {
         stretches.push(Stretch { schedule, from: cursor(sim) });
     }
@@ -117,7 +117,17 @@ fn set(sim: &mut Simulation, key: ActionKey, on: bool) {
     if on {
         let by = Actor::User("ann".to_owned());
         let message = "maintenance".to_owned();
-        let action = Action { key, by, message, at: sim.now, until: None, count_before: None, task: None };
+        let action = Action {
+            key,
+            by,
+            message,
+            at: sim.now,
+            until: None,
+            count: None,
+            count_before: None,
+            before_task: None,
+            task: None,
+        };
         sim.change(Change::ActionBegun { action: Box::new(action) });
     } else {
         sim.change(Change::ActionEnded { action: key, end: ActionEnd::Done });
@@ -143,7 +153,7 @@ fn perform(sim: &mut Simulation, act: &Act, stretches: &mut Vec<Stretch>) {
         Act::Run => {
             let overrides = Box::new(RunOverrides::default());
             // A paused one is refused, and so is a second one at the same instant.
-            let _ = sim.ask(&Intent::Run { workload: name("tidy"), overrides });
+            let _ = sim.ask("", &Intent::Run { workload: name("tidy"), overrides });
         }
         Act::Kill => {
             if let Some(task) = sim.world.tasks.keys().next().cloned() {

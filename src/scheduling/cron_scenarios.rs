@@ -150,7 +150,17 @@ fn a_queue_is_bounded() {
 
 fn begin(sim: &mut Simulation, key: ActionKey) {
     let (by, message) = (Actor::User("ann".to_owned()), "the disk is being changed".to_owned());
-    let action = Action { key, by, message, at: sim.now, until: None, count_before: None, task: None };
+    let action = Action {
+        key,
+        by,
+        message,
+        at: sim.now,
+        until: None,
+        count: None,
+        count_before: None,
+        before_task: None,
+        task: None,
+    };
     sim.change(Change::ActionBegun { action: Box::new(action) });
 }
 
@@ -180,10 +190,10 @@ fn a_paused_job_is_not_run_by_hand_and_one_that_is_frozen_is() {
     let mut sim = started("2026-11-22T10:00:10Z", tidy);
     let run = Intent::Run { workload: name("tidy"), overrides: Box::new(RunOverrides::default()) };
     begin(&mut sim, ActionKey::Pause(name("tidy")));
-    assert!(sim.ask(&run).expect_err("refused").to_string().contains("resume it first"));
+    assert!(sim.ask("", &run).expect_err("refused").contains("resume it first"));
     sim.change(Change::ActionEnded { action: ActionKey::Pause(name("tidy")), end: ActionEnd::Cancelled });
     begin(&mut sim, ActionKey::Freeze(Switch::Cron));
-    sim.ask(&run).expect("a run");
+    sim.ask("", &run).expect("a run");
     sim.run_for(10);
     assert_eq!(outcomes(&sim), ["10:00 succeeded"]);
 }
@@ -201,13 +211,13 @@ fn what_was_due_before_a_schedule_changes_or_goes_is_accounted_for() {
     let mut sim = started("2026-11-22T10:00:10Z", tidy());
     sim.now += seconds(130);
     let hourly = spec("work 5", "0 * * * *", "UTC", OverlapPolicy::Forbid);
-    sim.ask(&declared(hourly)).expect("applied");
+    sim.ask("", &declared(hourly)).expect("applied");
     minutes(&mut sim, 2);
     assert_eq!(outcomes(&sim), ["10:01 missed", "10:02 missed"]);
     let ends: Vec<&RunOutcome> = sim.runs.values().flat_map(|(_, ends)| ends).collect();
     assert!(format!("{ends:?}").contains("its schedule was changed before it could start"), "{ends:?}");
     sim.now += seconds(3600);
-    sim.ask(&Intent::Delete(name("tidy"))).expect("deleted");
+    sim.ask("", &Intent::Delete(name("tidy"))).expect("deleted");
     minutes(&mut sim, 2);
     assert_eq!(outcomes(&sim), ["10:01 missed", "10:02 missed", "11:00 missed"]);
     assert!(sim.world.workloads.is_empty());

@@ -8,19 +8,8 @@ use crate::domain::quantity::Bytes;
 use crate::domain::task::TaskState;
 use crate::domain::workload::{EnvValue, JobSpec, OomRetry, OverlapPolicy, WorkloadName, WorkloadSpec};
 use crate::domain::world::{RunKey, RunOutcome};
-use crate::scheduling::intent::{self, Rejection};
 use crate::scheduling::simulation::{Simulation, cron, job, name, seconds, size};
 use crate::scheduling::{DURATIONS_NEEDED, launching};
-
-impl Simulation {
-    /// What a person asks for, as the engine would take it.
-    pub(super) fn ask(&mut self, intent: &Intent) -> Result<(), Rejection> {
-        for (change, _) in intent::changes(&self.world, intent, self.now)? {
-            self.change(change);
-        }
-        Ok(())
-    }
-}
 
 fn apply(sim: &mut Simulation, workload: &str, spec: JobSpec) {
     sim.apply(workload, WorkloadSpec::Job(Box::new(spec)));
@@ -28,7 +17,7 @@ fn apply(sim: &mut Simulation, workload: &str, spec: JobSpec) {
 
 fn run(sim: &mut Simulation, workload: &str, overrides: RunOverrides) {
     let overrides = Box::new(overrides);
-    sim.ask(&Intent::Run { workload: name(workload), overrides }).expect("a run");
+    sim.ask("", &Intent::Run { workload: name(workload), overrides }).expect("a run");
 }
 
 fn words(sim: &Simulation, workload: &str) -> Vec<&'static str> {
@@ -143,7 +132,7 @@ fn declare(all: &[(&str, WorkloadSpec)]) -> Intent {
 fn circles_and_unknown_names_are_refused() {
     let spec = |upstream: &[&str]| WorkloadSpec::Job(Box::new(after("work 2", upstream)));
     let mut sim = Simulation::with_nodes(1);
-    let mut refused = |all: &[(&str, WorkloadSpec)]| sim.ask(&declare(all)).expect_err("refused").to_string();
+    let mut refused = |all: &[(&str, WorkloadSpec)]| sim.ask("", &declare(all)).expect_err("refused");
     let unknown = refused(&[("a", spec(&["x"]))]);
     assert!(unknown.contains("a comes after x, which does not exist"), "{unknown}");
     let itself = refused(&[("a", spec(&["a"]))]);
@@ -153,10 +142,10 @@ fn circles_and_unknown_names_are_refused() {
     let web = crate::scheduling::simulation::service("serve 0", 1);
     let service = refused(&[("a", spec(&["web"])), ("web", web)]);
     assert!(service.contains("which is a service and never ends"), "{service}");
-    sim.ask(&declare(&[("a", spec(&[])), ("b", spec(&["a"]))])).expect("applied");
-    let awaited = sim.ask(&Intent::Delete(name("a"))).expect_err("refused").to_string();
+    sim.ask("", &declare(&[("a", spec(&[])), ("b", spec(&["a"]))])).expect("applied");
+    let awaited = sim.ask("", &Intent::Delete(name("a"))).expect_err("refused");
     assert!(awaited.contains("b comes after a"), "{awaited}");
-    let late = sim.ask(&declare(&[("a", spec(&["b"]))])).expect_err("refused").to_string();
+    let late = sim.ask("", &declare(&[("a", spec(&["b"]))])).expect_err("refused");
     assert!(late.contains("a would wait for itself"), "{late}");
 }
 
@@ -207,8 +196,8 @@ fn a_run_has_what_it_was_asked_with() {
     assert_eq!(sim.world.workloads[&name("load")].jobs.took, [], "other arguments teach nothing");
     let env = BTreeMap::from([("LOADLINE_INDEX".to_owned(), EnvValue::Plain("9".to_owned()))]);
     let overrides = Box::new(RunOverrides { env, ..RunOverrides::default() });
-    let refused = sim.ask(&Intent::Run { workload: name("load"), overrides });
-    assert!(refused.expect_err("refused").to_string().contains("`LOADLINE_INDEX` cannot be set"));
+    let refused = sim.ask("", &Intent::Run { workload: name("load"), overrides });
+    assert!(refused.expect_err("refused").contains("`LOADLINE_INDEX` cannot be set"));
 }
 
 #[test]
@@ -219,11 +208,11 @@ fn a_run_is_cancelled_with_its_tasks_and_once() {
     run(&mut sim, "load", RunOverrides::default());
     sim.run_for(3);
     let cancel = Intent::CancelRun(RunKey { workload: name("load"), at });
-    sim.ask(&cancel).expect("cancelled");
+    sim.ask("", &cancel).expect("cancelled");
     sim.run_for(5);
     assert_eq!(words(&sim, "load"), ["cancelled"]);
     assert!(sim.world.tasks.is_empty(), "{}", sim.tail());
-    assert!(sim.ask(&cancel).expect_err("refused").to_string().contains("has cancelled"));
+    assert!(sim.ask("", &cancel).expect_err("refused").contains("has cancelled"));
 }
 
 #[test]

@@ -39,9 +39,9 @@ mod cron_properties;
 #[cfg(test)]
 mod cron_scenarios;
 #[cfg(test)]
-mod job_scenarios;
-#[cfg(test)]
 mod invariants;
+#[cfg(test)]
+mod job_scenarios;
 #[cfg(test)]
 mod placement_properties;
 #[cfg(test)]

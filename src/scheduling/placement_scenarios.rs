@@ -107,7 +107,12 @@ fn a_run_that_made_room_is_made_again_and_has_not_failed() {
     sim.change(Change::WorkloadDeleted { workload: name("high") });
     sim.run_for(30);
     let run = sim.world.runs.values().next().expect("a run");
-    assert_eq!((run.outcome.as_str(), run.tasks.len(), run.preempted), ("succeeded", 2, 1), "{}", sim.tail());
+    assert_eq!(
+        (run.outcome.as_str(), run.tasks.len(), run.part(0).preempted),
+        ("succeeded", 2, 1),
+        "{}",
+        sim.tail()
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ team = "b"
 run_on_apply = false
 [pool.none]
 cpu = 1
-memory = "64MiB"
+memory = "512MiB"
 min = 0
 max = 1
 "#;

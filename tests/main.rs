@@ -1,5 +1,6 @@
 //! One integration binary: everything that is shown on real files, processes, sockets and traces.
 
+mod api;
 mod architecture;
 mod config;
 mod conformance;

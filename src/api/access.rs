@@ -12,10 +12,13 @@ use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::answers::{NewTokenDto, TokenDto};
 use crate::api::caller::Caller;
+use crate::api::dto::{Changed, Problem};
+use crate::api::requests::TokenRequest;
 use crate::api::secret;
 use crate::config::ApiLimits;
-use crate::ports::access::{AnswerLog, AuditLog, NewToken, Token, TokenStore};
+use crate::ports::access::{AnswerLog, AuditLog, Role, Token, TokenStore};
 use crate::ports::store::StoreError;
 
 /// The last use of a token is written down this often at most.
@@ -46,12 +49,11 @@ pub struct Access {
 }
 
 impl Access {
-    /// The tokens as the store has them. Streams end when `closing` is cancelled.
+    /// The tokens as the store has them.
     pub fn open<S: TokenStore + AuditLog + AnswerLog + 'static>(
         store: Arc<S>,
         limits: ApiLimits,
         metrics_open: bool,
-        closing: CancellationToken,
     ) -> Result<Self, StoreError> {
         let per_second = NonZeroU32::new(limits.requests_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(limits.burst).unwrap_or(NonZeroU32::MIN);
@@ -62,7 +64,7 @@ impl Access {
             answers: store.clone(),
             store,
             streams: Arc::new(Semaphore::new(limits.streams)),
-            closing,
+            closing: CancellationToken::new(),
             limits,
             metrics_open,
         })
@@ -78,9 +80,45 @@ impl Access {
         self.read().iter().any(|token| is_valid(token, now))
     }
 
-    /// All tokens.
-    pub(super) fn tokens(&self) -> Vec<Token> {
-        self.read().clone()
+    /// All tokens, those that were revoked included, without their secrets.
+    pub fn list(&self) -> Vec<TokenDto> {
+        self.read().iter().map(present).collect()
+    }
+
+    /// Makes a token. Its secret is in the answer and nowhere else.
+    pub fn create(&self, request: &TokenRequest, by: &str, now: Timestamp) -> Result<NewTokenDto, Problem> {
+        let (secret, made) = secret::new_token(request, by, now)?;
+        // Held over the write, so that memory has them in the store's order, and so that there is one
+        // first token.
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        if tokens.is_empty() && made.role != Role::Operator {
+            return Err(Problem::unprocessable(
+                "from the first token on every call needs one: make an operator's first",
+            ));
+        }
+        let id = self.store.add_token(&made)?;
+        let token = Token { id, made, last_used_at: None, revoked_at: None };
+        let shown = present(&token);
+        tokens.push(token);
+        Ok(NewTokenDto { secret, token: shown })
+    }
+
+    /// Makes a token invalid.
+    pub fn revoke(&self, id: u64, now: Timestamp) -> Result<Changed, Problem> {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let token = tokens.iter_mut().find(|token| token.id == id);
+        let token = token.ok_or_else(|| Problem::not_found("token", &id.to_string()))?;
+        let revoked = self.store.revoke_token(id, now)?;
+        token.revoked_at = token.revoked_at.or(Some(now));
+        let name = &token.made.name;
+        Ok(Changed {
+            changes: revoked.then(|| format!("token {id} of {name} is revoked")).into_iter().collect(),
+        })
+    }
+
+    /// Ends every stream.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// The valid token with this secret. Every token is compared, each in constant time, so that the
@@ -103,25 +141,6 @@ impl Access {
             None => !self.tokens_required(),
             Some(id) => self.read().iter().any(|token| token.id == id && is_valid(token, now)),
         }
-    }
-
-    /// Keeps a token.
-    pub(super) fn add(&self, made: NewToken) -> Result<Token, StoreError> {
-        // Held over the write, so that memory has them in the store's order.
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        let id = self.store.add_token(&made)?;
-        let token = Token { id, made, last_used_at: None, revoked_at: None };
-        tokens.push(token.clone());
-        Ok(token)
-    }
-
-    /// Makes a token invalid; tells whether it was valid, and nothing where there is none.
-    pub(super) fn revoke(&self, id: u64, now: Timestamp) -> Result<Option<bool>, StoreError> {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = tokens.iter_mut().find(|token| token.id == id) else { return Ok(None) };
-        let revoked = self.store.revoke_token(id, now)?;
-        token.revoked_at = token.revoked_at.or(Some(now));
-        Ok(Some(revoked))
     }
 
     /// Notes that a token was used; tells whether that is to be written down, by `write_use`.
@@ -170,4 +189,20 @@ pub(super) fn address_key(address: SocketAddr) -> RateKey {
         }
         other => other,
     })
+}
+
+/// A token as it is shown.
+fn present(token: &Token) -> TokenDto {
+    let made = &token.made;
+    TokenDto {
+        id: token.id,
+        name: made.name.clone(),
+        role: made.role.to_string(),
+        team: made.team.clone(),
+        created_by: made.created_by.clone(),
+        created_at: made.created_at,
+        expires_at: made.expires_at,
+        last_used_at: token.last_used_at,
+        revoked_at: token.revoked_at,
+    }
 }

@@ -95,7 +95,7 @@ impl Gate {
         let caller = self.identify(call, request.headers(), rule)?;
         call.caller.clone_from(&caller);
         if let Some(rule) = rule {
-            self.admit(call, rule, request.uri().query())?;
+            admit(call, rule, request.uri().query())?;
         }
         if !call.writes() {
             let mut request = request;
@@ -205,29 +205,6 @@ impl Gate {
         })
     }
 
-    /// Refuses callers whose role the route does not name, and parameters that it does not have.
-    fn admit(&self, call: &Call, rule: &Rule, query: Option<&str>) -> Result<(), Problem> {
-        if let Some(caller) = &call.caller
-            && !rule.open
-            && !rule.roles.contains(&caller.role)
-        {
-            let names: Vec<&str> = rule.roles.iter().map(|role| role.as_str()).collect();
-            let detail =
-                format!("{} ({}) may not do this: it is for {}", caller.name, caller.role, names.join(", "));
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-        }
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        for name in pairs.filter_map(|pair| pair.split('=').next()) {
-            if !rule.parameters.contains(name) {
-                let known: Vec<&str> = rule.parameters.iter().map(String::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let detail = format!("`{name}` is not a parameter of {}; there are: {known}", call.path);
-                return Err(Problem::bad_request(detail));
-            }
-        }
-        Ok(())
-    }
-
     /// Reads a body, bounded in size and time.
     async fn read(&self, body: Body) -> Result<Bytes, Problem> {
         let limits = &self.api.access.limits;
@@ -263,6 +240,29 @@ impl Gate {
             tracing::error!(path = call.path, id = call.id, "a write could not be put into the audit log");
         }
     }
+}
+
+/// Refuses callers whose role the route does not name, and parameters that it does not have.
+fn admit(call: &Call, rule: &Rule, query: Option<&str>) -> Result<(), Problem> {
+    if let Some(caller) = &call.caller
+        && !rule.open
+        && !rule.roles.contains(&caller.role)
+    {
+        let names: Vec<&str> = rule.roles.iter().map(|role| role.as_str()).collect();
+        let detail =
+            format!("{} ({}) may not do this: it is for {}", caller.name, caller.role, names.join(", "));
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    for name in pairs.filter_map(|pair| pair.split('=').next()) {
+        if !rule.parameters.contains(name) {
+            let known: Vec<&str> = rule.parameters.iter().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let detail = format!("`{name}` is not a parameter of {}; there are: {known}", call.path);
+            return Err(Problem::bad_request(detail));
+        }
+    }
+    Ok(())
 }
 
 fn bearer(header: &str) -> Option<&str> {

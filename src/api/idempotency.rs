@@ -43,7 +43,7 @@ pub(super) fn keyed(parts: &Parts, body: &Bytes, caller: &Caller) -> Result<Opti
     }
     let whose = caller.token.map_or_else(|| format!("user {}", caller.name), |id| format!("token {id}"));
     let condition = parts.headers.get(header::IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
-    let address = parts.uri.path_and_query().map(|uri| uri.as_str()).unwrap_or_default();
+    let address = parts.uri.path_and_query().map_or("", axum::http::uri::PathAndQuery::as_str);
     let method = parts.method.as_str().as_bytes();
     Ok(Some(KeyedRequest {
         key: hash(&[whose.as_bytes(), key.as_bytes()]),

@@ -10,7 +10,6 @@ pub mod idempotency;
 pub mod present;
 pub mod problem;
 pub mod requests;
-pub mod secret;
 pub mod server;
 
 mod actions;
@@ -34,6 +33,7 @@ mod reports;
 mod rules;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod runs;
+mod secret;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod tasks;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]

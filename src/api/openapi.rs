@@ -1,4 +1,4 @@
-//! The API's own description (OpenAPI 3.1), generated from the handlers, and what the gate takes from
+//! The API's own description (`OpenAPI` 3.1), generated from the handlers, and what the gate takes from
 //! it: which roles may call a route, and which parameters it has.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use crate::api::requests::TokenRequest;
 use crate::ports::access::{NewToken, Role, SecretHash};
 
 /// What every secret begins with, so that scanners of code and logs find it.
-pub const PREFIX: &str = "ll_";
+const PREFIX: &str = "ll_";
 /// The longest name of a token.
 const NAME_MAX: usize = 63;
 /// The longest life of a token: ten years.
@@ -20,7 +20,11 @@ pub(super) fn hash(secret: &str) -> SecretHash {
 }
 
 /// A token as it was asked for, with a secret of its own.
-pub fn new_token(request: &TokenRequest, by: &str, now: Timestamp) -> Result<(String, NewToken), Problem> {
+pub(super) fn new_token(
+    request: &TokenRequest,
+    by: &str,
+    now: Timestamp,
+) -> Result<(String, NewToken), Problem> {
     let role: Role = request.role.parse().map_err(Problem::unprocessable)?;
     let name = &request.name;
     let shown =

@@ -108,7 +108,7 @@ async fn reload(files: TlsConfig, config: RustlsConfig, shutdown: CancellationTo
                 tracing::info!("the API's certificate was read again");
             }
             Err(error) => {
-                tracing::warn!(%error, "the API's new certificate cannot be read; the old one holds")
+                tracing::warn!(%error, "the API's new certificate cannot be read; the old one holds");
             }
         }
     }

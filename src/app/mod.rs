@@ -1,6 +1,7 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod loops;
+pub mod tokens;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,10 +30,10 @@ use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::agent::prober::{CommandSurroundings, Prober};
 use crate::agent::sampler;
-use crate::api::access::Access;
 use crate::api::{ApiState, router, server};
 use crate::app::loops::{Bodies, Loops};
-use crate::config::{ApiConfig, EngineConfig, TlsConfig};
+use crate::app::tokens::open_access;
+use crate::config::{ApiLimits, EngineConfig, StoreConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
 use crate::controllers::cluster_scaler::ClusterScaler;
@@ -105,6 +106,7 @@ impl App {
         let data_dir = prepare(&config.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+        let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
         let cluster = open_cluster(&config, &data_dir, &clock)?;
         let metrics = EngineMetrics::default();
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
@@ -148,21 +150,10 @@ impl App {
                 autoscaler_settings(&config.engine),
             )?),
             cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
-            housekeeper: Arc::new(Housekeeper {
-                archive: store.clone(),
-                clock: Arc::clone(&clock),
-                keep_records: config.engine.store.keep_events,
-                keep_samples: config.engine.store.keep_samples,
-                keep_rows: config.engine.store.keep_rows,
-            }),
+            housekeeper: Arc::new(housekeeper(&config.engine.store, &store, &clock)),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
-        let api_config = &config.engine.api;
-        let access =
-            Access::open(store.clone(), api_config.limits.clone(), api_config.metrics_open, loops.shutdown());
-        let access = Arc::new(access?);
-        let tls = may_listen(api_config, &access, clock.now()).await?;
         let api = ApiState {
             control: control.clone(),
             events: store.clone(),
@@ -176,14 +167,7 @@ impl App {
             prices,
             access,
         };
-        let address = listener.local_addr()?;
-        let (limits, shutdown) = (api_config.limits.clone(), loops.shutdown());
-        let (listener, router) = (listener.into_std()?, router(api)?);
-        loops.spawn(async move {
-            if let Err(error) = server::serve(listener, router, &limits, tls, shutdown).await {
-                tracing::error!(%error, "the API ended");
-            }
-        });
+        let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
 
@@ -253,32 +237,38 @@ impl App {
     }
 }
 
-/// Reads the API's certificate, and refuses an address that other machines reach without one and a token.
-async fn may_listen(
-    config: &ApiConfig,
-    access: &Access,
-    now: jiff::Timestamp,
-) -> anyhow::Result<Option<(TlsConfig, RustlsConfig)>> {
-    let exposed = server::is_exposed(config.listen);
-    let Some(files) = &config.tls else {
-        anyhow::ensure!(
-            !exposed,
-            "the API does not listen on {}, which other machines reach, without TLS: \
-             set `tls` of [api] in the settings, or listen on 127.0.0.1",
-            config.listen
-        );
-        return Ok(None);
-    };
-    anyhow::ensure!(
-        !exposed || access.has_valid_token(now),
-        "the API does not listen on {}, which other machines reach, before there is a token: \
-         make one with `loadline token create`, or listen on 127.0.0.1",
-        config.listen
-    );
-    let opened = server::open_tls(files).await.with_context(|| {
-        format!("cannot use the certificate {} with the key {}", files.cert.display(), files.key.display())
-    })?;
-    Ok(Some((files.clone(), opened)))
+fn housekeeper(keep: &StoreConfig, store: &Arc<SqliteStore>, clock: &Arc<dyn Clock>) -> Housekeeper {
+    Housekeeper {
+        archive: store.clone(),
+        access: store.clone(),
+        clock: Arc::clone(clock),
+        keep_records: keep.keep_events,
+        keep_samples: keep.keep_samples,
+        keep_rows: keep.keep_rows,
+    }
+}
+
+fn serve_api(
+    listener: TcpListener,
+    api: ApiState,
+    (limits, tls): (ApiLimits, Option<(TlsConfig, RustlsConfig)>),
+    loops: &mut Loops,
+) -> anyhow::Result<SocketAddr> {
+    let address = listener.local_addr()?;
+    let (listener, shutdown, access) = (listener.into_std()?, loops.shutdown(), Arc::clone(&api.access));
+    let router = router(api)?;
+    loops.spawn(async move {
+        let closing = shutdown.clone();
+        let serving = server::serve(listener, router, &limits, tls, shutdown);
+        let close = async {
+            closing.cancelled().await;
+            access.close();
+        };
+        if let (Err(error), ()) = tokio::join!(serving, close) {
+            tracing::error!(%error, "the API ended");
+        }
+    });
+    Ok(address)
 }
 
 /// Makes the data folder, for its owner only, and tells its absolute path.

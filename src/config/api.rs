@@ -94,7 +94,7 @@ impl Default for ApiLimits {
 }
 
 /// Reads the table.
-pub(super) fn api(table: &Table<'_>, default: ApiConfig) -> ApiConfig {
+pub(super) fn api(table: &Table<'_>, default: &ApiConfig) -> ApiConfig {
     ApiConfig {
         listen: table.or("listen", default.listen, address),
         tls: table.table("tls", tls).flatten(),

@@ -228,7 +228,7 @@ fn read_settings(sources: &[Source]) -> Result<EngineConfig, Vec<SpecError>> {
 
 fn settings(root: &Table<'_>) -> EngineConfig {
     EngineConfig {
-        api: section(root, "api", api),
+        api: section(root, "api", |table, default| api(table, &default)),
         agent: section(root, "agent", |table, default: AgentConfig| AgentConfig {
             sample_interval: table.or("sample_interval", default.sample_interval, interval),
         }),

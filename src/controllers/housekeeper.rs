@@ -5,13 +5,19 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controllers::control::blocking;
+use crate::ports::access::AnswerLog;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Archive, Horizon, StoreError};
+
+/// Answers are given again for a day; the rest is for clocks that are set.
+const KEEP_ANSWERS: SignedDuration = SignedDuration::from_hours(48);
 
 /// The housekeeper's loop body.
 pub struct Housekeeper {
     /// What is pruned.
     pub archive: Arc<dyn Archive>,
+    /// The audit log and the answers to requests that have a key.
+    pub access: Arc<dyn AnswerLog>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How long tasks, runs, events and decisions are kept.
@@ -33,7 +39,13 @@ impl Housekeeper {
             keep: self.keep_rows,
         };
         let archive = Arc::clone(&self.archive);
-        let deleted = blocking(move || archive.prune(&horizon)).await?;
+        let access = Arc::clone(&self.access);
+        let answers_before = before(KEEP_ANSWERS);
+        let deleted = blocking(move || {
+            let Horizon { records_before, keep, .. } = horizon;
+            Ok(archive.prune(&horizon)? + access.prune_access(records_before, keep, answers_before)?)
+        });
+        let deleted = deleted.await?;
         if deleted > 0 {
             tracing::info!(deleted, "pruned the store");
         }

@@ -7,7 +7,7 @@ use super::SqliteStore;
 use super::columns::{count, instant, read_count, read_instant, read_text};
 use super::fault::Fault;
 use crate::ports::access::{
-    AnswerLog, AuditEntry, AuditLog, KeptAnswer, KeyedRequest, Known, NewToken, Token, TokenStore,
+    AnswerLog, AuditEntry, AuditLog, KeptAnswer, KeyedRequest, Known, NewToken, Role, Token, TokenStore,
 };
 use crate::ports::store::StoreError;
 
@@ -91,7 +91,7 @@ impl AuditLog for SqliteStore {
             transaction.prepare_cached(statement)?.execute(params![
                 instant(entry.at),
                 entry.by,
-                entry.role.map(|role| role.as_str()),
+                entry.role.map(Role::as_str),
                 entry.address,
                 entry.method,
                 entry.path,

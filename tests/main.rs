@@ -1,6 +1,7 @@
 //! One integration binary: everything that is shown on real files, processes, sockets and traces.
 
 mod architecture;
+mod chaos;
 mod config;
 mod conformance;
 #[cfg(feature = "analytics")]
@@ -8,6 +9,7 @@ mod datasets;
 mod demo_parts;
 mod engine;
 mod front_door;
+mod hostile;
 mod http;
 mod local;
 mod prober;

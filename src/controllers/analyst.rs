@@ -130,8 +130,11 @@ impl Analyst {
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
         self.publish(now);
+        if usage.is_empty() && load.is_empty() {
+            return Ok(());
+        }
         let history = Arc::clone(&self.history);
-        blocking(move || history.append(&usage, &load)).await
+        self.state.noted(blocking(move || history.append(&usage, &load)).await)
     }
 
     /// Asks the estimator for every workload, and keeps its state.

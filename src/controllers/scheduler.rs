@@ -111,8 +111,23 @@ impl Scheduler {
         }
     }
 
-    /// Observes, plans, commits, acts.
+    /// Observes, plans, commits, acts. A pass that fails says so in status, and why.
     pub async fn pass(&self) -> Result<(), SchedulerError> {
+        let passed = self.observe_and_act().await;
+        if let Err(error) = &passed {
+            let problem = chain(error);
+            self.published.send_if_modified(|pass| {
+                let news = !pass.problems.contains(&problem);
+                if news {
+                    pass.problems = vec![problem];
+                }
+                news
+            });
+        }
+        passed
+    }
+
+    async fn observe_and_act(&self) -> Result<(), SchedulerError> {
         let observed = Arc::new(self.observe().await?);
         let now = self.state.clock().now();
         let planned = self.state.update(&Actor::Engine, None, |world| {
@@ -121,11 +136,14 @@ impl Scheduler {
             self.state.telemetry().planned(plan.steps.len());
             (plan.steps, (plan.waiting, plan.alarms))
         });
-        let (waiting, alarms) = planned.await.map_err(SchedulerError::Commit)?;
+        let planned = planned.await;
+        // Even where the plan could not be written: what was decided before still holds, and an instance
+        // that is gone must leave the front door.
         let world = self.state.world().await;
         self.watch_health(&world);
         let mut problems = self.set_routes(&world, &observed).await;
         self.begin_effects(&world, &observed);
+        let (waiting, alarms) = planned.map_err(SchedulerError::Commit)?;
         problems.extend(lock(&self.under_way).problems.values().cloned());
         let at = Some(self.state.clock().now());
         self.published.send_replace(Pass {

@@ -97,15 +97,20 @@ pub struct App {
 impl App {
     /// Takes up what is in the data folder and starts everything. When it returns, the API answers.
     pub async fn start(config: AppConfig) -> anyhow::Result<Self> {
+        Self::start_with(config, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another clock.
+    pub async fn start_with(config: AppConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        // First, since nothing is changed by it: an engine that cannot be reached must not take over tasks.
+        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
         let data_dir = prepare(&config.data_dir)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
         let cluster = open_cluster(&config, &data_dir, &clock)?;
         let metrics = EngineMetrics::default();
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
-        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
 
         let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());

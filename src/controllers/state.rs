@@ -86,7 +86,10 @@ impl EngineState {
 
     /// Notes how a write to the store went, for people to see.
     pub fn noted<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
-        let said = written.as_ref().err().map(|error| chain(error));
+        let said = written.as_ref().err().map(|error| {
+            let why = chain(error);
+            format!("{why}; what runs goes on, and changes are made again once the store can be written")
+        });
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = said;
         written
     }

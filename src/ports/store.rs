@@ -39,10 +39,7 @@ pub enum StoreError {
         path: String,
     },
     /// There is no room to write.
-    #[error(
-        "cannot {operation}: no space is left for {path}; what runs goes on, and changes are made again as soon \
-         as there is space: free some"
-    )]
+    #[error("cannot {operation}: no space is left for {path}; free some")]
     Full {
         /// What was tried.
         operation: String,

@@ -300,7 +300,7 @@ impl<'a> Chaos<'a> {
 }
 
 /// The folder of the group that holds everything of the engine over `data`, if it uses groups.
-pub(super) fn engine_group(data: &Path) -> Option<std::path::PathBuf> {
+pub(crate) fn engine_group(data: &Path) -> Option<std::path::PathBuf> {
     fs::read_dir(data.join("nodes")).ok()?.flatten().find_map(|entry| {
         let record: Value = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
         let folder = ["/group/v1/memory", "/group/v2/folder"].iter().find_map(|at| record.pointer(at));

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::chaos::acts::{Chaos, engine_group};
+use crate::chaos::acts::Chaos;
+pub(crate) use crate::chaos::acts::engine_group;
 use crate::chaos::checks::Faults;
 use crate::chaos::model::{Model, effects};
 use crate::hostile::engine::{Place, processes, supervisors, variable};

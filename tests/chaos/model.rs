@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::hostile::engine::binary;
+
 /// Services with the count that they begin with.
 pub(super) const SERVICES: [(&str, u32); 3] = [("web", 3), ("steady", 2), ("family", 2)];
 /// Cron jobs with the seconds between their occurrences.
@@ -56,7 +58,7 @@ max = 2
 
     /// A web service behind the front door; a bad version ends at once.
     pub(super) fn web(&self, version: u64, good: bool) -> String {
-        let program = env!("CARGO_BIN_EXE_loadline");
+        let program = binary();
         let serve = format!("exec {program} demo-task web --startup 200ms --memory 1MiB");
         let then = if good { serve } else { "exit 3".to_owned() };
         format!(

@@ -29,6 +29,12 @@ interval = "1s"
 interval = "2s"
 "#;
 
+/// The binary that is tested: the one that was built with the test, or the one that `LOADLINE_TEST_BINARY`
+/// names, so that a long run does not mind a new build.
+pub(crate) fn binary() -> String {
+    std::env::var("LOADLINE_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_loadline").to_owned())
+}
+
 /// Where an engine lives, and how it is started.
 pub(crate) struct Place {
     /// Settings and the engine's own log.
@@ -56,7 +62,7 @@ impl Place {
         let mut command = Command::new("sh");
         let script = format!("{}exec \"$0\" \"$@\"", self.before);
         command
-            .args(["-c", &script, env!("CARGO_BIN_EXE_loadline"), "up", "--listen", &self.listen])
+            .args(["-c", &script, &binary(), "up", "--listen", &self.listen])
             .arg("--config")
             .arg(self.folder.path().join("engine.toml"))
             .arg("--data-dir")

@@ -26,6 +26,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the data folder of `config`.
 pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inner, ClusterError> {
+    let task_files = launch::raise_open_files();
     let shown = config.data_dir.display().to_string();
     let failing = |error| failed(format!("open {shown}"), error);
     for folder in [record::tasks_dir(&config.data_dir), record::nodes_dir(&config.data_dir)] {
@@ -58,6 +59,7 @@ pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inn
         state: Mutex::new(State { next_port: launch::first_port(), ..State::default() }),
         changes: Arc::new(Notify::new()),
         runtime: Handle::current(),
+        task_files,
         _lock: lock,
         _claim: claim,
     };

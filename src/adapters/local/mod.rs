@@ -99,6 +99,8 @@ struct Inner {
     state: Mutex<State>,
     changes: Arc<Notify>,
     runtime: Handle,
+    /// How many files a task may have open.
+    task_files: launch::OpenFiles,
     /// Held for as long as this cluster is open, so that no second engine opens it.
     _lock: File,
     /// Held on the group, so that no other engine takes it for one that is left over.

@@ -30,7 +30,14 @@ impl ClusterObserver for LocalCluster {
     }
 
     fn limitations(&self) -> Vec<String> {
-        match &self.inner.support {
+        let most = self.inner.task_files.most;
+        let few = (most < launch::OPEN_FILES_WANTED).then(|| {
+            format!(
+                "at most {most} files can be open at a time, one for each task and each connection: raise the \
+                 limit (`ulimit -n 4096`) before the engine starts"
+            )
+        });
+        let mut limitations = match &self.inner.support {
             Found::Usable { limitations, .. } => limitations.clone(),
             Found::Nothing { reason } => vec![
                 format!(
@@ -42,7 +49,9 @@ impl ClusterObserver for LocalCluster {
                     .to_owned(),
                 "sizes do not change in place: a new size means a new task".to_owned(),
             ],
-        }
+        };
+        limitations.extend(few);
+        limitations
     }
 }
 

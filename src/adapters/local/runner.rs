@@ -149,6 +149,7 @@ impl Inner {
             stop_grace: launch.template.stop_grace.try_into().unwrap_or_default(),
             logs: self.config.logs,
             engine: std::process::id(),
+            open_files: self.task_files,
         };
         self.spawn(&assignment, task).map_err(failing("start the supervisor of"))
     }

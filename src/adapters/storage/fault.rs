@@ -36,6 +36,10 @@ impl Fault {
                 path: path.to_owned(),
                 message: format!("cannot {operation}: {message}"),
             },
+            // The cause as it is: whoever gives advice looks for it.
+            Self::Io(error) => {
+                StoreError::Failed { operation: operation.to_owned(), source: Box::new(error) }
+            }
             other => StoreError::Failed { operation: operation.to_owned(), source: Box::new(other) },
         }
     }
@@ -44,7 +48,11 @@ impl Fault {
 impl Fault {
     fn is_want_of_space(&self) -> bool {
         match self {
-            Self::Sql(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            // The index of the write-ahead log is a file too, whose growth fails in its own way.
+            Self::Sql(error) => error.sqlite_error().is_some_and(|error| {
+                error.code == rusqlite::ErrorCode::DiskFull
+                    || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }),
             Self::Io(error) => {
                 matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }

@@ -113,7 +113,7 @@ fn check(connection: &Connection) -> Result<Option<String>, Fault> {
     let _ = watch.join();
     match answer {
         Ok(answer) if answer == "ok" => Ok(None),
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) => Ok(Some(answer.replace('\n', " "))),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => {
             Ok(None)
         }

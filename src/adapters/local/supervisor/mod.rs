@@ -25,6 +25,7 @@ use rustix::process::{Pid, Signal, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::local::cgroup::Group;
+use crate::adapters::local::launch::OpenFiles;
 use crate::adapters::local::process::{self, ProcessIdentity};
 use crate::adapters::local::record::{Claim, Started, TaskFolder};
 use crate::domain::task::{ExitRecord, ExitStatus};
@@ -69,6 +70,8 @@ pub(super) struct Assignment {
     pub(super) logs: LogLimits,
     /// The process that starts the supervisor.
     pub(super) engine: u32,
+    /// How many files the task may have open.
+    pub(super) open_files: OpenFiles,
 }
 
 /// Holds a task until it ends. Returns once its end is on record.
@@ -188,6 +191,7 @@ impl<'a> Supervision<'a> {
             user: self.assignment.user.clone(),
             group: self.assignment.group.clone(),
             supervisor: std::process::id(),
+            open_files: self.assignment.open_files,
         };
         let mut text = serde_json::to_vec(&instructions)?;
         text.push(b'\n');

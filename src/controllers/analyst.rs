@@ -15,7 +15,7 @@ use crate::domain::money::Prices;
 use crate::domain::policy::PolicyMode;
 use crate::domain::recommendation::{Estimate, Withheld};
 use crate::domain::task::TaskId;
-use crate::domain::usage::{TaskReading, UsageSample};
+use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::estimation::{Estimator, OomKill, Subject};
@@ -232,7 +232,8 @@ impl Analyst {
             let earlier = memory.load_readings.insert(reading.workload.clone(), reading.clone());
             let Some(earlier) = earlier else { continue };
             let seconds = reading.at.duration_since(earlier.at).as_secs_f64();
-            if seconds <= 0.0 {
+            // The clock was set in between, or nobody looked for long: a mean over that says nothing.
+            if seconds <= 0.0 || seconds > INTERVAL_SECONDS_MAX {
                 continue;
             }
             let passed = reading.total.since(&earlier.total);

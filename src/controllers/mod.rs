@@ -10,3 +10,4 @@ pub mod housekeeper;
 pub mod routes;
 pub mod scheduler;
 pub mod state;
+pub mod steady_clock;

@@ -2,13 +2,14 @@
 //! whoever listens. Not here: what is to change (`scheduling`, `scaling`).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::SignedDuration;
 use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, broadcast, watch};
 
 use crate::controllers::driver::chain;
-use crate::domain::change::RecordedChange;
+use crate::domain::change::{Change, RecordedChange};
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
 use crate::domain::world::World;
@@ -29,6 +30,16 @@ pub struct EngineState {
     changes: broadcast::Sender<Arc<RecordedChange>>,
     newest: watch::Sender<u64>,
     trouble: Mutex<Option<String>>,
+    clock_moved: Mutex<ClockMoves>,
+}
+
+/// How the world keeps up with a clock that is set.
+#[derive(Debug, Default)]
+struct ClockMoves {
+    /// By how much in all since the engine started.
+    total: SignedDuration,
+    /// Moved back already, and not written down yet.
+    owed: Option<SignedDuration>,
 }
 
 impl EngineState {
@@ -51,6 +62,7 @@ impl EngineState {
             changes,
             newest,
             trouble: Mutex::default(),
+            clock_moved: Mutex::default(),
         })
     }
 
@@ -97,6 +109,39 @@ impl EngineState {
     /// What is wrong with writing to the store, if the last write failed.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// By how much the clock was set in all since the engine started, as far as the world has followed.
+    pub fn clock_moved(&self) -> SignedDuration {
+        self.moves().total
+    }
+
+    fn moves(&self) -> MutexGuard<'_, ClockMoves> {
+        self.clock_moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the machine's clock was set, moves along what is counted from instants, then lets the engine's
+    /// own clock follow. In between, ages are too small and never too large: nothing is done too early.
+    pub async fn follow_clock(&self) -> Result<(), StoreError> {
+        let owed = self.moves().owed;
+        let by = match (owed, self.clock.was_set()) {
+            (Some(by), _) | (None, Some(by)) => by,
+            (None, None) => return Ok(()),
+        };
+        if by.is_negative() && owed.is_none() {
+            self.moves().owed = Some(by);
+            self.clock.follow();
+        }
+        let reason = format!("the machine's clock was set by {by:#}");
+        tracing::warn!("{reason}");
+        self.commit(&Actor::Engine, vec![Step { change: Change::ClockMoved { by }, reason }]).await?;
+        if by.is_positive() {
+            self.clock.follow();
+        }
+        let mut moves = self.moves();
+        moves.owed = None;
+        moves.total = moves.total.saturating_add(by);
+        Ok(())
     }
 
     /// Every change from now on.

@@ -88,6 +88,20 @@ impl Place {
         child.wait_with_output().expect("its output")
     }
 
+    /// Tries to start an engine, and gives what it said where it did not come up.
+    pub(crate) fn try_start(&self) -> Result<Engine, String> {
+        let mut child =
+            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("standard output"));
+        output.read_line(&mut line).expect("a line");
+        if let Some(address) = line.split("API at ").nth(1).and_then(|rest| rest.split(',').next()) {
+            return Ok(Engine { client: Client::new(address, "test"), child });
+        }
+        let said = child.wait_with_output().expect("its output");
+        Err(String::from_utf8_lossy(&said.stderr).into_owned())
+    }
+
     /// Starts an engine.
     pub(crate) fn start(&self) -> Engine {
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("engine.log"));

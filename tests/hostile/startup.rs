@@ -33,7 +33,10 @@ fn refused(place: &Place, what: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{what}: no `{word}` in: {text}");
     }
-    assert!(contents(&place.data) == before, "{what}: files were changed");
+    let after = contents(&place.data);
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before), "{what}: files came or went");
+    assert!(after == before, "{what}: files were changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +124,8 @@ async fn a_taken_port_and_a_folder_in_use_are_refused() {
     engine.apply(ONE).await.expect("valid specs");
     engine.wait_ready("one", 2).await;
     let pids = engine.pids("one").await;
-    refused(&place, "a folder in use", &["is in use by another engine", "--data-dir"]);
+    let said = String::from_utf8_lossy(&place.refusal().stderr).into_owned();
+    assert!(said.contains("is in use by another engine") && said.contains("--data-dir"), "{said}");
     engine.end();
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

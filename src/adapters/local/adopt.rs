@@ -116,7 +116,7 @@ impl Inner {
             };
             // Where the engine was killed between its record and the supervisor's claim, this decides
             // that the task never ran: a supervisor that still comes finds the claim and goes.
-            let never_claimed = folder.put_claim(&Claim::Abandoned)?;
+            let never_claimed = matches!(folder.claim(), Ok(None)) && folder.put_claim(&Claim::Abandoned)?;
             if never_claimed {
                 tracing::info!(%task, "its launch was broken off before it started");
                 if let Some(group) = &record.group {

@@ -51,13 +51,12 @@ cpu = 2
 memory = "1GiB"
 min = 1
 max = 3
+# Idle: only the window of five minutes keeps its count.
 [service.scaled]
-command = "while :; do :; done"
-cpu = 0.05
-cpu_limit = 0.05
+command = ["sleep", "100000"]
 memory = "32MiB"
 instances = 3
-scale = {{ min = 1, max = 4, cpu = 0.9 }}
+scale = {{ min = 1, max = 4, cpu = 0.5 }}
 [service.steady]
 command = ["sleep", "100000"]
 memory = "32MiB"

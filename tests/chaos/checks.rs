@@ -9,7 +9,7 @@ use loadline::domain::task::{ExitStatus, TaskState};
 use loadline::domain::world::RunOutcome;
 
 use crate::chaos::acts::engine_group;
-use crate::chaos::model::{CRONS, Done, JOBS, SERVICES};
+use crate::chaos::model::{CRONS, Done, JOBS, SERVICES, effects};
 use crate::hostile::engine::{Engine, processes, supervisors, variable};
 
 /// Rows of a listing at most.
@@ -201,32 +201,32 @@ fn never_overlap(
 }
 
 /// No task begins twice, and what is on record of ends agrees with what was done.
-pub(super) async fn tasks_once(
-    engine: &Engine,
-    effects: &BTreeMap<(String, String), Done>,
-    faults: &mut Faults,
-) {
+pub(super) async fn tasks_once(engine: &Engine, file: &Path, faults: &mut Faults) {
+    let names = CRONS.iter().map(|(name, _)| *name).chain(JOBS);
+    let mut ended = Vec::new();
+    for name in names {
+        ended.extend(engine.ended(name).await);
+    }
+    // After the listing: what is listed as ended has written everything by now.
+    let effects = &effects(file);
     for ((generation, task), done) in effects {
         faults.unless(done.begins.len() <= 1, || {
             format!("{task} of generation {generation} was started {} times: {done:?}", done.begins.len())
         });
     }
-    let names = CRONS.iter().map(|(name, _)| *name).chain(JOBS);
-    for name in names {
-        for task in engine.ended(name).await {
-            let status = task.exit.as_ref().and_then(|exit| exit.status);
-            let done = done_by(&task.id, effects);
-            match task.state {
-                TaskState::Finished => faults
-                    .unless(status == Some(ExitStatus::Code(0)) && done.ends.len() == 1, || {
-                        format!("{} finished, {status:?}, {done:?}", task.id)
-                    }),
-                TaskState::Failed => faults.unless(status != Some(ExitStatus::Code(0)), || {
-                    format!("{} failed with a clean end", task.id)
+    for task in ended {
+        let status = task.exit.as_ref().and_then(|exit| exit.status);
+        let done = done_by(&task.id, effects);
+        match task.state {
+            TaskState::Finished => faults
+                .unless(status == Some(ExitStatus::Code(0)) && done.ends.len() == 1, || {
+                    format!("{} finished, {status:?}, {done:?}", task.id)
                 }),
-                TaskState::Stopped | TaskState::Lost => {}
-                other => faults.0.push(format!("{} is {other} in the archive", task.id)),
-            }
+            TaskState::Failed => faults.unless(status != Some(ExitStatus::Code(0)), || {
+                format!("{} failed with a clean end", task.id)
+            }),
+            TaskState::Stopped | TaskState::Lost => {}
+            other => faults.0.push(format!("{} is {other} in the archive", task.id)),
         }
     }
 }

@@ -59,11 +59,11 @@ async fn after_random_kills_everything_is_as_asked_for() {
 
     // What is due from here on may still run.
     let until = now() - RUN_TIME_MAX;
-    let done = effects(&file);
     let engine = chaos.engine();
+    let done = effects(&file);
     checks::no_orphans(engine, &place.data, &mark, &mut faults).await;
     let counted = checks::occurrences(engine, &done, (declared, until), &mut faults).await;
-    checks::tasks_once(engine, &done, &mut faults).await;
+    checks::tasks_once(engine, &file, &mut faults).await;
     let group = engine_group(&place.data);
     finish(&mut chaos, &place, &mark, &mut faults).await;
     if let Some(group) = group.filter(|group| group.exists()) {

@@ -10,6 +10,7 @@ use crate::chaos::engine_group;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_open_files_are_told_and_end_nothing() {
+    let began = std::time::Instant::now();
     let mut place = Place::new();
     place.before = "ulimit -n 256; ".to_owned();
     let mut engine = place.start();
@@ -29,6 +30,7 @@ async fn too_few_open_files_are_told_and_end_nothing() {
     );
     let pids = engine.pids("many").await;
 
+    eprintln!("before the shortage: {:?}", began.elapsed());
     // More connections than there are numbers for.
     let address: SocketAddr =
         engine.client.address().trim_start_matches("http://").parse().expect("an address");
@@ -45,6 +47,7 @@ async fn too_few_open_files_are_told_and_end_nothing() {
         pids.values().all(|number| is_alive(*number)),
         "tasks were killed for a shortage of the engine's"
     );
+    eprintln!("in the shortage: {:?}", began.elapsed());
     drop(held);
 
     engine

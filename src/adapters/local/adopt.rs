@@ -187,7 +187,8 @@ impl Inner {
         gone.sort();
         let surplus = gone.len().saturating_sub(self.config.kept_logs);
         for (_, path) in gone.into_iter().take(surplus) {
-            if let Err(error) = fs::remove_dir_all(&path) {
+            // Two tasks that are forgotten at a time look at the same folders.
+            if let Err(error) = record::absent_is_fine(fs::remove_dir_all(&path)) {
                 tracing::warn!(path = %path.display(), %error, "old logs are left");
             }
         }

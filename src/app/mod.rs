@@ -107,9 +107,7 @@ impl App {
         let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
         let data_dir = prepare(&config.data_dir)?;
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
-        let newest = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
-        let last = newest.first().map(|change| change.recorded.at);
-        let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(clock, last));
+        let clock = steady(clock, &store)?;
         let cluster = open_cluster(&config, &data_dir, &clock)?;
         let metrics = EngineMetrics::default();
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
@@ -229,6 +227,13 @@ impl App {
         });
         live.map(|(id, _)| id).collect()
     }
+}
+
+/// The clock of the loops, which goes on from where the store was last written.
+fn steady(machine: Arc<dyn Clock>, store: &SqliteStore) -> anyhow::Result<Arc<dyn Clock>> {
+    let newest = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
+    let last = newest.first().map(|change| change.recorded.at);
+    Ok(Arc::new(SteadyClock::new(machine, last)))
 }
 
 /// Makes the data folder, for its owner only, and tells its absolute path.

@@ -124,10 +124,7 @@ impl EngineState {
     /// own clock follow. In between, ages are too small and never too large: nothing is done too early.
     pub async fn follow_clock(&self) -> Result<(), StoreError> {
         let owed = self.moves().owed;
-        let by = match (owed, self.clock.was_set()) {
-            (Some(by), _) | (None, Some(by)) => by,
-            (None, None) => return Ok(()),
-        };
+        let Some(by) = owed.or_else(|| self.clock.was_set()) else { return Ok(()) };
         if by.is_negative() && owed.is_none() {
             self.moves().owed = Some(by);
             self.clock.follow();

@@ -10,7 +10,6 @@ use crate::chaos::engine_group;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_open_files_are_told_and_end_nothing() {
-    let began = std::time::Instant::now();
     let mut place = Place::new();
     place.before = "ulimit -n 256; ".to_owned();
     let mut engine = place.start();
@@ -30,14 +29,17 @@ async fn too_few_open_files_are_told_and_end_nothing() {
     );
     let pids = engine.pids("many").await;
 
-    eprintln!("before the shortage: {:?}", began.elapsed());
     // More connections than there are numbers for.
     let address: SocketAddr =
         engine.client.address().trim_start_matches("http://").parse().expect("an address");
-    let held: Vec<TcpStream> = (0..600)
-        .filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
-        .take(400)
-        .collect();
+    let mut held: Vec<TcpStream> = Vec::new();
+    let mut refused = 0;
+    while held.len() < 400 && refused < 5 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            Ok(stream) => held.push(stream),
+            Err(_) => refused += 1,
+        }
+    }
     assert!(held.len() > 250, "only {} connections", held.len());
     let open = fs::read_dir(format!("/proc/{}/fd", engine.pid())).expect("its files").count();
     assert!(open >= 250, "the engine has {open} files open: there is no shortage");
@@ -47,7 +49,6 @@ async fn too_few_open_files_are_told_and_end_nothing() {
         pids.values().all(|number| is_alive(*number)),
         "tasks were killed for a shortage of the engine's"
     );
-    eprintln!("in the shortage: {:?}", began.elapsed());
     drop(held);
 
     engine

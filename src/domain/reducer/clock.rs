@@ -71,3 +71,25 @@ fn shift_some(at: &mut Option<Timestamp>, by: SignedDuration) {
         shift(at, by);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_move_with_the_clock_and_never_beyond_the_last_one() {
+        let noon: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
+        let day = SignedDuration::from_hours(24);
+        for by in [day, -day] {
+            let mut at = noon;
+            shift(&mut at, by);
+            assert_eq!((noon + by).duration_since(at), SignedDuration::ZERO);
+            let mut none = None;
+            shift_some(&mut none, by);
+            assert_eq!(none, None);
+        }
+        let mut last = Timestamp::MAX;
+        shift(&mut last, day);
+        assert_eq!(last, Timestamp::MAX, "there is no later instant");
+    }
+}

@@ -1,5 +1,6 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
+mod advice;
 mod loops;
 
 use std::ffi::OsString;
@@ -54,6 +55,8 @@ use crate::ports::telemetry::Telemetry;
 use crate::scaling::horizontal::HorizontalParameters;
 use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
+
+pub use advice::advice;
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";

@@ -1,7 +1,6 @@
 //! The command line, one file a subcommand. Commands other than `up`, `demo` and `check` talk to a
 //! running engine through its API.
 
-mod advice;
 mod apply;
 mod check;
 mod cron;

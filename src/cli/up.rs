@@ -10,9 +10,8 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, AppConfig, whole_machine};
+use crate::app::{App, AppConfig, advice, whole_machine};
 use crate::cli::EXIT_BAD_INPUT;
-use crate::cli::advice::advice;
 use crate::cli::output::{say, say_error};
 use crate::config::{EngineConfig, load_specs, parse_engine_config, render_errors};
 use crate::domain::intent::{Declared, Intent, Submission};

@@ -121,7 +121,17 @@ impl<'a> Chaos<'a> {
             drawn = drawn.saturating_sub(*weight);
             hit.then_some(*act)
         });
-        self.act(act.expect("an act")).await;
+        let act = act.expect("an act");
+        self.act(act).await;
+        // Between what is written down and what follows from it is where an engine dies worst.
+        let begins = matches!(
+            act,
+            Act::DeployGood | Act::DeployBad | Act::Scale | Act::MakePhoenix | Act::RunJob | Act::FailNode
+        );
+        if begins && self.rng.u32(..3) == 0 {
+            tokio::time::sleep(Duration::from_millis(self.rng.u64(..120))).await;
+            self.kill_engine().await;
+        }
         let pause = self.rng.u64(..1500);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }

@@ -6,7 +6,7 @@ use crate::ports::cluster::ClusterError;
 use crate::ports::store::StoreError;
 
 /// What to do about an error of `loadline up`; nothing where the error says it all.
-pub(super) fn advice(error: &anyhow::Error) -> Option<&'static str> {
+pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return about_store(store);

@@ -37,7 +37,6 @@ fn now() -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "the seed must be known when it fails")]
 async fn after_random_kills_everything_is_as_asked_for() {
     let seed = number("LOADLINE_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     let length = Duration::from_secs(number("LOADLINE_CHAOS_SECONDS").unwrap_or(SECONDS_DEFAULT));
@@ -75,14 +74,13 @@ async fn after_random_kills_everything_is_as_asked_for() {
         chaos.done.len(),
         done.len()
     );
-    if !faults.0.is_empty() {
-        panic!(
-            "LOADLINE_CHAOS_SEED={seed}\n{}\n\nacts:\n{}\n\nlog:\n{}",
-            faults.0.join("\n"),
-            chaos.done.join("\n"),
-            tail(&place.log())
-        );
-    }
+    assert!(
+        faults.0.is_empty(),
+        "LOADLINE_CHAOS_SEED={seed}\n{}\n\nacts:\n{}\n\nlog:\n{}",
+        faults.0.join("\n"),
+        chaos.done.join("\n"),
+        tail(&place.log())
+    );
 }
 
 /// Waits until everything is well, and still is a moment later.

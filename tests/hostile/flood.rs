@@ -21,7 +21,6 @@ fn resident_kib(number: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "what was measured is worth knowing")]
 async fn ten_thousand_lines_a_second_hurt_nobody() {
     let place = Place::new();
     let settings = place.folder.path().join("engine.toml");

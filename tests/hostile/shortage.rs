@@ -64,7 +64,6 @@ async fn too_few_open_files_are_told_and_end_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 async fn groups_that_nobody_uses_are_removed_at_the_next_start() {
     let place = Place::new();
     let engine = place.start();

@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod chaos;
 mod config;
 mod conformance;
 #[cfg(feature = "analytics")]
@@ -9,6 +10,7 @@ mod datasets;
 mod demo_parts;
 mod engine;
 mod front_door;
+mod hostile;
 mod http;
 mod local;
 mod prober;

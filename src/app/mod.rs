@@ -1,5 +1,6 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
+mod advice;
 mod loops;
 pub mod tokens;
 
@@ -44,6 +45,7 @@ use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::state::EngineState;
+use crate::controllers::steady_clock::SteadyClock;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
@@ -54,11 +56,13 @@ use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::{Control, ControlError};
 use crate::ports::health::HealthSource;
-use crate::ports::store::Store;
+use crate::ports::store::{EventQuery, Store};
 use crate::ports::telemetry::Telemetry;
 use crate::scaling::horizontal::HorizontalParameters;
 use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
+
+pub use advice::advice;
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
@@ -103,16 +107,22 @@ pub struct App {
 impl App {
     /// Takes up what is in the data folder and starts everything. When it returns, the API answers.
     pub async fn start(config: AppConfig) -> anyhow::Result<Self> {
+        Self::start_with(config, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another clock.
+    pub async fn start_with(config: AppConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        // First, since nothing is changed by it: an engine that cannot be reached must not take over tasks.
+        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
         let data_dir = prepare(&config.data_dir)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+        let clock = steady(clock, &store)?;
         let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
         let cluster = open_cluster(&config, &data_dir, &clock)?;
         let metrics = EngineMetrics::default();
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
-        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
 
         let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
@@ -269,6 +279,13 @@ fn serve_api(
         }
     });
     Ok(address)
+}
+
+/// The clock of the loops, which goes on from where the store was last written.
+fn steady(machine: Arc<dyn Clock>, store: &SqliteStore) -> anyhow::Result<Arc<dyn Clock>> {
+    let newest = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
+    let last = newest.first().map(|change| change.recorded.at);
+    Ok(Arc::new(SteadyClock::new(machine, last)))
 }
 
 /// Makes the data folder, for its owner only, and tells its absolute path.

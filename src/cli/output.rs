@@ -1,6 +1,8 @@
 //! How commands print: tables for people, JSON for programs. The only place that writes to the
 //! terminal.
 
+use std::io::Write;
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::tz::TimeZone;
@@ -19,24 +21,20 @@ pub(super) enum Output {
 }
 
 /// Writes a line to standard output.
-#[expect(clippy::print_stdout, reason = "the one place that prints results")]
 pub(super) fn say(text: &str) {
-    println!("{text}");
+    // A reader that is gone, or a full disk behind it, ends no engine.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Writes text to standard output as it is.
-#[expect(clippy::print_stdout, reason = "the one place that prints results")]
 pub(super) fn say_raw(text: &str) {
-    use std::io::Write;
-    print!("{text}");
-    // A closed pipe is noticed at the next write.
-    let _ = std::io::stdout().flush();
+    let mut output = std::io::stdout();
+    let _ = write!(output, "{text}").and_then(|()| output.flush());
 }
 
 /// Writes a line to standard error.
-#[expect(clippy::print_stderr, reason = "the one place that prints errors")]
 pub(super) fn say_error(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes a value as JSON.

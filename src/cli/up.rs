@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, AppConfig, whole_machine};
+use crate::app::{App, AppConfig, advice, whole_machine};
 use crate::cli::EXIT_BAD_INPUT;
 use crate::cli::output::{say, say_error};
 use crate::config::{EngineConfig, load_specs, parse_engine_config, render_errors};
@@ -72,7 +72,7 @@ pub(super) fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let app = App::start(AppConfig::new(data_dir, engine)?).await?;
+        let app = App::start(AppConfig::new(data_dir, engine)?).await.map_err(with_advice)?;
         declare(&app, declared).await?;
         say(&format!(
             "loadline is up: API at http://{}, data in {}",
@@ -96,6 +96,14 @@ async fn declare(app: &App, mut declared: Declared) -> anyhow::Result<()> {
         tracing::info!("{line}");
     }
     Ok(())
+}
+
+/// An engine that cannot start says what to do about it.
+fn with_advice(error: anyhow::Error) -> anyhow::Error {
+    match advice(&error) {
+        Some(advice) => anyhow::anyhow!("{error:#}. {advice}"),
+        None => error,
+    }
 }
 
 fn bad_input(text: &str) -> ExitCode {
@@ -141,6 +149,9 @@ pub(super) fn start_logging(format: LogFormat, default_filter: &str) {
     let filter = EnvFilter::try_from_env("LOADLINE_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
     let logging =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A line that cannot be written, for example to a full disk, is lost. It must not end anything, as a
+    // complaint about it on the same standard error would.
+    let logging = logging.log_internal_errors(false);
     // A second call in one process, as in tests, keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => logging.try_init(),

@@ -15,7 +15,7 @@ use crate::domain::money::Prices;
 use crate::domain::policy::PolicyMode;
 use crate::domain::recommendation::{Estimate, Withheld};
 use crate::domain::task::TaskId;
-use crate::domain::usage::{TaskReading, UsageSample};
+use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::estimation::{Estimator, OomKill, Subject};
@@ -130,8 +130,11 @@ impl Analyst {
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
         self.publish(now);
+        if usage.is_empty() && load.is_empty() {
+            return Ok(());
+        }
         let history = Arc::clone(&self.history);
-        blocking(move || history.append(&usage, &load)).await
+        self.state.noted(blocking(move || history.append(&usage, &load)).await)
     }
 
     /// Asks the estimator for every workload, and keeps its state.
@@ -229,7 +232,8 @@ impl Analyst {
             let earlier = memory.load_readings.insert(reading.workload.clone(), reading.clone());
             let Some(earlier) = earlier else { continue };
             let seconds = reading.at.duration_since(earlier.at).as_secs_f64();
-            if seconds <= 0.0 {
+            // The clock was set in between, or nobody looked for long: a mean over that says nothing.
+            if seconds <= 0.0 || seconds > INTERVAL_SECONDS_MAX {
                 continue;
             }
             let passed = reading.total.since(&earlier.total);

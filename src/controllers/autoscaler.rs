@@ -73,6 +73,21 @@ struct Memory {
     counts: BTreeMap<WorkloadName, HorizontalState>,
     /// The last value of each counter that instances expose, for rates.
     counters: BTreeMap<(TaskId, String), (f64, Timestamp)>,
+    /// How far the clock had been moved when it was last looked at.
+    clock_moved: SignedDuration,
+}
+
+impl Memory {
+    /// Windows and periods go on as they were where the machine's clock was set.
+    fn follow_clock(&mut self, moved: SignedDuration) {
+        let by = moved - self.clock_moved;
+        if by.is_zero() {
+            return;
+        }
+        self.clock_moved = moved;
+        self.counts.values_mut().for_each(|counts| counts.clock_moved(by));
+        self.counters.clear();
+    }
 }
 
 impl Autoscaler {
@@ -87,7 +102,7 @@ impl Autoscaler {
     ) -> Result<Self, StoreError> {
         let kept = state.store().document(CHECKPOINT)?;
         let counts = kept.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let memory = Mutex::new(Memory { counts, counters: BTreeMap::new() });
+        let memory = Mutex::new(Memory { counts, ..Memory::default() });
         Ok(Self { state, analyst, analysis, passes, metrics, recorder, settings, memory })
     }
 
@@ -100,6 +115,7 @@ impl Autoscaler {
         memory.counts.retain(|name, _| world.workloads.contains_key(name));
         memory.counters.retain(|(task, _), _| world.tasks.contains_key(task));
         let now = self.state.clock().now();
+        memory.follow_clock(self.state.clock_moved());
         for workload in world.workloads.values().filter(|workload| !workload.deleted) {
             let policy = world.policy_of(workload);
             if policy.count != PolicyMode::Off {

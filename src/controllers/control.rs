@@ -58,6 +58,11 @@ impl Control for EngineControl {
         let world = self.state.world().await;
         let pass = self.passes.borrow().clone();
         let analysis = self.analysis.borrow().clone();
+        let mut problems = pass.problems;
+        problems.extend(self.state.trouble().filter(|trouble| {
+            // A pass that failed for it has said so.
+            !problems.iter().any(|problem| problem.contains(trouble.as_str()))
+        }));
         View {
             world,
             observed: pass.observed,
@@ -73,7 +78,7 @@ impl Control for EngineControl {
                 scheduled_at: pass.at,
                 limitations: self.limitations.clone(),
                 scrapes: analysis.scrapes,
-                problems: pass.problems,
+                problems,
             },
         }
     }

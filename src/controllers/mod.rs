@@ -12,3 +12,4 @@ pub mod real_use;
 pub mod routes;
 pub mod scheduler;
 pub mod state;
+pub mod steady_clock;

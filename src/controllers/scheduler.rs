@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::controllers::analyst::Analysis;
@@ -31,6 +32,9 @@ use crate::ports::health::{HealthSource, ProbeTarget};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::StoreError;
 use crate::scheduling::{Effect, PlanSettings, due_commands, effects, plan};
+
+/// Cron jobs that are dealt with further ahead than this are told of.
+const CURSOR_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// The outside world as the scheduler needs it.
 pub struct SchedulerPorts {
@@ -62,7 +66,7 @@ pub struct Pass {
     /// What wants a person's eye.
     pub alarms: Arc<Vec<Alarm>>,
     /// When the pass ended.
-    pub at: Option<jiff::Timestamp>,
+    pub at: Option<Timestamp>,
     /// What went wrong with effects and routes, in words.
     pub problems: Vec<String>,
 }
@@ -123,8 +127,24 @@ impl Scheduler {
         }
     }
 
-    /// Observes, plans, commits, acts.
+    /// Observes, plans, commits, acts. A pass that fails says so in status, and why.
     pub async fn pass(&self) -> Result<(), SchedulerError> {
+        let passed = self.observe_and_act().await;
+        if let Err(error) = &passed {
+            let problem = chain(error);
+            self.published.send_if_modified(|pass| {
+                let news = !pass.problems.contains(&problem);
+                if news {
+                    pass.problems = vec![problem];
+                }
+                news
+            });
+        }
+        passed
+    }
+
+    async fn observe_and_act(&self) -> Result<(), SchedulerError> {
+        self.state.follow_clock().await.map_err(SchedulerError::Commit)?;
         let observed = Arc::new(self.observe().await?);
         let now = self.state.clock().now();
         let planned = self.state.update(&Actor::Engine, None, |world| {
@@ -134,12 +154,16 @@ impl Scheduler {
             self.state.telemetry().waiting(&plan.waiting);
             (plan.steps, (plan.waiting, plan.alarms))
         });
-        let (waiting, alarms) = planned.await.map_err(SchedulerError::Commit)?;
+        let planned = planned.await;
+        // Even where the plan could not be written: what was decided before still holds, and an instance
+        // that is gone must leave the front door.
         let world = self.state.world().await;
         self.watch_health(&world);
         let mut problems = self.set_routes(&world, &observed).await;
         self.begin_effects(&world, &observed);
         self.begin_commands(&world, &observed);
+        let (waiting, alarms) = planned.map_err(SchedulerError::Commit)?;
+        problems.extend(ahead_of_clock(&world, now));
         problems.extend(lock(&self.under_way).problems.values().cloned());
         let at = Some(self.state.clock().now());
         self.published.send_replace(Pass {
@@ -386,6 +410,16 @@ fn port_names(spec: &WorkloadSpec) -> Vec<String> {
     spec.as_service().map(|s| s.ports.iter().map(|port| port.name.clone()).collect()).unwrap_or_default()
 }
 
+/// Cron jobs whose occurrences are accounted for up to a time that has not come: the clock was set back.
+fn ahead_of_clock(world: &World, now: Timestamp) -> Option<String> {
+    let cursors = world.workloads.values().filter_map(|workload| workload.cron_cursor);
+    let ahead = cursors.max().filter(|cursor| cursor.duration_since(now) > CURSOR_AHEAD_MAX)?;
+    Some(format!(
+        "the clock was set back: occurrences of cron jobs up to {ahead} have been dealt with and are not run \
+         again; run what is needed before by hand"
+    ))
+}
+
 /// A task whose agent has numbers for its ports that the world does not know: the engine ended between
 /// the launch and the writing down.
 fn ports_unknown(world: &World, task: &Task, observed: &Observed) -> bool {
@@ -414,7 +448,7 @@ fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
     })
 }
 
-fn did_not_start(at: jiff::Timestamp, why: &str) -> ExitRecord {
+fn did_not_start(at: Timestamp, why: &str) -> ExitRecord {
     ExitRecord {
         status: None,
         at,

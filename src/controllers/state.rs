@@ -2,12 +2,14 @@
 //! whoever listens. Not here: what is to change (`scheduling`, `scaling`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, RwLock, broadcast, watch};
+use jiff::SignedDuration;
+use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, broadcast, watch};
 
-use crate::domain::change::RecordedChange;
+use crate::controllers::driver::chain;
+use crate::domain::change::{Change, RecordedChange};
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
 use crate::domain::world::World;
@@ -20,13 +22,24 @@ const CHANGES_KEPT: usize = 4096;
 
 /// The world, its store, and the bell that wakes the scheduler.
 pub struct EngineState {
-    world: RwLock<Arc<World>>,
+    world: Arc<RwLock<Arc<World>>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     telemetry: Arc<dyn Telemetry>,
     bell: Notify,
     changes: broadcast::Sender<Arc<RecordedChange>>,
     newest: watch::Sender<u64>,
+    trouble: Mutex<Option<String>>,
+    clock_moved: Mutex<ClockMoves>,
+}
+
+/// How the world keeps up with a clock that is set.
+#[derive(Debug, Default)]
+struct ClockMoves {
+    /// By how much in all since the engine started.
+    total: SignedDuration,
+    /// Moved back already, and not written down yet.
+    owed: Option<SignedDuration>,
 }
 
 impl EngineState {
@@ -36,11 +49,21 @@ impl EngineState {
         clock: Arc<dyn Clock>,
         telemetry: Arc<dyn Telemetry>,
     ) -> Result<Self, StoreError> {
-        let world = RwLock::new(Arc::new(store.load()?));
+        let world = Arc::new(RwLock::new(Arc::new(store.load()?)));
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let last = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
         let newest = watch::Sender::new(last.first().map_or(0, |change| change.number));
-        Ok(Self { world, store, clock, telemetry, bell: Notify::new(), changes, newest })
+        Ok(Self {
+            world,
+            store,
+            clock,
+            telemetry,
+            bell: Notify::new(),
+            changes,
+            newest,
+            trouble: Mutex::default(),
+            clock_moved: Mutex::default(),
+        })
     }
 
     /// The world as it is now.
@@ -73,6 +96,51 @@ impl EngineState {
         self.bell.notified().await;
     }
 
+    /// Notes how a write to the store went, for people to see.
+    pub fn noted<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        let said = written.as_ref().err().map(|error| {
+            let why = chain(error);
+            format!("{why}; what runs goes on, and changes are made again once the store can be written")
+        });
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = said;
+        written
+    }
+
+    /// What is wrong with writing to the store, if the last write failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// By how much the clock was set in all since the engine started, as far as the world has followed.
+    pub fn clock_moved(&self) -> SignedDuration {
+        self.moves().total
+    }
+
+    fn moves(&self) -> MutexGuard<'_, ClockMoves> {
+        self.clock_moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the machine's clock was set, moves along what is counted from instants, then lets the engine's
+    /// own clock follow. In between, ages are too small and never too large: nothing is done too early.
+    pub async fn follow_clock(&self) -> Result<(), StoreError> {
+        let owed = self.moves().owed;
+        let Some(by) = owed.or_else(|| self.clock.was_set()) else { return Ok(()) };
+        if by.is_negative() && owed.is_none() {
+            self.moves().owed = Some(by);
+            self.clock.follow();
+        }
+        let reason = format!("the machine's clock was set by {by:#}");
+        tracing::warn!("{reason}");
+        self.commit(&Actor::Engine, vec![Step { change: Change::ClockMoved { by }, reason }]).await?;
+        if by.is_positive() {
+            self.clock.follow();
+        }
+        let mut moves = self.moves();
+        moves.owed = None;
+        moves.total = moves.total.saturating_add(by);
+        Ok(())
+    }
+
     /// Every change from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<RecordedChange>> {
         self.changes.subscribe()
@@ -84,14 +152,15 @@ impl EngineState {
     }
 
     /// Decides on the world as it is and makes the change, with nobody in between. When it returns
-    /// without error, the change is on disk.
+    /// without error, the change is on disk. A caller that goes away meanwhile does not break it off: the
+    /// change is made as a whole, or not at all.
     pub async fn update<R>(
         &self,
         by: &Actor,
         request: Option<&str>,
         decide: impl FnOnce(&World) -> (Vec<Step>, R),
     ) -> Result<R, StoreError> {
-        let mut held = self.world.write().await;
+        let held = Arc::clone(&self.world).write_owned().await;
         let (steps, answer) = decide(&held);
         if steps.is_empty() {
             return Ok(answer);
@@ -104,28 +173,15 @@ impl EngineState {
                 RecordedChange { at, by: by.clone(), reason, request, change }
             })
             .collect();
-        let world = Arc::make_mut(&mut held);
-        let touched: BTreeSet<_> = changes.iter().flat_map(|change| world.apply(change)).collect();
-        let touched: Vec<_> = touched.into_iter().collect();
-        let (store, snapshot, listed) = (Arc::clone(&self.store), Arc::clone(&held), changes.clone());
-        let began = Instant::now();
-        let written = tokio::task::spawn_blocking(move || store.commit(&snapshot, &touched, &listed)).await;
-        match written {
-            Ok(Ok(first)) => {
-                let told: Vec<_> = changes.iter().map(|recorded| &recorded.change).collect();
-                self.telemetry.committed(began.elapsed(), &told, &held);
-                self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
-                for change in changes {
-                    // Nobody listening is no error.
-                    let _ = self.changes.send(Arc::new(change));
-                }
-                Ok(answer)
-            }
-            Ok(Err(error)) => {
-                // What could not be written did not happen: go back to what is on disk.
-                *held = Arc::new(self.store.load()?);
-                Err(error)
-            }
+        let commit = Commit {
+            held,
+            store: Arc::clone(&self.store),
+            telemetry: Arc::clone(&self.telemetry),
+            listeners: self.changes.clone(),
+            newest: self.newest.clone(),
+        };
+        match tokio::spawn(commit.make(changes)).await {
+            Ok(made) => self.noted(made).map(|()| answer),
             Err(panic) => Err(StoreError::Failed {
                 operation: "write to the store".to_owned(),
                 source: Box::new(panic),
@@ -136,5 +192,43 @@ impl EngineState {
     /// Makes the given steps.
     pub async fn commit(&self, by: &Actor, steps: Vec<Step>) -> Result<(), StoreError> {
         self.update(by, None, |_| (steps, ())).await
+    }
+}
+
+/// One change of the world under way. It holds the world until the change is on disk or given up.
+struct Commit {
+    held: OwnedRwLockWriteGuard<Arc<World>>,
+    store: Arc<dyn Store>,
+    telemetry: Arc<dyn Telemetry>,
+    listeners: broadcast::Sender<Arc<RecordedChange>>,
+    newest: watch::Sender<u64>,
+}
+
+impl Commit {
+    async fn make(mut self, changes: Vec<RecordedChange>) -> Result<(), StoreError> {
+        // A copy: what cannot be written did not happen, and nobody has seen it.
+        let mut next = World::clone(&self.held);
+        let touched: BTreeSet<_> = changes.iter().flat_map(|change| next.apply(change)).collect();
+        let touched: Vec<_> = touched.into_iter().collect();
+        let next = Arc::new(next);
+        let (store, snapshot, listed) = (Arc::clone(&self.store), Arc::clone(&next), changes.clone());
+        let began = Instant::now();
+        let written = tokio::task::spawn_blocking(move || store.commit(&snapshot, &touched, &listed)).await;
+        let first = match written {
+            Ok(written) => written?,
+            Err(panic) => {
+                let operation = "write to the store".to_owned();
+                return Err(StoreError::Failed { operation, source: Box::new(panic) });
+            }
+        };
+        *self.held = next;
+        let told: Vec<_> = changes.iter().map(|recorded| &recorded.change).collect();
+        self.telemetry.committed(began.elapsed(), &told, &self.held);
+        self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
+        for change in changes {
+            // Nobody listening is no error.
+            let _ = self.listeners.send(Arc::new(change));
+        }
+        Ok(())
     }
 }

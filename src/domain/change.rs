@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::action::{Action, ActionEnd, ActionKey};
@@ -267,6 +267,11 @@ pub enum Change {
         /// The team.
         team: String,
     },
+    /// The machine's clock was set. What is counted from an instant or until one goes on as it was.
+    ClockMoved {
+        /// By so much, forwards or back.
+        by: SignedDuration,
+    },
     /// A policy is no more; workloads that name it fall back on the default one.
     PolicyDeleted {
         /// Its name.
@@ -316,6 +321,8 @@ impl Change {
             Self::NodeMoved { node, .. } | Self::NodeUse { node, .. } | Self::NodeForgotten { node } => {
                 vec![EntityKey::Node(node.clone())]
             }
+            // It is about everything: the reducer tells what it touched.
+            Self::ClockMoved { .. } => Vec::new(),
             Self::ActionBegun { action } => action_subjects(&action.key),
             Self::ActionEnded { action, .. } => action_subjects(action),
             Self::QuotaApplied { team, .. } | Self::QuotaDeleted { team } => {

@@ -38,6 +38,14 @@ pub enum StoreError {
         /// The file.
         path: String,
     },
+    /// There is no room to write.
+    #[error("cannot {operation}: no space is left for {path}; free some")]
+    Full {
+        /// What was tried.
+        operation: String,
+        /// The file.
+        path: String,
+    },
     /// An operation failed.
     #[error("cannot {operation}")]
     Failed {

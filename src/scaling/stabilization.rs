@@ -69,6 +69,13 @@ impl HorizontalState {
         }
     }
 
+    /// The machine's clock was set: windows and periods go on as they were.
+    pub fn clock_moved(&mut self, by: SignedDuration) {
+        let moved = |at: Timestamp| at.saturating_add(by).unwrap_or(at);
+        self.answers.iter_mut().for_each(|answer| answer.at = moved(answer.at));
+        self.moves.iter_mut().for_each(|change| change.at = moved(change.at));
+    }
+
     /// Makes the present count the very first answer, so that an engine that has just been started does
     /// not scale down at once; and drops what no window or period reaches any more.
     pub(super) fn prepare(&mut self, spec: &ScaleSpec, count: u32, now: Timestamp) {

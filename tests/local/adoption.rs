@@ -143,12 +143,9 @@ async fn a_task_does_not_hold_what_its_engine_was_given() {
     rig.node("small-1").await;
     let task = rig.run("web.1", &["sleep", "1000"]).await;
     let pid = rig.pid(&task).await;
-    let open: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("its files")
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(open.len(), 3, "more than the standard three: {open:?}");
+    let open = || fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    // A program that has just begun has its libraries open for a moment.
+    until("the standard three open files and no more", || open() == 3);
     // Nor does what is typed at its terminal reach the task.
     let of = |pid: u32| {
         nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a number"))))
@@ -158,4 +155,32 @@ async fn a_task_does_not_hold_what_its_engine_was_given() {
 
 fn read(path: &std::path::Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).expect("a file")).expect("a document")
+}
+
+#[test]
+fn a_supervisor_that_comes_after_its_engine_has_died_starts_nothing() {
+    let supervise = |engine: u32| {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("workdir")).expect("a folder");
+        let marker = folder.path().join("ran");
+        let assignment = serde_json::json!({
+            "folder": folder.path(), "command": ["touch", marker], "working_dir": null, "user": null,
+            "environment": { "PATH": std::env::var("PATH").expect("a path") }, "group": null, "own_group": null,
+            "stop_grace": { "secs": 1, "nanos": 0 }, "logs": { "file_bytes": 1000, "rotated_files": 1 },
+            "engine": engine, "open_files": { "begin": 256, "most": 1024 },
+        });
+        let mut child = Command::new(env!("CARGO_BIN_EXE_loadline"))
+            .args(["supervise", "web.1"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let mut line = child.stdin.take().expect("standard input");
+        std::io::Write::write_all(&mut line, format!("{assignment}\n").as_bytes()).expect("a write");
+        drop(line);
+        assert!(child.wait().expect("its end").success());
+        (marker.exists(), folder.path().join("supervisor.json").exists())
+    };
+    assert_eq!(supervise(std::process::id()), (true, true), "one whose engine lives takes its task");
+    // As if another process had become its parent.
+    assert_eq!(supervise(1), (false, false));
 }

@@ -13,18 +13,20 @@ use tokio::sync::Notify;
 
 use crate::adapters::local::cgroup::{self, Found};
 use crate::adapters::local::record::{self, Claim, NodeRecord, TaskFolder};
-use crate::adapters::local::{
-    Inner, LocalConfig, NodeEntry, SUPERVISORS, State, TaskEntry, failed, launch, observer,
-};
+use crate::adapters::local::{Inner, LocalConfig, NodeEntry, SUPERVISORS, State, TaskEntry, failed, launch};
 use crate::domain::task::TaskId;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::ClusterError;
+
+/// What the names of all engines' groups begin with.
+const GROUP_PREFIX: &str = "loadline-";
 
 /// How long a lock that somebody holds is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the data folder of `config`.
 pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inner, ClusterError> {
+    let task_files = launch::raise_open_files();
     let shown = config.data_dir.display().to_string();
     let failing = |error| failed(format!("open {shown}"), error);
     for folder in [record::tasks_dir(&config.data_dir), record::nodes_dir(&config.data_dir)] {
@@ -42,7 +44,14 @@ pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inn
         TryLockError::WouldBlock => ClusterError::Refused(format!("{shown} is in use by another engine")),
         TryLockError::Error(error) => failing(error),
     })?;
-    let support = cgroup::detect(&config.cgroups, &format!("loadline-{}", config.instance));
+    let support = cgroup::detect(&config.cgroups, &format!("{GROUP_PREFIX}{}", config.instance));
+    let claim = if let Found::Usable { root, .. } = &support {
+        let claim = root.claim();
+        root.remove_left_over(GROUP_PREFIX);
+        claim
+    } else {
+        None
+    };
     let inner = Inner {
         config,
         clock,
@@ -50,10 +59,13 @@ pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inn
         state: Mutex::new(State { next_port: launch::first_port(), ..State::default() }),
         changes: Arc::new(Notify::new()),
         runtime: Handle::current(),
+        task_files,
         _lock: lock,
+        _claim: claim,
     };
     inner.adopt_nodes().map_err(failing)?;
     inner.adopt_tasks().map_err(failing)?;
+    inner.fail_again();
     inner.remove_stale_groups();
     inner.prune_logs();
     Ok(inner)
@@ -79,6 +91,7 @@ impl Inner {
                     self.state().nodes.insert(entry.record.name.clone(), entry);
                 }
                 Ok(None) => {}
+                Err(error) if !record::is_malformed(&error) => return Err(error),
                 // Its tasks are still known by their own records; the scheduler makes a new node.
                 Err(error) => tracing::error!(path = %path.display(), %error, "node record is unreadable"),
             }
@@ -94,14 +107,16 @@ impl Inner {
             let record = match folder.record() {
                 Ok(Some(record)) if record.task == task => record,
                 Ok(None) => continue,
+                Err(error) if !record::is_malformed(&error) => return Err(error),
                 Ok(Some(_)) | Err(_) => {
-                    tracing::error!(%task, "task record is unreadable; the task is left alone");
+                    tracing::error!(%task, "its record is damaged: it is ended, a new task takes its place");
+                    end_unknown(&folder);
                     continue;
                 }
             };
             // Where the engine was killed between its record and the supervisor's claim, this decides
             // that the task never ran: a supervisor that still comes finds the claim and goes.
-            let never_claimed = folder.put_claim(&Claim::Abandoned)?;
+            let never_claimed = matches!(folder.claim(), Ok(None)) && folder.put_claim(&Claim::Abandoned)?;
             if never_claimed {
                 tracing::info!(%task, "its launch was broken off before it started");
                 if let Some(group) = &record.group {
@@ -115,7 +130,7 @@ impl Inner {
         }
         let watched: Vec<_> = {
             let lost = self.refresh();
-            observer::clean_up(&lost);
+            self.clean_up(&lost);
             let state = self.state();
             state
                 .tasks
@@ -130,8 +145,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes groups of tasks and nodes that are no more. One that still has a process in it stays: it
-    /// is not known whose it is.
+    /// Removes groups of tasks and nodes that are no more, with whatever still runs in them: this engine
+    /// alone puts tasks there, and nobody would ever end one that it does not know.
     fn remove_stale_groups(&self) {
         let Found::Usable { root, .. } = &self.support else { return };
         let state = self.state();
@@ -140,16 +155,17 @@ impl Inner {
             for task in group.children() {
                 let is_live =
                     task.parse().is_ok_and(|task| state.tasks.get(&task).is_some_and(TaskEntry::is_live));
-                if !is_live && let Err(error) = group.child(&task).remove() {
+                if !is_live && let Err(error) = group.child(&task).destroy() {
                     tracing::warn!(%node, %task, %error, "a control group is left");
                 }
             }
             let is_known = node == SUPERVISORS
+                || state.tasks.values().any(|task| task.is_live() && task.record.node.as_str() == node)
                 || state
                     .nodes
                     .values()
                     .any(|entry| entry.record.name.as_str() == node && !entry.record.failed);
-            if !is_known && let Err(error) = group.remove() {
+            if !is_known && let Err(error) = group.destroy() {
                 tracing::warn!(%node, %error, "a control group is left");
             }
         }
@@ -171,10 +187,19 @@ impl Inner {
         gone.sort();
         let surplus = gone.len().saturating_sub(self.config.kept_logs);
         for (_, path) in gone.into_iter().take(surplus) {
-            if let Err(error) = fs::remove_dir_all(&path) {
+            // Two tasks that are forgotten at a time look at the same folders.
+            if let Err(error) = record::absent_is_fine(fs::remove_dir_all(&path)) {
                 tracing::warn!(path = %path.display(), %error, "old logs are left");
             }
         }
+    }
+}
+
+/// Ends a task of which no more can be read than who holds it. Its main process ends with the
+/// supervisor; the rest of it ends with its group, which is nobody's.
+fn end_unknown(folder: &TaskFolder) {
+    if let Ok(Some(Claim::Supervisor(supervisor))) = folder.claim() {
+        supervisor.signal(rustix::process::Signal::KILL);
     }
 }
 

@@ -5,6 +5,9 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
 use crate::adapters::local::supervisor::find_user;
 use crate::domain::node::NodeName;
 use crate::domain::task::TaskId;
@@ -18,6 +21,37 @@ const FIRST_PORT: u16 = 20_000;
 const EPHEMERAL_DEFAULT: u16 = 32_768;
 /// Where programs are looked for if the engine itself has no `PATH`.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An engine with less room than this for open files serves few tasks; it says so.
+pub(super) const OPEN_FILES_WANTED: u64 = 1_024;
+
+/// How many files a process may have open: what it begins with, and what it may raise that to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OpenFiles {
+    begin: u64,
+    pub(super) most: u64,
+}
+
+/// Lets this process have as many files open as it may: each task and each connection takes one. Tells
+/// what it was before, which is what tasks get.
+pub(super) fn raise_open_files() -> OpenFiles {
+    let (begin, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((OPEN_FILES_WANTED, OPEN_FILES_WANTED));
+    if begin < most
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::warn!(%error, "the limit of open files stays at {begin}");
+    }
+    OpenFiles { begin, most }
+}
+
+impl OpenFiles {
+    /// Gives a task what it would have without an engine that needs more: old programs break when their
+    /// numbers of files become large.
+    pub(super) fn restore(self) {
+        // The limit that it has will do.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.begin, self.most);
+    }
+}
 
 /// The name of the variable that marks all processes of a task.
 const MARK: &str = "LOADLINE_TASK";

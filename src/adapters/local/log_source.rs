@@ -80,15 +80,25 @@ fn chunk(newest: &Path, from: &LogPosition, max_bytes: usize) -> io::Result<LogC
 /// The files of a log, oldest first.
 fn parts(newest: &Path) -> io::Result<Vec<Part>> {
     let aside = (1..=ROTATED_MAX).map(|number| PathBuf::from(format!("{}.{number}", newest.display())));
-    let mut parts = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
+    let mut gap = false;
     for path in std::iter::once(newest.to_owned()).chain(aside) {
         let file = match File::open(&path) {
             Ok(file) => file,
+            // Files that are being moved aside this moment leave one name free, not two in a row.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !gap => {
+                gap = true;
+                continue;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         };
+        gap = false;
         let metadata = file.metadata()?;
-        parts.push(Part { file, inode: metadata.ino(), length: metadata.len() });
+        // One that was moved aside between two looks is seen twice.
+        if parts.iter().all(|part| part.inode != metadata.ino()) {
+            parts.push(Part { file, inode: metadata.ino(), length: metadata.len() });
+        }
     }
     parts.reverse();
     Ok(parts)
@@ -177,6 +187,17 @@ mod tests {
         let first = read(&log, &LogPosition::Start, 2);
         assert_eq!(first.text, "a");
         assert_eq!(read(&log, &LogPosition::After(first.next), 2).text, "ü");
+    }
+
+    #[test]
+    fn files_that_are_being_moved_aside_are_all_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("stdout.log");
+        std::fs::write(folder.path().join("stdout.log.2"), "one\n").expect("a log");
+        std::fs::write(folder.path().join("stdout.log.1"), "two\n").expect("a log");
+        let first = read(&log, &LogPosition::Start, 4);
+        assert_eq!(first.text, "one\n", "the newest name is free for a moment");
+        assert_eq!(read(&log, &LogPosition::After(first.next), 100).text, "two\n");
     }
 
     #[test]

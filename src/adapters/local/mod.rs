@@ -99,8 +99,12 @@ struct Inner {
     state: Mutex<State>,
     changes: Arc<Notify>,
     runtime: Handle,
+    /// How many files a task may have open.
+    task_files: launch::OpenFiles,
     /// Held for as long as this cluster is open, so that no second engine opens it.
     _lock: File,
+    /// Held on the group, so that no other engine takes it for one that is left over.
+    _claim: Option<File>,
 }
 
 /// What is known of tasks and nodes.
@@ -121,6 +125,8 @@ struct TaskEntry {
     started: Option<Started>,
     end: Option<End>,
     resize_refused: Option<String>,
+    /// It is lost, and some of its processes may still be there.
+    left_over: bool,
     /// The highest counters that were read without a control group: the sums lose what a process
     /// that ended took with it.
     floor: usage::Floor,
@@ -150,6 +156,7 @@ impl TaskEntry {
             started: None,
             end: None,
             resize_refused: None,
+            left_over: false,
             floor: usage::Floor::default(),
         }
     }
@@ -234,10 +241,10 @@ impl Inner {
 }
 
 impl Drop for Inner {
-    /// An engine without nodes leaves no empty groups behind. One that still has a process in it cannot
-    /// be removed, so nothing that runs is lost.
+    /// An engine without tasks leaves no empty groups behind; those of nodes are made again at the next
+    /// start. A group that still has a process in it cannot be removed, so nothing that runs is lost.
     fn drop(&mut self) {
-        if !self.state().nodes.is_empty() {
+        if self.state().tasks.values().any(TaskEntry::is_live) {
             return;
         }
         let Some(root) = self.root() else { return };

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 
 use crate::adapters::local::cgroup::{Applied, Group, Limits};
-use crate::adapters::local::observer::{self, LostTask};
+use crate::adapters::local::observer::LostTask;
 use crate::adapters::local::process::ProcessTable;
 use crate::adapters::local::record::{self, NodeRecord, Survives};
 use crate::adapters::local::{End, Inner, LocalCluster, NodeEntry, failed};
@@ -82,7 +82,7 @@ impl Inner {
 
     fn remove_node(&self, name: &NodeName) -> Result<(), ClusterError> {
         let lost = self.refresh();
-        observer::clean_up(&lost);
+        self.clean_up(&lost);
         let mut state = self.state();
         let Some(entry) = state.nodes.get(name) else { return Ok(()) };
         let busy = state.tasks.values().filter(|task| task.record.node == *name && task.is_live()).count();
@@ -100,13 +100,26 @@ impl Inner {
         Ok(())
     }
 
+    /// An engine that was killed while it failed a node left part of it alive.
+    pub(super) fn fail_again(&self) {
+        let failed: Vec<NodeName> = {
+            let state = self.state();
+            state.nodes.values().filter(|n| n.record.failed).map(|n| n.record.name.clone()).collect()
+        };
+        for node in failed {
+            if let Err(error) = self.fail_node(&node) {
+                tracing::warn!(%node, %error, "what is left of a failed node does not go");
+            }
+        }
+    }
+
     /// Supervisors die first, so that none records the end of its task: a machine that fails does not
     /// either. Folders stay, for the logs.
     fn fail_node(&self, name: &NodeName) -> Result<(), ClusterError> {
         let failing = |error| failed(format!("fail node {name}"), error);
         // What ended before the failure has its record and keeps it.
         let lost = self.refresh();
-        observer::clean_up(&lost);
+        self.clean_up(&lost);
         let mut state = self.state();
         let entry = state.nodes.get_mut(name).ok_or_else(|| ClusterError::NoSuchNode(name.clone()))?;
         let mut record = entry.record.clone();
@@ -129,6 +142,7 @@ impl Inner {
                 );
             }
             entry.end = Some(End::Lost);
+            entry.left_over = true;
             lost.push(LostTask::of(task, entry));
         }
         for process in rest {
@@ -136,7 +150,7 @@ impl Inner {
         }
         drop(state);
         await_end(&lost);
-        observer::clean_up(&lost);
+        self.clean_up(&lost);
         if let Some(group) = group {
             group.destroy().map_err(failing)?;
         }

@@ -1,5 +1,6 @@
 //! Shows what runs on this machine.
 
+use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +30,14 @@ impl ClusterObserver for LocalCluster {
     }
 
     fn limitations(&self) -> Vec<String> {
-        match &self.inner.support {
+        let most = self.inner.task_files.most;
+        let few = (most < launch::OPEN_FILES_WANTED).then(|| {
+            format!(
+                "at most {most} files can be open at a time, one for each task and each connection: raise the \
+                 limit (`ulimit -n 4096`) before the engine starts"
+            )
+        });
+        let mut limitations = match &self.inner.support {
             Found::Usable { limitations, .. } => limitations.clone(),
             Found::Nothing { reason } => vec![
                 format!(
@@ -41,7 +49,9 @@ impl ClusterObserver for LocalCluster {
                     .to_owned(),
                 "sizes do not change in place: a new size means a new task".to_owned(),
             ],
-        }
+        };
+        limitations.extend(few);
+        limitations
     }
 }
 
@@ -56,7 +66,7 @@ impl Inner {
     fn observe(&self) -> ClusterObservation {
         // Before it is said that a task is lost, its processes are gone.
         let lost = self.refresh();
-        clean_up(&lost);
+        self.clean_up(&lost);
         let state = self.state();
         ClusterObservation {
             tasks: state.tasks.iter().map(|(task, entry)| (task.clone(), entry.observation())).collect(),
@@ -79,14 +89,22 @@ impl Inner {
         let mut lost = Vec::new();
         let mut past: Vec<(NodeName, f64)> = Vec::new();
         for (task, entry) in &mut state.tasks {
+            if entry.left_over {
+                lost.push(LostTask::of(task, entry));
+            }
             if !entry.is_live() || entry.launching {
                 continue;
             }
-            self.refresh_entry(task, entry);
+            if let Err(error) = self.refresh_entry(task, entry) {
+                // Whether it lives is not known: it is not given up for that.
+                tracing::warn!(%task, %error, "it cannot be looked at");
+            }
             if entry.end.is_some() {
                 past.push((entry.record.node.clone(), entry.floor.cpu_seconds));
             }
             if matches!(entry.end, Some(End::Lost)) {
+                tracing::warn!(%task, "its supervisor is gone without a record");
+                entry.left_over = true;
                 lost.push(LostTask::of(task, entry));
             }
         }
@@ -98,12 +116,31 @@ impl Inner {
         lost
     }
 
-    fn refresh_entry(&self, task: &TaskId, entry: &mut TaskEntry) {
+    /// Ends what is left of lost tasks. The main process dies with its supervisor, by the kernel; what
+    /// it had started does not. What does not end now is tried again with the next observation.
+    pub(super) fn clean_up(&self, lost: &[LostTask]) {
+        for LostTask { task, supervisor, group } in lost {
+            let done = match (group, supervisor) {
+                (Some(group), _) => group.destroy().is_ok(),
+                (None, Some(supervisor)) => kill_rest(supervisor, &launch::mark(task)),
+                (None, None) => true,
+            };
+            if !done {
+                tracing::error!(%task, "processes of a lost task cannot be ended so far");
+            } else if let Some(entry) = self.state().tasks.get_mut(task) {
+                entry.left_over = false;
+            }
+        }
+    }
+
+    fn refresh_entry(&self, task: &TaskId, entry: &mut TaskEntry) -> io::Result<()> {
         let folder = self.folder(task);
-        if entry.supervisor.is_none()
-            && let Ok(Some(Claim::Supervisor(supervisor))) = folder.claim()
-        {
-            entry.supervisor = Some(supervisor);
+        if entry.supervisor.is_none() {
+            match folder.claim() {
+                Ok(Some(Claim::Supervisor(supervisor))) => entry.supervisor = Some(supervisor),
+                Err(error) if process::is_shortage(&error) => return Err(error),
+                Ok(None | Some(Claim::Abandoned)) | Err(_) => {}
+            }
         }
         if entry.started.is_none() {
             entry.started = folder.started().ok().flatten();
@@ -114,27 +151,13 @@ impl Inner {
             Ok(Some(exit)) => Some(End::Recorded(exit)),
             Ok(None) | Err(_) if is_held => None,
             Ok(None) => Some(End::Lost),
+            Err(error) if process::is_shortage(&error) => return Err(error),
             Err(error) => {
                 tracing::error!(%task, %error, "its exit record is unreadable");
                 Some(End::Lost)
             }
         };
-    }
-}
-
-/// Ends what is left of lost tasks. The main process dies with its supervisor, by the kernel; what
-/// it had started does not.
-pub(super) fn clean_up(lost: &[LostTask]) {
-    for LostTask { task, supervisor, group } in lost {
-        tracing::warn!(%task, "its supervisor is gone without a record");
-        let done = match (group, supervisor) {
-            (Some(group), _) => group.destroy().is_ok(),
-            (None, Some(supervisor)) => kill_rest(supervisor, &launch::mark(task)),
-            (None, None) => true,
-        };
-        if !done {
-            tracing::error!(%task, "processes of a lost task cannot be ended");
-        }
+        Ok(())
     }
 }
 

@@ -33,11 +33,14 @@ impl ProcessIdentity {
         Self::of(std::process::id())
     }
 
-    /// Whether the process still runs. One that ended and was not yet reaped does not.
+    /// Whether the process still runs. One that ended and was not yet reaped does not; one that cannot be
+    /// looked at, because this process has no room to look, may.
     pub(super) fn is_alive(&self) -> bool {
         self.boot_id == boot_id()
-            && stat(self.pid)
-                .is_ok_and(|stat| stat.starttime == self.start_ticks && !matches!(stat.state, 'Z' | 'X'))
+            && match stat(self.pid) {
+                Ok(stat) => stat.starttime == self.start_ticks && !matches!(stat.state, 'Z' | 'X'),
+                Err(error) => is_shortage(&error),
+            }
     }
 
     /// Whether the number now belongs to another process.
@@ -85,6 +88,14 @@ fn boot_id() -> &'static str {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         text.trim().to_owned()
     })
+}
+
+/// Whether an operation failed for want of open files or memory in this process or machine: it tells
+/// nothing about what was looked at, and works again later.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// What the kernel tells of a process in one line.

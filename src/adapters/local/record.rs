@@ -231,6 +231,11 @@ fn write_aside<T: Serialize>(path: &Path, document: &T, survives: Survives) -> i
     Ok(aside)
 }
 
+/// Whether a document was read and is not what it should be, as opposed to one that cannot be read now.
+pub(super) fn is_malformed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
 /// Options for files that only this user can read.
 pub(super) fn private_file() -> OpenOptions {
     let mut options = File::options();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use rustix::process::Signal;
 
 use crate::adapters::local::cgroup::{Applied, Group, Limits};
-use crate::adapters::local::observer::{self, LostTask};
+use crate::adapters::local::observer::LostTask;
 use crate::adapters::local::process::ProcessIdentity;
 use crate::adapters::local::record::{self, Claim, StopRequest, TaskFolder, TaskRecord};
 use crate::adapters::local::supervisor::{self, Assignment};
@@ -80,7 +80,7 @@ impl Inner {
         } else {
             // Its node failed meanwhile, which did not reach what was not there yet.
             supervisor.signal(Signal::KILL);
-            observer::clean_up(&lost);
+            self.clean_up(&lost);
         }
         self.changes.notify_one();
         Ok(ports)
@@ -148,6 +148,8 @@ impl Inner {
             own_group: self.root().map(|root| root.child(SUPERVISORS)),
             stop_grace: launch.template.stop_grace.try_into().unwrap_or_default(),
             logs: self.config.logs,
+            engine: std::process::id(),
+            open_files: self.task_files,
         };
         self.spawn(&assignment, task).map_err(failing("start the supervisor of"))
     }
@@ -183,21 +185,13 @@ impl Inner {
             // A supervisor that did not read it has ended, and its log says why.
             let _ = line.write_all(&text);
         }
-        let deadline = Instant::now() + LAUNCH_TIMEOUT;
-        loop {
-            if let Some(Claim::Supervisor(identity)) = folder.claim()? {
-                return Ok(identity);
-            }
-            let ended = child.try_wait()?;
-            // A claim that came in between counts.
-            if (ended.is_some() || Instant::now() > deadline) && folder.put_claim(&Claim::Abandoned)? {
-                child.kill()?;
-                child.wait()?;
-                let said = fs::read_to_string(folder.file("supervisor.log")).unwrap_or_default();
-                return Err(io::Error::other(format!("it did not take the task: {}", said.trim())));
-            }
-            thread::sleep(LAUNCH_POLL);
+        let taken = await_claim(folder, &mut child);
+        if taken.is_err() {
+            // Whatever went wrong, a launch that is reported as failed leaves nothing that could go on.
+            let _ = child.kill();
+            child.wait()?;
         }
+        taken
     }
 
     /// Waits until the task's program runs or could not be started.
@@ -262,17 +256,38 @@ impl Inner {
 
     fn forget(&self, task: &TaskId) -> Result<(), ClusterError> {
         let lost = self.refresh();
-        observer::clean_up(&lost);
+        self.clean_up(&lost);
         let mut state = self.state();
         let Some(entry) = state.tasks.get(task) else { return Ok(()) };
         if entry.is_live() {
             return Err(ClusterError::Refused(format!("task {task} still runs")));
+        }
+        if entry.left_over {
+            return Err(ClusterError::Refused(format!("processes of task {task} do not end")));
         }
         self.folder(task).clear().map_err(|error| failed(format!("forget {task}"), error))?;
         state.tasks.remove(task);
         drop(state);
         self.prune_logs();
         Ok(())
+    }
+}
+
+/// Waits until a supervisor has taken the task, or is known not to.
+fn await_claim(folder: &TaskFolder, child: &mut Child) -> io::Result<ProcessIdentity> {
+    let deadline = Instant::now() + LAUNCH_TIMEOUT;
+    loop {
+        if let Some(Claim::Supervisor(identity)) = folder.claim()? {
+            return Ok(identity);
+        }
+        let ended = child.try_wait()?.is_some();
+        // A claim that came in between counts. Where none can be written, the supervisor could not
+        // either, and it is not waited for.
+        if (ended || Instant::now() > deadline) && folder.put_claim(&Claim::Abandoned).unwrap_or(true) {
+            let said = fs::read_to_string(folder.file("supervisor.log")).unwrap_or_default();
+            return Err(io::Error::other(format!("it did not take the task: {}", said.trim())));
+        }
+        thread::sleep(LAUNCH_POLL);
     }
 }
 

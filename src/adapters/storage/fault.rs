@@ -1,5 +1,7 @@
 //! What can go wrong inside the store, before it is told in the port's words.
 
+use std::io;
+
 use crate::ports::store::StoreError;
 
 /// A failure inside one operation.
@@ -16,7 +18,7 @@ pub(super) enum Fault {
     Absent(String),
     /// A file operation failed.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 impl Fault {
@@ -27,11 +29,34 @@ impl Fault {
             Self::Sql(error) if is_damage(&error) => {
                 StoreError::Corrupt { path: path.to_owned(), message: error.to_string() }
             }
+            fault if fault.is_want_of_space() => {
+                StoreError::Full { operation: operation.to_owned(), path: path.to_owned() }
+            }
             Self::Content(message) => StoreError::Corrupt {
                 path: path.to_owned(),
                 message: format!("cannot {operation}: {message}"),
             },
+            // The cause as it is: whoever gives advice looks for it.
+            Self::Io(error) => {
+                StoreError::Failed { operation: operation.to_owned(), source: Box::new(error) }
+            }
             other => StoreError::Failed { operation: operation.to_owned(), source: Box::new(other) },
+        }
+    }
+}
+
+impl Fault {
+    fn is_want_of_space(&self) -> bool {
+        match self {
+            // The index of the write-ahead log is a file too, whose growth fails in its own way.
+            Self::Sql(error) => error.sqlite_error().is_some_and(|error| {
+                error.code == rusqlite::ErrorCode::DiskFull
+                    || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }),
+            Self::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Content(_) | Self::Absent(_) => false,
         }
     }
 }

@@ -70,8 +70,21 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Refuses a file that is not a sound store of a known version. The file is opened for reading only.
+/// Refuses a file that is not a sound store of a known version. The file is opened for reading only, and
+/// nothing is left beside one that is refused.
 pub(super) fn inspect(path: &Path) -> Result<(), StoreError> {
+    let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
+    let had_log = log.exists();
+    let inspected = inspect_file(path);
+    if inspected.is_err() && !had_log && fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+        // Where this fails, an empty log stays: it says nothing.
+        let _ = fs::remove_file(log);
+        let _ = fs::remove_file(index);
+    }
+    inspected
+}
+
+fn inspect_file(path: &Path) -> Result<(), StoreError> {
     let shown = path.display().to_string();
     let corrupt = |message: &str| StoreError::Corrupt { path: shown.clone(), message: message.to_owned() };
     let failed = |fault: Fault| fault.during(&format!("open the store {shown}"), &shown);
@@ -114,7 +127,7 @@ fn check(connection: &Connection) -> Result<Option<String>, Fault> {
     let _ = watch.join();
     match answer {
         Ok(answer) if answer == "ok" => Ok(None),
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) => Ok(Some(answer.replace('\n', " "))),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => {
             Ok(None)
         }

@@ -2,6 +2,7 @@
 //! a simulation and a replay agree because all of them come through here.
 //! Not here: whether a change is wise (`scheduling`, `scaling`) or permitted (`api`).
 
+mod clock;
 mod run;
 mod workload;
 
@@ -63,6 +64,10 @@ impl World {
             | Change::ActionEnded { .. }
             | Change::QuotaApplied { .. }
             | Change::QuotaDeleted { .. } => self.follow_action(recorded),
+            Change::ClockMoved { by } => {
+                self.follow_clock(*by, &mut touched);
+                Some(())
+            }
             Change::NodeCreated { .. }
             | Change::NodeMoved { .. }
             | Change::NodeUse { .. }

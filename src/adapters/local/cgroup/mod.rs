@@ -8,6 +8,7 @@ mod files;
 mod v1;
 mod v2;
 
+use std::fs::{self, File};
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub(super) use detect::{Found, detect};
 /// was killed takes a moment to leave.
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_WAIT: Duration = Duration::from_millis(10);
+
+/// A group that nobody claims is left over once it has not been changed for so long.
+const LEFT_OVER_AGE: Duration = Duration::from_mins(1);
 
 /// A control group, in whichever version the machine has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +231,44 @@ impl Group {
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())
             .collect()
+    }
+
+    /// Says that this group is in use for as long as the returned file is open. None where it is in use
+    /// already, or the file system has no such locks.
+    pub(super) fn claim(&self) -> Option<File> {
+        let folder = File::open(self.main_folder()).ok()?;
+        folder.try_lock().is_ok().then_some(folder)
+    }
+
+    /// Removes groups beside this one whose names begin with `prefix`, which nobody has claimed and
+    /// nothing runs in: engines that were killed and whose data folders are gone leave them.
+    pub(super) fn remove_left_over(&self, prefix: &str) {
+        let Some(around) = self.main_folder().parent() else { return };
+        for folder in files::subfolders(around) {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(beside) = self.beside(name).filter(|beside| beside != self) else { continue };
+            // An engine that is just starting makes its group a moment before it claims it.
+            let is_old = fs::metadata(&folder)
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER_AGE));
+            if !name.starts_with(prefix) || !is_old || !beside.members().is_empty() {
+                continue;
+            }
+            if let Some(_claim) = beside.claim() {
+                match beside.remove() {
+                    Ok(()) => tracing::info!(group = name, "removed a control group that nobody uses"),
+                    Err(error) => tracing::debug!(group = name, %error, "a control group is left"),
+                }
+            }
+        }
+    }
+
+    /// The group of this name beside this one.
+    fn beside(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::V1(group) => group.beside(name).map(Self::V1),
+            Self::V2(group) => group.beside(name).map(Self::V2),
+        }
     }
 
     /// Memory that is in use and is not file cache.

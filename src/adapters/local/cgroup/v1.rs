@@ -30,6 +30,15 @@ impl GroupV1 {
         Self { cpu: self.cpu.join(name), cpuacct: self.cpuacct.join(name), memory: self.memory.join(name) }
     }
 
+    pub(super) fn beside(&self, name: &str) -> Option<Self> {
+        let around = Self {
+            cpu: self.cpu.parent()?.to_owned(),
+            cpuacct: self.cpuacct.parent()?.to_owned(),
+            memory: self.memory.parent()?.to_owned(),
+        };
+        Some(around.child(name))
+    }
+
     fn folders(&self) -> [&PathBuf; 3] {
         [&self.memory, &self.cpuacct, &self.cpu]
     }

@@ -26,6 +26,10 @@ impl GroupV2 {
         Self { folder: self.folder.join(name) }
     }
 
+    pub(super) fn beside(&self, name: &str) -> Option<Self> {
+        Some(Self { folder: self.folder.parent()?.join(name) })
+    }
+
     pub(super) fn create(&self) -> io::Result<()> {
         files::create(&self.folder)
     }

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, Uid, User};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::local::cgroup::Group;
+use crate::adapters::local::launch::OpenFiles;
 
 /// The exit status that shells use for a program that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -32,6 +33,8 @@ pub(super) struct Instructions {
     pub(super) group: Option<Group>,
     /// The process that is to be the parent.
     pub(super) supervisor: u32,
+    /// How many files the program may have open.
+    pub(super) open_files: OpenFiles,
 }
 
 /// Reads instructions from standard input and becomes what they say. Returns only where that fails;
@@ -79,6 +82,7 @@ fn prepare(instructions: &Instructions) -> Result<(), String> {
             .enter(std::process::id())
             .map_err(|error| format!("cannot enter its control group: {error}"))?;
     }
+    instructions.open_files.restore();
     // A group of its own, for the signal that asks all of it to end.
     nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
         .map_err(|error| format!("cannot lead a process group: {error}"))?;

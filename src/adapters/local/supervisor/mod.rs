@@ -25,6 +25,7 @@ use rustix::process::{Pid, Signal, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::local::cgroup::Group;
+use crate::adapters::local::launch::OpenFiles;
 use crate::adapters::local::process::{self, ProcessIdentity};
 use crate::adapters::local::record::{Claim, Started, TaskFolder};
 use crate::domain::task::{ExitRecord, ExitStatus};
@@ -67,6 +68,10 @@ pub(super) struct Assignment {
     /// Where no stop request says how long.
     pub(super) stop_grace: Duration,
     pub(super) logs: LogLimits,
+    /// The process that starts the supervisor.
+    pub(super) engine: u32,
+    /// How many files the task may have open.
+    pub(super) open_files: OpenFiles,
 }
 
 /// Holds a task until it ends. Returns once its end is on record.
@@ -90,6 +95,8 @@ struct Supervision<'a> {
     /// When a task that was told to stop is killed.
     deadline: Option<Instant>,
     asked_to_stop: bool,
+    /// The start, until it is on disk.
+    started: Option<Started>,
 }
 
 impl<'a> Supervision<'a> {
@@ -109,8 +116,16 @@ impl<'a> Supervision<'a> {
         nix::sys::prctl::set_child_subreaper(true)?;
         // Before the claim: whoever sees it may send the signal to stop.
         let events = listen()?;
+        // A supervisor that was not quick enough to take its task before the engine died must not take it
+        // later: the next engine may have started the task anew by then.
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        if u32::try_from(nix::unistd::getppid().as_raw()) != Ok(assignment.engine) {
+            return Ok(None);
+        }
         let claimed = assignment.folder.put_claim(&Claim::Supervisor(ProcessIdentity::own()?))?;
-        Ok(claimed.then_some(Self { clock, assignment, events, deadline: None, asked_to_stop: false }))
+        nix::sys::prctl::set_pdeathsig(None)?;
+        let begun = Self { clock, assignment, events, deadline: None, asked_to_stop: false, started: None };
+        Ok(claimed.then_some(begun))
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -130,9 +145,10 @@ impl<'a> Supervision<'a> {
         ];
         let problem = self.instruct(&report).err().map(|error| format!("did not start: {error}"));
         if problem.is_none() {
-            let started = Started { process: ProcessIdentity::of(pid)?, at: self.clock.now() };
-            self.assignment.folder.put_started(&started)?;
-            if self.assignment.folder.stop_request()?.is_some() {
+            self.started = Some(Started { process: ProcessIdentity::of(pid)?, at: self.clock.now() });
+            self.note_start();
+            // A request that cannot be read comes again, with a signal.
+            if matches!(self.assignment.folder.stop_request(), Ok(Some(_))) {
                 self.begin_stop(pid);
             }
         } else {
@@ -175,6 +191,7 @@ impl<'a> Supervision<'a> {
             user: self.assignment.user.clone(),
             group: self.assignment.group.clone(),
             supervisor: std::process::id(),
+            open_files: self.assignment.open_files,
         };
         let mut text = serde_json::to_vec(&instructions)?;
         text.push(b'\n');
@@ -193,6 +210,16 @@ impl<'a> Supervision<'a> {
         }
     }
 
+    /// Puts the start on disk, unless it is there. A full disk does not end the task: it is tried again
+    /// later.
+    fn note_start(&mut self) {
+        if let Some(started) = &self.started
+            && self.assignment.folder.put_started(started).is_ok()
+        {
+            self.started = None;
+        }
+    }
+
     /// Waits for the end of the task's main process, and ends it where that is asked for.
     fn wait_for(&mut self, pid: u32) -> ExitStatus {
         loop {
@@ -201,6 +228,7 @@ impl<'a> Supervision<'a> {
                 return status;
             }
             let signal = self.next_signal();
+            self.note_start();
             if signal == Some(signal_hook::consts::SIGTERM) {
                 self.begin_stop(pid);
             }

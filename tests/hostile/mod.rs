@@ -1,0 +1,10 @@
+//! A hostile machine: full disks, folders that cannot be written, taken ports, damaged stores, floods of
+//! output, too few descriptors, clocks that jump.
+
+mod clock;
+mod disk;
+pub(crate) mod engine;
+mod flood;
+mod full_disk;
+mod shortage;
+mod startup;

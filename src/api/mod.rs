@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod dto;
+pub mod exec;
 pub mod present;
 pub mod problem;
 

@@ -1,7 +1,7 @@
 //! `/v1/tasks` and their logs.
 
 use axum::extract::{Path, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/tasks", get(list))
         .route("/tasks/{id}", get(one))
         .route("/tasks/{id}/logs", get(logs))
+        .route("/tasks/{id}/exec", post(crate::api::exec::run))
 }
 
 /// Which tasks are wanted.

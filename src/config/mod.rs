@@ -8,8 +8,10 @@
 mod checks;
 mod cron;
 mod crosscheck;
+mod disaster;
 mod engine;
 mod error;
+mod hooks;
 mod limits;
 mod pool;
 mod reader;
@@ -26,5 +28,6 @@ pub use engine::{
     PriceConfig, RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
 };
 pub use error::{SpecError, render_errors};
+pub use hooks::{CommandHookConfig, WebhookConfig};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::{Notify, RwLock, broadcast, watch};
 
-use crate::domain::change::RecordedChange;
+use crate::domain::change::{Change, RecordedChange};
+use crate::domain::node::NodeState;
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
+use crate::domain::task::TaskState;
 use crate::domain::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::store::{EventQuery, Store, StoreError};
@@ -27,6 +30,24 @@ pub struct EngineState {
     bell: Notify,
     changes: broadcast::Sender<Arc<RecordedChange>>,
     newest: watch::Sender<u64>,
+    losses: Losses,
+}
+
+/// Tasks and nodes that were lost since the engine started.
+#[derive(Debug, Default)]
+struct Losses {
+    tasks: AtomicU64,
+    nodes: AtomicU64,
+}
+
+impl Losses {
+    fn count(&self, change: &Change) {
+        match change {
+            Change::TaskMoved { state: TaskState::Lost, .. } => self.tasks.fetch_add(1, Ordering::Relaxed),
+            Change::NodeMoved { state: NodeState::Lost, .. } => self.nodes.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
 }
 
 impl EngineState {
@@ -36,11 +57,14 @@ impl EngineState {
         clock: Arc<dyn Clock>,
         telemetry: Arc<dyn Telemetry>,
     ) -> Result<Self, StoreError> {
-        let world = RwLock::new(Arc::new(store.load()?));
+        let loaded = Arc::new(store.load()?);
+        telemetry.shown(&loaded);
+        let world = RwLock::new(loaded);
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let last = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
         let newest = watch::Sender::new(last.first().map_or(0, |change| change.number));
-        Ok(Self { world, store, clock, telemetry, bell: Notify::new(), changes, newest })
+        let losses = Losses::default();
+        Ok(Self { world, store, clock, telemetry, bell: Notify::new(), changes, newest, losses })
     }
 
     /// The world as it is now.
@@ -83,6 +107,11 @@ impl EngineState {
         self.newest.subscribe()
     }
 
+    /// How many tasks and nodes were lost since the engine started.
+    pub fn losses(&self) -> (u64, u64) {
+        (self.losses.tasks.load(Ordering::Relaxed), self.losses.nodes.load(Ordering::Relaxed))
+    }
+
     /// Decides on the world as it is and makes the change, with nobody in between. When it returns
     /// without error, the change is on disk.
     pub async fn update<R>(
@@ -116,6 +145,7 @@ impl EngineState {
                 self.telemetry.committed(began.elapsed(), &told, &held);
                 self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
                 for change in changes {
+                    self.losses.count(&change.change);
                     // Nobody listening is no error.
                     let _ = self.changes.send(Arc::new(change));
                 }

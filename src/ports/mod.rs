@@ -4,12 +4,14 @@
 pub mod clock;
 pub mod cluster;
 pub mod control;
+pub mod exec;
 pub mod front_door;
 pub mod health;
 pub mod history;
 pub mod logs;
 pub mod metric_source;
 pub mod node_provider;
+pub mod notifier;
 pub mod store;
 pub mod telemetry;
 pub mod usage_source;

@@ -8,6 +8,7 @@
 //! Not here: how many instances, of which size, on how many nodes (`scaling`); carrying out (`controllers`).
 
 mod cron;
+pub mod disaster;
 mod effects;
 pub mod intent;
 mod nodes;
@@ -55,11 +56,21 @@ pub struct PlanSettings {
     /// An instance without open requests is stopped no sooner after it was retired: the front door
     /// learns of its retirement in between.
     pub retire_settle: SignedDuration,
+    /// A node that has not joined by then is given up, and another one asked for.
+    pub join_timeout: SignedDuration,
+    /// A task that is not up by then is ended and replaced; where a start-up check says how long that
+    /// may take, only until its process runs.
+    pub start_timeout: SignedDuration,
 }
 
 impl Default for PlanSettings {
     fn default() -> Self {
-        Self { size_soak: SignedDuration::from_secs(60), retire_settle: SignedDuration::from_millis(500) }
+        Self {
+            size_soak: SignedDuration::from_secs(60),
+            retire_settle: SignedDuration::from_millis(500),
+            join_timeout: SignedDuration::from_mins(10),
+            start_timeout: SignedDuration::from_mins(10),
+        }
     }
 }
 
@@ -76,7 +87,8 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
         names = view.take_dirty();
     }
-    Plan { steps: view.into_steps(), waiting, alarms: Vec::new() }
+    let alarms = nodes::alarms(&view);
+    Plan { steps: view.into_steps(), waiting, alarms }
 }
 
 /// All phases once, each on the result of those before it, for the workloads named or for all.

@@ -281,6 +281,7 @@ fn pool() -> NodePool {
         grown_at: Some(at(1)),
         shrunk_at: None,
         deleted: false,
+        joins: loadline::domain::node::JoinState::default(),
     }
 }
 

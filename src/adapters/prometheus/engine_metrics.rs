@@ -10,6 +10,8 @@
 //! | `loadline_tasks` | gauge | `state`; pending ones are those without a node |
 //! | `loadline_nodes` | gauge | `state` |
 //! | `loadline_store_commit_duration_seconds` | histogram | |
+//! | `loadline_frozen` | gauge, 0 or 1 | `switch`: deploys, scaling, draining, cron |
+//! | `loadline_notices_total` | counter | `hook`; `outcome`: delivered, failed (a try each) |
 //! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
@@ -70,6 +73,8 @@ pub struct EngineMetrics {
     commit_duration: Histogram,
     restarts: Family<[(&'static str, String); 1], Counter>,
     oom_kills: Family<[(&'static str, String); 1], Counter>,
+    frozen: Family<Words<1>, Gauge>,
+    notices: Family<[(&'static str, String); 2], Counter>,
 }
 
 impl Default for EngineMetrics {
@@ -87,6 +92,8 @@ impl Default for EngineMetrics {
             commit_duration: Histogram::new(DURATION_BUCKETS),
             restarts: Family::default(),
             oom_kills: Family::default(),
+            frozen: Family::default(),
+            notices: Family::default(),
         };
         registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
         registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
@@ -102,6 +109,8 @@ impl Default for EngineMetrics {
         );
         registry.register("restarts", "Failures that are answered by a restart", metrics.restarts.clone());
         registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
+        registry.register("frozen", "Kinds of change that are frozen", metrics.frozen.clone());
+        registry.register("notices", "Notices told to hooks", metrics.notices.clone());
         // A counter that appears with its first event hides that event from `rate`.
         for outcome in ["ok", "failed", "late"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
@@ -130,10 +139,24 @@ impl Telemetry for EngineMetrics {
         for change in changes {
             self.count(change);
         }
+        self.shown(world);
+    }
+
+    fn shown(&self, world: &World) {
+        for switch in Switch::ALL {
+            let frozen = i64::from(world.frozen(switch).is_some());
+            self.frozen.get_or_create(&[("switch", switch.as_str())]).set(frozen);
+        }
         let tasks = world.tasks.values().map(|task| task.state.as_str());
         show(&self.tasks, TASK_STATES.map(TaskState::as_str), tasks);
         let nodes = world.nodes.values().map(|node| node.state.as_str());
         show(&self.nodes, NODE_STATES.map(NodeState::as_str), nodes);
+    }
+
+    fn told(&self, hook: &str, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        let labels = [("hook", hook.to_owned()), ("outcome", outcome.to_owned())];
+        self.notices.get_or_create(&labels).inc();
     }
 
     fn scraped(&self, outcome: ScrapeOutcome) {
@@ -156,6 +179,7 @@ impl Telemetry for EngineMetrics {
             DecisionOutcome::AwaitingApproval => "awaiting_approval",
             DecisionOutcome::Applied => "applied",
             DecisionOutcome::Superseded => "superseded",
+            DecisionOutcome::Frozen { .. } => "frozen",
             DecisionOutcome::Reverted { .. } => "reverted",
         };
         self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();

@@ -7,6 +7,7 @@ mod conformance;
 mod datasets;
 mod demo_parts;
 mod engine;
+mod freezes;
 mod front_door;
 mod http;
 mod local;

@@ -6,3 +6,4 @@ mod enforcement;
 mod failures;
 mod harness;
 mod interface;
+mod operations;

@@ -421,7 +421,7 @@ fn a_check_over_http_says_how_it_asks_and_what_passes() {
     assert_eq!((port.as_deref(), options.method), (Some("admin"), HttpMethod::Post));
     assert_eq!(options.headers["Host"], "shop.example");
     assert_eq!((options.statuses, options.fatal_statuses), (vec![200, 204], vec![500]));
-    assert_eq!(liveness.delay, jiff::SignedDuration::from_secs(3));
+    assert_eq!(liveness.delay, SignedDuration::from_secs(3));
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn hooks_are_read_and_what_is_wrong_with_them_is_said() {
     let config = parse_engine_config("e.toml", good).unwrap_or_else(|e| panic!("{}", render_errors(&e)));
     assert_eq!((config.webhooks.len(), config.webhooks[0].patience.tries), (1, Some(7)));
     assert_eq!(config.webhooks[0].filter.kinds.len(), 2);
-    assert_eq!(config.command_hooks[0].spacing, jiff::SignedDuration::from_hours(1));
+    assert_eq!(config.command_hooks[0].spacing, SignedDuration::from_hours(1));
     assert!(!config.disaster.enabled);
     for (bad, said) in [
         ("[[webhook]]\nname = \"a\"\nurl = \"ftp://x\"\nsecret_env = \"S\"", "a URL such as"),

@@ -38,7 +38,8 @@ async fn a_command_runs_in_a_task_by_way_of_the_api() {
     };
     let said = run("echo $GREETING $LOADLINE_TASK $PORT; exit 7", 20).await;
     assert_eq!(said.status, Some(7));
-    assert!(said.stdout.starts_with(&format!("hello {} 2", task.id)), "{said:?}");
+    let port = *task.ports.get("http").expect("a port");
+    assert_eq!(said.stdout, format!("hello {} {port}\n", task.id));
     let late = run("sleep 600 & echo $! > child; wait", 1).await;
     assert!(late.timed_out && late.status.is_none(), "{late:?}");
     let folder = engine.data().join(format!("tasks/{}/workdir/child", task.id));

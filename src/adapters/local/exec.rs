@@ -98,7 +98,7 @@ impl Inner {
         let (line, theirs) = UnixStream::pair()?;
         line.set_nonblocking(true)?;
         let mut line = tokio::net::UnixStream::from_std(line)?;
-        // Not from a thread that ends by itself: the helper is bound to the thread that starts it.
+        // Killed by `Remains`, which looks for its descent first. Not from a thread that ends by itself: the helper is bound to the thread that starts it.
         let mut command = Command::new(&self.config.executable);
         command
             .arg(TASK_EXEC)
@@ -106,8 +106,7 @@ impl Inner {
             .envs(prepared.environment)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .stderr(Stdio::piped());
         let child = command.spawn()?;
         // The command holds the child's end of the line, which is to close when the child's does.
         drop(command);

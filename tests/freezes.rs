@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use loadline::adapters::prometheus::engine_metrics::EngineMetrics;
 use loadline::adapters::storage::SqliteStore;
 use loadline::adapters::system_clock::SystemClock;
@@ -14,6 +13,7 @@ use loadline::domain::decision::DecisionOutcome;
 use loadline::domain::plan::Step;
 use loadline::domain::policy::PolicyMode;
 use loadline::domain::rollout::Actor;
+use loadline::ports::clock::Clock;
 use loadline::ports::store::DecisionLog;
 
 use crate::conformance::store::count_decision;
@@ -34,7 +34,7 @@ async fn decisions_are_withheld_while_scaling_is_frozen_and_say_by_whom() {
         key: ActionKey::Freeze(Switch::Scaling),
         by: Actor::User("ann".to_owned()),
         message: "sale day".to_owned(),
-        at: Timestamp::now(),
+        at: SystemClock.now(),
         until: None,
         count_before: None,
         task: None,

@@ -1,6 +1,7 @@
 //! Commands in tasks, health checks for life, disasters and hooks, with real processes and sockets.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,10 +10,12 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use loadline::adapters::system_clock::SystemClock;
 use loadline::api::dto::{Changed, MessageRequest, RunDto};
 use loadline::api::exec::{ExecRequest, ExecResult};
 use loadline::domain::world::RunOutcome;
+use loadline::ports::clock::Clock;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::net::TcpListener;
@@ -101,11 +104,12 @@ grace = "1s"
 async fn many_nodes_lost_at_once_freeze_scaling_and_draining_until_it_is_over() {
     let mut specs = String::new();
     for pool in ["a", "b", "c"] {
-        specs.push_str(&format!(
+        let _ = write!(
+            specs,
             "[pool.{pool}]\ncpu = 1\nmemory = \"512MiB\"\nmin = 2\nmax = 3\n[service.on-{pool}]\n\
              command = [\"sleep\", \"100000\"]\ninstances = 4\ncpu = 0.2\nmemory = \"16MiB\"\n\
              placement = {{ pool = \"{pool}\" }}\n"
-        ));
+        );
     }
     let engine = Engine::start_with(&specs, |_| DISASTER.to_owned());
     for pool in ["a", "b", "c"] {
@@ -200,7 +204,7 @@ fn check_signature(headers: &HeaderMap, body: &str) {
     mac.update(format!("{time}.{body}").as_bytes());
     assert_eq!(hex::encode(mac.finalize().into_bytes()), hex);
     let signed: i64 = time.parse().expect("seconds");
-    assert!((Timestamp::now().as_second() - signed).abs() < 60);
+    assert!((SystemClock.now().as_second() - signed).abs() < 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +237,7 @@ async fn a_webhook_gets_everything_in_order_though_it_and_the_engine_go_away() {
         .await;
     for _ in 0..10 {
         let scheduled = engine.status().await.engine.scheduled_at.expect("a pass");
-        let late = Timestamp::now().duration_since(scheduled);
+        let late = SystemClock.now().duration_since(scheduled);
         assert!(late < SignedDuration::from_secs(4), "the last pass was {late:#} ago");
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

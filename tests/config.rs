@@ -15,8 +15,8 @@ use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Share};
 use loadline::domain::scale::{MetricTarget, ScalingRules};
 use loadline::domain::workload::{
-    CatchUp, CatchUpPolicy, EnvValue, OomRetry, OverlapPolicy, Probe, SecretRef, ServiceSpec, WorkloadName,
-    WorkloadSpec,
+    CatchUp, CatchUpPolicy, EnvValue, HttpMethod, HttpOptions, OomRetry, OverlapPolicy, Probe, SecretRef,
+    ServiceSpec, WorkloadName, WorkloadSpec,
 };
 use proptest::prelude::*;
 
@@ -126,7 +126,14 @@ fn the_examples_mean_what_their_comments_say() {
     let web = service(&specs, "web");
     assert_eq!(web.ports[0].front_door, Some(8080));
     let readiness = web.checks.readiness.expect("a check");
-    assert_eq!(readiness.probe, Probe::Http { path: "/healthz".into(), port: Some("http".into()) });
+    assert_eq!(
+        readiness.probe,
+        Probe::Http {
+            path: "/healthz".into(),
+            port: Some("http".into()),
+            options: HttpOptions { statuses: vec![200], fatal_statuses: vec![500], ..HttpOptions::default() }
+        }
+    );
     assert_eq!(web.checks.startup.expect("a check").interval, SignedDuration::from_millis(500));
     assert_eq!(web.template.placement.constraints[0].any_of, ["small"]);
     let scale = web.scale.expect("a scale");
@@ -436,4 +443,72 @@ fn the_specs_in_the_readme_are_valid() {
         readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
     let declared = parse(block).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
     assert_eq!(declared.workloads.len(), 2);
+}
+
+#[test]
+fn a_check_over_http_says_how_it_asks_and_what_passes() {
+    let text = r#"
+        [service.web]
+        command = "./web"
+        ports = ["http", "admin"]
+        [service.web.liveness]
+        http = "/live"
+        port = "admin"
+        method = "POST"
+        headers = { Host = "shop.example", X-Check = "1" }
+        statuses = [200, 204]
+        fatal_statuses = [500]
+        delay = "3s"
+    "#;
+    let declared = parse(text).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    let spec = declared.workloads.values().next().and_then(WorkloadSpec::as_service).expect("a service");
+    let liveness = spec.checks.liveness.clone().expect("a check");
+    let Probe::Http { port, options, .. } = liveness.probe else { panic!("{:?}", liveness.probe) };
+    assert_eq!((port.as_deref(), options.method), (Some("admin"), HttpMethod::Post));
+    assert_eq!(options.headers["Host"], "shop.example");
+    assert_eq!((options.statuses, options.fatal_statuses), (vec![200, 204], vec![500]));
+    assert_eq!(liveness.delay, SignedDuration::from_secs(3));
+}
+
+#[test]
+fn hooks_are_read_and_what_is_wrong_with_them_is_said() {
+    let good = r#"
+        [[webhook]]
+        name = "chat"
+        url = "https://chat.example/hook"
+        secret_env = "CHAT_SECRET"
+        events = ["task", "deploy"]
+        teams = ["shop"]
+        max_tries = 7
+        [[command_hook]]
+        name = "mail"
+        command = ["./mail"]
+        events = ["crash-loop"]
+        spacing = "1h"
+        [disaster]
+        enabled = false
+    "#;
+    let config = parse_engine_config("e.toml", good).unwrap_or_else(|e| panic!("{}", render_errors(&e)));
+    assert_eq!((config.webhooks.len(), config.webhooks[0].patience.tries), (1, Some(7)));
+    assert_eq!(config.webhooks[0].filter.kinds.len(), 2);
+    assert_eq!(config.command_hooks[0].spacing, SignedDuration::from_hours(1));
+    assert!(!config.disaster.enabled);
+    for (bad, said) in [
+        ("[[webhook]]\nname = \"a\"\nurl = \"ftp://x\"\nsecret_env = \"S\"", "a URL such as"),
+        ("[[webhook]]\nname = \"a\"\nurl = \"https://x\"", "secret_file"),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"https://x\"\nsecret_env = \"S\"\nevents = [\"tasks\"]",
+            "did you mean `task`",
+        ),
+        ("[[command_hook]]\nname = \"a\"", "no `command`"),
+        (
+            "[[command_hook]]\nname = \"a\"\ncommand = \"x\"\n[[command_hook]]\nname = \"a\"\ncommand = \"x\"",
+            "another command_hook named `a`",
+        ),
+        ("[disaster]\ntasks_lost_share = 20", "tasks_lost_share"),
+    ] {
+        let errors = parse_engine_config("e.toml", bad).expect_err(bad);
+        let text = render_errors(&errors);
+        assert!(text.contains(said) || said == "tasks_lost_share", "{bad}: {text}");
+    }
 }

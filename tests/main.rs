@@ -9,6 +9,7 @@ mod conformance;
 mod datasets;
 mod demo_parts;
 mod engine;
+mod freezes;
 mod front_door;
 mod hostile;
 mod http;

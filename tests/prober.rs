@@ -7,19 +7,25 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
-use loadline::agent::prober::{CommandSurroundings, Prober};
+use loadline::adapters::local::CgroupMode;
+use loadline::agent::prober::Prober;
 use loadline::domain::observation::Health;
 use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::workload::{
-    EnvValue, HealthCheck, HealthChecks, PlacementSpec, Probe, SecretRef, TaskTemplate, WorkloadName,
+    EnvValue, HealthCheck, HealthChecks, HttpMethod, HttpOptions, PlacementSpec, Probe, SecretRef,
+    TaskTemplate, WorkloadName,
 };
 use loadline::ports::clock::Clock;
+use loadline::ports::cluster::{ClusterError, TaskRunner};
+use loadline::ports::exec::{ExecLimits, ExecOutput, ExecTarget, TaskExec};
 use loadline::ports::health::{CheckKind, HealthSource, ProbeTarget};
 use tokio::net::TcpListener;
+
+use crate::local::{Rig, launch};
 
 /// Long enough for anything that is expected to happen, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,9 +38,37 @@ impl Clock for StoppedClock {
     }
 }
 
+/// Where nothing is asked by a command.
+struct NoCommands;
+
+#[async_trait::async_trait]
+impl TaskExec for NoCommands {
+    async fn exec(
+        &self,
+        target: &ExecTarget,
+        _: &[String],
+        _: ExecLimits,
+    ) -> Result<ExecOutput, ClusterError> {
+        Err(ClusterError::NoSuchTask(target.task.clone()))
+    }
+}
+
 fn prober() -> Prober {
-    let surroundings = CommandSurroundings::clean(|_| std::env::temp_dir());
-    Prober::new(tokio::runtime::Handle::current(), Arc::new(StoppedClock), surroundings)
+    Prober::new(tokio::runtime::Handle::current(), Arc::new(StoppedClock), Arc::new(NoCommands))
+}
+
+/// A prober over a cluster in which `target` runs as the template says.
+async fn prober_beside(target: &ProbeTarget) -> (Prober, Rig) {
+    let rig = Rig::new(CgroupMode::Detect);
+    rig.node("small-1").await;
+    let mut launch = launch("web.1", "small-1", &["sleep", "1000"], target.template.size);
+    launch.template.env.clone_from(&target.template.env);
+    launch.template.user.clone_from(&target.template.user);
+    launch.template.working_dir.clone_from(&target.template.working_dir);
+    launch.ports = vec!["http-main".to_owned()];
+    rig.cluster.launch(&launch).await.expect("a launch");
+    let exec = Arc::new(rig.cluster.clone());
+    (Prober::new(tokio::runtime::Handle::current(), Arc::new(StoppedClock), exec), rig)
 }
 
 fn task() -> TaskId {
@@ -43,11 +77,11 @@ fn task() -> TaskId {
 
 fn check(probe: Probe, failures: u32, passes: u32) -> HealthCheck {
     let (interval, timeout) = (SignedDuration::from_millis(20), SignedDuration::from_secs(10));
-    HealthCheck { probe, interval, timeout, failures, passes }
+    HealthCheck { probe, interval, timeout, failures, passes, delay: SignedDuration::ZERO }
 }
 
 fn http(path: &str) -> Probe {
-    Probe::Http { path: path.to_owned(), port: None }
+    Probe::Http { path: path.to_owned(), port: None, options: HttpOptions::default() }
 }
 
 fn shell(script: &str) -> Probe {
@@ -95,7 +129,7 @@ async fn health_becomes(prober: &Prober, wanted: impl Fn(&Health) -> bool) -> He
 
 fn message(prober: &Prober, kind: CheckKind) -> String {
     let results = prober.results(&task());
-    results.iter().find(|result| result.check == kind).expect("an answer").message.clone()
+    results.iter().rfind(|result| result.check == kind).expect("an answer").message.clone()
 }
 
 /// A server whose `/` answers with the status that is set, and the number of times it was asked.
@@ -134,7 +168,9 @@ async fn a_task_starts_is_ready_is_not_ready_for_a_while_and_is_ready_again() {
     status.store(500, Ordering::SeqCst);
     let unready = health_becomes(&prober, |health| *health != Health::Ready).await;
     let Health::Unready { message } = unready else { panic!("{unready:?}") };
-    assert!(message.starts_with("status 500: xxx") && message.len() <= 1100, "{message}");
+    assert!(message.starts_with("status 500: xxx") && message.len() <= 220, "{message}");
+    let failed = prober.results(&task()).into_iter().rfind(|result| !result.passed).expect("a failure");
+    assert_eq!((failed.message, failed.body.len()), (message, 5000));
     // A redirect passes, and is not followed.
     status.store(302, Ordering::SeqCst);
     health_becomes(&prober, |health| *health == Health::Ready).await;
@@ -183,8 +219,8 @@ async fn an_answer_that_comes_too_late_is_a_failure() {
 async fn a_command_sees_the_tasks_environment_and_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("token"), "hunter2\n").expect("written");
-    let script = r#"test "$PORT $PORT_HTTP_MAIN $GREETING" = "81 81 hello" && test "$TOKEN" = hunter2 &&
-        test -z "$CARGO" && pwd"#;
+    let script = r#"test "$PORT" = "$PORT_HTTP_MAIN" && test "$PORT" -gt 19999 && test "$GREETING" = hello &&
+        test "$TOKEN" = hunter2 && test -z "$CARGO" && pwd"#;
     let mut target = target(81, readiness(shell(script)));
     target.template.working_dir = Some(folder.path().to_owned());
     let secret = SecretRef::File(folder.path().join("token"));
@@ -192,49 +228,97 @@ async fn a_command_sees_the_tasks_environment_and_folder() {
         ("GREETING".to_owned(), EnvValue::Plain("hello".to_owned())),
         ("TOKEN".to_owned(), EnvValue::Secret(secret)),
     ]);
-    let prober = prober();
+    let (prober, _rig) = prober_beside(&target).await;
     prober.watch(vec![target.clone()]);
     health_becomes(&prober, |health| *health == Health::Ready).await;
-    assert_eq!(Path::new(&message(&prober, CheckKind::Readiness)), folder.path());
+    let results = prober.results(&task());
+    assert_eq!(Path::new(&results[0].body), folder.path());
+    assert_eq!(results[0].message, format!("exit status 0: {}", folder.path().display()));
 
     // What cannot be read is named, and the check fails.
     std::fs::remove_file(folder.path().join("token")).expect("removed");
     let unready = health_becomes(&prober, |health| *health != Health::Ready).await;
     let Health::Unready { message } = unready else { panic!("{unready:?}") };
-    assert!(message.starts_with("secret for TOKEN: cannot read"), "{message}");
+    assert!(message.starts_with("secret for TOKEN: file"), "{message}");
 }
 
 #[tokio::test]
 async fn a_command_that_fails_says_how() {
-    let prober = prober();
-    prober.watch(vec![target(81, readiness(shell("echo no database >&2; exit 3")))]);
+    let failing = target(81, readiness(shell("echo no database >&2; exit 3")));
+    let (prober, _rig) = prober_beside(&failing).await;
+    prober.watch(vec![failing]);
     let unready = health_becomes(&prober, |health| *health != Health::Starting).await;
-    assert_eq!(unready, Health::Unready { message: "exit status: 3: no database".to_owned() });
+    assert_eq!(unready, Health::Unready { message: "exit status 3: no database".to_owned() });
 
     let absent = Probe::Exec { command: vec!["/no/such/program".to_owned()] };
     prober.watch(vec![target(81, readiness(absent))]);
     let unready = health_becomes(&prober, |health| *health != Health::Starting).await;
     let Health::Unready { message } = unready else { panic!("{unready:?}") };
-    assert!(message.starts_with("cannot start `/no/such/program`"), "{message}");
+    assert!(message.contains("program `/no/such/program` was not found"), "{message}");
 }
 
 #[tokio::test]
-async fn a_command_runs_as_the_tasks_user() {
+async fn the_answers_are_kept_in_order_and_for_a_while_after_the_end() {
+    let (port, status, _) = server().await;
+    status.store(500, Ordering::SeqCst);
     let prober = prober();
-    let mut target = target(81, readiness(shell("id -un; echo $HOME")));
-    target.template.user = Some("nobody".to_owned());
-    prober.watch(vec![target.clone()]);
-    health_becomes(&prober, |health| *health != Health::Starting).await;
-    let said = message(&prober, CheckKind::Readiness);
-    if nix::unistd::geteuid().is_root() {
-        assert!(said.starts_with("nobody\n/"), "{said}");
-    } else {
-        assert_eq!(said, "only root can run a command as user `nobody`");
+    prober.watch(vec![target(port, readiness(http("/")))]);
+    let start = Instant::now();
+    while prober.results(&task()).len() < 20 {
+        assert!(start.elapsed() < PATIENCE, "{:?}", prober.results(&task()));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    target.template.user = Some("no-such-user".to_owned());
-    prober.watch(vec![target]);
-    health_becomes(&prober, |health| *health != Health::Starting).await;
-    assert_eq!(message(&prober, CheckKind::Readiness), "there is no user `no-such-user`");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    prober.watch(vec![]);
+    let results = prober.results(&task());
+    assert_eq!(results.len(), 20, "a bounded number");
+    assert!(results.iter().all(|result| !result.passed && !result.body.is_empty()));
+    assert!(prober.health().is_empty());
+}
+
+#[tokio::test]
+async fn a_check_over_http_asks_and_judges_as_it_is_told_to() {
+    let app = Router::new().route(
+        "/",
+        post(|headers: HeaderMap| async move {
+            let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+            (if host == "shop.example" { StatusCode::IM_A_TEAPOT } else { StatusCode::BAD_GATEWAY }, host)
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let options = HttpOptions {
+        method: HttpMethod::Post,
+        headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
+        statuses: vec![418],
+        fatal_statuses: vec![502],
+    };
+    let probe = |options: HttpOptions| Probe::Http { path: "/".to_owned(), port: None, options };
+    let prober = prober();
+    let liveness =
+        |options| HealthChecks { liveness: Some(check(probe(options), 50, 1)), ..HealthChecks::default() };
+    prober.watch(vec![target(port, liveness(options.clone()))]);
+    health_becomes(&prober, |health| *health == Health::Ready).await;
+    // Without the host it is a 502, which is enough once.
+    let bare = HttpOptions { headers: BTreeMap::new(), ..options };
+    prober.watch(vec![target(port, liveness(bare))]);
+    let failed = health_becomes(&prober, |health| *health != Health::Starting).await;
+    let Health::Failed { message } = failed else { panic!("{failed:?}") };
+    assert_eq!(message, format!("liveness check failed once: status 502: 127.0.0.1:{port}"));
+}
+
+#[tokio::test]
+async fn the_first_question_waits_for_its_delay() {
+    let (port, status, asked) = server().await;
+    status.store(200, Ordering::SeqCst);
+    let mut delayed = check(http("/"), 1, 1);
+    delayed.delay = SignedDuration::from_millis(600);
+    let prober = prober();
+    prober.watch(vec![target(port, HealthChecks { readiness: Some(delayed), ..HealthChecks::default() })]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    health_becomes(&prober, |health| *health == Health::Ready).await;
 }
 
 /// The process id that a script has written, once it has.
@@ -269,8 +353,9 @@ async fn a_command_that_takes_too_long_is_killed_with_its_children() {
     let mut slow = check(shell(&script), 1, 1);
     slow.timeout = SignedDuration::from_millis(500);
     slow.interval = SignedDuration::from_secs(600);
-    let prober = prober();
-    prober.watch(vec![target(81, HealthChecks { readiness: Some(slow), ..HealthChecks::default() })]);
+    let slow = target(81, HealthChecks { readiness: Some(slow), ..HealthChecks::default() });
+    let (prober, _rig) = prober_beside(&slow).await;
+    prober.watch(vec![slow]);
     let child = pid_in(&file).await;
     health_becomes(&prober, |health| *health != Health::Starting).await;
     ends(child).await;
@@ -282,8 +367,9 @@ async fn what_is_not_watched_any_more_is_not_asked_and_its_command_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; wait", file.display());
-    let prober = prober();
-    prober.watch(vec![target(81, readiness(shell(&script)))]);
+    let asked = target(81, readiness(shell(&script)));
+    let (prober, _rig) = prober_beside(&asked).await;
+    prober.watch(vec![asked]);
     let child = pid_in(&file).await;
     prober.watch(vec![]);
     ends(child).await;
@@ -291,16 +377,15 @@ async fn what_is_not_watched_any_more_is_not_asked_and_its_command_ends() {
 }
 
 #[tokio::test]
-async fn a_command_that_leaves_a_process_behind_is_answered_all_the_same() {
+async fn what_a_command_leaves_behind_is_ended_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");
     let mut target = target(81, readiness(shell(&format!("sleep 600 & echo $! > {}", file.display()))));
     target.checks.readiness.as_mut().expect("a check").interval = SignedDuration::from_secs(600);
-    let prober = prober();
+    let (prober, _rig) = prober_beside(&target).await;
     prober.watch(vec![target]);
     health_becomes(&prober, |health| *health == Health::Ready).await;
-    let left = nix::unistd::Pid::from_raw(i32::try_from(pid_in(&file).await).expect("a process id"));
-    nix::sys::signal::kill(left, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    ends(pid_in(&file).await).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod front_door;
 pub mod local;
+pub mod notice;
 pub mod prometheus;
 pub mod storage;
 pub mod system_clock;

@@ -6,6 +6,7 @@ pub mod access;
 pub mod answers;
 pub mod client;
 pub mod dto;
+pub mod exec;
 pub mod idempotency;
 pub mod present;
 pub mod problem;

@@ -38,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs))
         .routes(routes!(checks))
         .routes(routes!(stop))
+        .routes(routes!(crate::api::exec::run))
 }
 
 /// Which tasks are wanted.

@@ -13,8 +13,10 @@ use crate::config::EngineConfig;
 use crate::controllers::analyst::Analyst;
 use crate::controllers::autoscaler::Autoscaler;
 use crate::controllers::cluster_scaler::ClusterScaler;
+use crate::controllers::disasters::DisasterWatch;
 use crate::controllers::driver::{Schedule, never, run};
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::notices::Messenger;
 use crate::controllers::scheduler::Scheduler;
 use crate::ports::telemetry::Telemetry;
 
@@ -32,6 +34,7 @@ pub(super) struct Bodies {
     pub(super) analyst: Arc<Analyst>,
     pub(super) autoscaler: Arc<Autoscaler>,
     pub(super) cluster_scaler: Arc<ClusterScaler>,
+    pub(super) disasters: Arc<DisasterWatch>,
     pub(super) housekeeper: Arc<Housekeeper>,
 }
 
@@ -81,6 +84,11 @@ impl Loops {
             let cluster = Arc::clone(&cluster);
             async move { cluster.pass().await }
         });
+        let disasters = bodies.disasters;
+        loops.periodic(every("disaster watch", config.disaster.interval), telemetry, move || {
+            let disasters = Arc::clone(&disasters);
+            async move { disasters.pass().await }
+        });
         let housekeeper = bodies.housekeeper;
         let schedule = Schedule { name: "housekeeper", interval: HOUSEKEEPING_INTERVAL };
         loops.periodic(schedule, telemetry, move || {
@@ -93,6 +101,14 @@ impl Loops {
     /// Runs something until it ends by itself on shutdown.
     pub(super) fn spawn(&mut self, body: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(body);
+    }
+
+    /// Starts the loops of hooks.
+    pub(super) fn tell(&mut self, messengers: Vec<Messenger>) {
+        for messenger in messengers {
+            let shutdown = self.shutdown();
+            self.spawn(messenger.run(shutdown));
+        }
     }
 
     /// Ends with the loops.

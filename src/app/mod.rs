@@ -1,6 +1,7 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod advice;
+mod hooks;
 mod loops;
 pub mod tokens;
 
@@ -15,10 +16,10 @@ use anyhow::Context;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use axum_server::tls_rustls::RustlsConfig;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::adapters::commands::LocalCommands;
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
@@ -29,7 +30,7 @@ use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
-use crate::agent::prober::{CommandSurroundings, Prober};
+use crate::agent::prober::Prober;
 use crate::agent::sampler;
 use crate::api::{ApiState, router, server};
 use crate::app::loops::{Bodies, Loops};
@@ -38,9 +39,11 @@ use crate::config::{ApiLimits, EngineConfig, StoreConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
 use crate::controllers::cluster_scaler::ClusterScaler;
-use crate::controllers::control::EngineControl;
+use crate::controllers::control::{EXECS_MAX, EngineControl};
 use crate::controllers::decisions::Recorder;
+use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
@@ -49,6 +52,7 @@ use crate::controllers::steady_clock::SteadyClock;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
+use crate::domain::plan::Alarm;
 use crate::domain::usage::AgentReading;
 use crate::estimation::vpa::VpaEstimator;
 use crate::estimation::vpa_parameters::VpaParameters;
@@ -127,42 +131,47 @@ impl App {
         let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
-        let scheduler = Arc::new(Scheduler::new(
-            Arc::clone(&state),
-            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed))),
-            plan_settings(&config.engine),
-            FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref()),
-            passes,
-        ));
+        let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
+        let ports =
+            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
+        let settings = plan_settings(&config.engine);
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
+        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, analyses))?);
+        let recorder = Recorder::new(Arc::clone(&state), store.clone());
+        let seen = (&analysed, &passed);
+        let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
+        let watch = Watch::new(&config.engine, (&state, &store), seen, autoscaler.finished());
+        let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
             passes: passed.clone(),
-            analysis: analysed.clone(),
+            analysis: analysed,
             decisions: store.clone(),
             health,
             nodes: Arc::new(cluster.clone()),
+            exec: Arc::new(cluster.clone()),
+            exec_slots: Semaphore::new(EXECS_MAX),
+            disasters: watch.alarms,
+            hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
-        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, analyses))?);
-        let recorder = Recorder::new(Arc::clone(&state), store.clone());
-        let prices = config.engine.prices.prices;
         let bodies = Bodies {
             scheduler,
-            analyst: Arc::clone(&analyst),
-            autoscaler: Arc::new(Autoscaler::new(
-                Arc::clone(&state),
-                analyst,
-                (analysed, passed.clone()),
-                Arc::new(InstanceMetrics::new(config.engine.scrape.timeout.unsigned_abs())?),
-                recorder.clone(),
-                autoscaler_settings(&config.engine),
-            )?),
-            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
+            analyst,
+            autoscaler,
+            cluster_scaler: Arc::new(ClusterScaler::new(
+                state,
+                passed,
+                recorder,
+                config.engine.prices.prices,
+            )),
+            disasters: Arc::new(watch.disasters),
             housekeeper: Arc::new(housekeeper(&config.engine.store, &store, &clock)),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
+        loops.tell(messengers);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
         let api = ApiState {
             control: control.clone(),
@@ -174,7 +183,7 @@ impl App {
             logs: Arc::new(cluster.clone()),
             metrics: Arc::new(move || metrics.encode()),
             clock,
-            prices,
+            prices: config.engine.prices.prices,
             access,
         };
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
@@ -316,9 +325,7 @@ fn instance_of(data_dir: &Path) -> String {
 }
 
 fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
-    let folders = cluster.clone();
-    let surroundings = CommandSurroundings::clean(move |task| folders.work_folder(task));
-    Prober::new(Handle::current(), Arc::clone(clock), surroundings)
+    Prober::new(Handle::current(), Arc::clone(clock), Arc::new(cluster.clone()))
 }
 
 fn scheduler_ports(
@@ -343,8 +350,60 @@ fn real_use(config: &EngineConfig, analyses: &watch::Receiver<Analysis>) -> Real
     RealUse::new(analyses.clone(), config.scrape.interval)
 }
 
+/// What loops saw last: what was measured, and what the scheduler's pass saw.
+type Seen<'a> = (&'a watch::Receiver<Analysis>, &'a watch::Receiver<Pass>);
+
+fn autoscaler(
+    config: &EngineConfig,
+    state: &Arc<EngineState>,
+    analyst: &Arc<Analyst>,
+    (analysed, passed): Seen<'_>,
+    recorder: &Recorder,
+) -> anyhow::Result<Autoscaler> {
+    let metrics = Arc::new(InstanceMetrics::new(config.scrape.timeout.unsigned_abs())?);
+    let (state, analyst, settings) = (Arc::clone(state), Arc::clone(analyst), autoscaler_settings(config));
+    let seen = (analysed.clone(), passed.clone());
+    Ok(Autoscaler::new(state, analyst, seen, metrics, recorder.clone(), settings)?)
+}
+
+/// What looks after the engine, and where hooks learn what happens.
+struct Watch {
+    disasters: DisasterWatch,
+    alarms: watch::Receiver<Arc<Vec<Alarm>>>,
+    sources: Sources,
+}
+
+impl Watch {
+    fn new(
+        config: &EngineConfig,
+        (state, store): (&Arc<EngineState>, &Arc<SqliteStore>),
+        (analysed, passed): Seen<'_>,
+        decided: watch::Receiver<Option<Timestamp>>,
+    ) -> Self {
+        let intervals = Intervals {
+            scheduler: config.engine.tick,
+            autoscaler: config.autoscaler.interval,
+            sample: config.scrape.interval.max(config.agent.sample_interval),
+        };
+        let watched = Watched { passes: passed.clone(), analysis: analysed.clone(), decided };
+        let settings = config.disaster.clone();
+        let (disasters, alarms) = DisasterWatch::new(Arc::clone(state), watched, intervals, settings);
+        let sources = Sources {
+            state: Arc::clone(state),
+            decisions: store.clone(),
+            alarms: hooks::alarms(passed.clone(), alarms.clone()),
+        };
+        Self { disasters, alarms, sources }
+    }
+}
+
 fn plan_settings(config: &EngineConfig) -> PlanSettings {
-    PlanSettings { size_soak: config.autoscaler.size_soak, ..PlanSettings::default() }
+    PlanSettings {
+        size_soak: config.autoscaler.size_soak,
+        join_timeout: config.engine.join_timeout,
+        start_timeout: config.engine.start_timeout,
+        ..PlanSettings::default()
+    }
 }
 
 fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {

@@ -1,16 +1,25 @@
 //! Reads health checks: `[service.NAME.startup]`, `.readiness` and `.liveness`.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
-use crate::config::reader::{Table, Value};
+use crate::config::reader::{Key, Table, Value};
 use crate::config::scale::url_path;
-use crate::config::values::{command, duration_from, flag, interval, tries};
+use crate::config::values::{command, duration, duration_from, flag, interval, list, tries, whole, word};
 use crate::config::workload::Ports;
-use crate::domain::workload::{HealthCheck, HealthChecks, Probe};
+use crate::domain::workload::{HealthCheck, HealthChecks, HttpMethod, HttpOptions, Probe};
 
 /// An answer must come within a second, as by Kubernetes' default.
 const TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(1);
 const TIMEOUT_MIN: SignedDuration = SignedDuration::from_millis(1);
+
+/// The statuses that a server can answer with in the end.
+const STATUS_MIN: i64 = 200;
+const STATUS_MAX: i64 = 599;
+
+/// The keys that only a check over HTTP has.
+const HTTP_KEYS: &[&str] = &["method", "headers", "statuses", "fatal_statuses"];
 
 /// The keys of which a check has one.
 const PROBE_KEYS: &[&str] = &["http", "tcp", "exec"];
@@ -44,7 +53,8 @@ fn check(table: &Table<'_>, ports: &Ports, timing: &Timing) -> Option<HealthChec
     let timeout = table.or("timeout", TIMEOUT_DEFAULT, duration_from(TIMEOUT_MIN));
     let failures = table.or("failures", timing.failures, tries(1));
     let passes = table.or("passes", 1, tries(1));
-    Some(HealthCheck { probe: probe?, interval, timeout, failures, passes })
+    let delay = table.or("delay", SignedDuration::ZERO, duration);
+    Some(HealthCheck { probe: probe?, interval, timeout, failures, passes, delay })
 }
 
 fn probe(table: &Table<'_>, ports: &Ports) -> Option<Probe> {
@@ -59,8 +69,9 @@ fn probe(table: &Table<'_>, ports: &Ports) -> Option<Probe> {
         yes(value)
     });
     let exec = table.optional("exec", command);
+    let options = http_options(table);
     match (table.has("http"), table.has("tcp"), table.has("exec")) {
-        (true, false, false) => http.map(|path| Probe::Http { path, port }),
+        (true, false, false) => http.map(|path| Probe::Http { path, port, options }),
         (false, true, false) => tcp.map(|()| Probe::Tcp { port }),
         (false, false, true) => {
             if table.has("port") {
@@ -80,6 +91,57 @@ fn probe(table: &Table<'_>, ports: &Ports) -> Option<Probe> {
             None
         }
     }
+}
+
+/// Reads what only a check over HTTP has.
+fn http_options(table: &Table<'_>) -> HttpOptions {
+    let methods = [("GET", HttpMethod::Get), ("HEAD", HttpMethod::Head), ("POST", HttpMethod::Post)];
+    let options = HttpOptions {
+        method: table.or("method", HttpMethod::Get, word(&methods)),
+        headers: table.or("headers", BTreeMap::new(), headers),
+        statuses: table.or("statuses", Vec::new(), statuses),
+        fatal_statuses: table.or("fatal_statuses", Vec::new(), statuses),
+    };
+    if !table.has("http") {
+        for key in HTTP_KEYS.iter().filter(|key| table.has(key)) {
+            table.refuse_key(key, format!("`{key}` without `http`"), "a key of a check over http", None);
+        }
+    }
+    if let Some(both) = options.fatal_statuses.iter().find(|status| options.statuses.contains(status)) {
+        let found = format!("{both} in `statuses` as well");
+        table.refuse_key("fatal_statuses", found, "statuses that do not pass", None);
+    }
+    options
+}
+
+fn headers(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let entries = value.entries("a table such as { Host = \"shop.example\" }")?;
+    let read = entries.iter().filter_map(|(key, value)| Some((header(key)?, header_value(value)?)));
+    Some(read.collect())
+}
+
+/// A token as RFC 9110 defines it.
+fn header(key: &Key<'_>) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if !key.text.is_empty() && key.text.chars().all(allowed) {
+        return Some(key.text.to_owned());
+    }
+    key.refuse("the name of a header such as `Host`", None)
+}
+
+fn header_value(value: &Value<'_>) -> Option<String> {
+    let expected = "a header's value in quotes, of visible ASCII characters";
+    let text = value.quoted(expected)?;
+    let allowed = |c: char| c == ' ' || c.is_ascii_graphic();
+    if text.chars().all(allowed) { Some(text.to_owned()) } else { value.refuse(expected) }
+}
+
+fn statuses(value: &Value<'_>) -> Option<Vec<u16>> {
+    let status = |value: &Value<'_>| {
+        whole(STATUS_MIN..=STATUS_MAX)(value).and_then(|status| u16::try_from(status).ok())
+    };
+    let read = list(value, "an array of HTTP statuses such as [200, 204]", status)?;
+    Some(read.into_iter().map(|(status, _)| status).collect())
 }
 
 fn yes(value: &Value<'_>) -> Option<()> {

@@ -7,17 +7,21 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::config::api::{ApiConfig, api};
+use crate::config::disaster::disaster;
 use crate::config::error::SpecError;
+use crate::config::hooks::{CommandHookConfig, WebhookConfig, command_hook, hooks, webhook};
 use crate::config::limits::NUMBER_MAX;
 use crate::config::reader::{Document, Report, Table, Value};
 use crate::config::source::{Source, read_files};
 use crate::config::values::{cores, duration, duration_from, interval, memory, number, whole};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::quantity::{Bytes, Millicores};
+use crate::scheduling::disaster::DisasterSettings;
 
 /// Least time that anything is kept: what is younger is still looked at.
 const KEEP_MIN: SignedDuration = SignedDuration::from_hours(1);
 const HALF_LIFE_MIN: SignedDuration = SignedDuration::from_mins(1);
+const LIMIT_MIN: SignedDuration = SignedDuration::from_secs(1);
 const TIMEOUT_MIN: SignedDuration = SignedDuration::from_millis(1);
 const ROWS_MIN: i64 = 1_000;
 const ROWS_MAX: i64 = 1_000_000_000;
@@ -47,6 +51,14 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// Task logs.
     pub logs: LogConfig,
+    /// When the engine freezes scaling and draining by itself.
+    pub disaster: DisasterSettings,
+    /// Programs that are told what happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<WebhookConfig>,
+    /// Commands that tell people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command_hooks: Vec<CommandHookConfig>,
 }
 
 /// `[agent]`
@@ -70,6 +82,10 @@ pub struct ScrapeConfig {
 pub struct LoopConfig {
     /// Longest time from one plan to the next; events make it sooner.
     pub tick: SignedDuration,
+    /// A node that has not joined by then is given up, and another one asked for.
+    pub join_timeout: SignedDuration,
+    /// A task that is not up by then is ended and replaced.
+    pub start_timeout: SignedDuration,
 }
 
 /// `[estimator]`: what is absent is as the estimator's parameters say.
@@ -151,7 +167,11 @@ impl Default for ScrapeConfig {
 
 impl Default for LoopConfig {
     fn default() -> Self {
-        Self { tick: SignedDuration::from_secs(1) }
+        Self {
+            tick: SignedDuration::from_secs(1),
+            join_timeout: SignedDuration::from_mins(10),
+            start_timeout: SignedDuration::from_mins(10),
+        }
     }
 }
 
@@ -238,6 +258,8 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         }),
         engine: section(root, "engine", |table, default: LoopConfig| LoopConfig {
             tick: table.or("tick", default.tick, interval),
+            join_timeout: table.or("join_timeout", default.join_timeout, duration_from(LIMIT_MIN)),
+            start_timeout: table.or("start_timeout", default.start_timeout, duration_from(LIMIT_MIN)),
         }),
         estimator: section(root, "estimator", |table, _| estimator(table)),
         autoscaler: section(root, "autoscaler", |table, default: AutoscalerConfig| AutoscalerConfig {
@@ -257,6 +279,9 @@ fn settings(root: &Table<'_>) -> EngineConfig {
                 .and_then(|files| u32::try_from(files).ok())
                 .unwrap_or(default.files),
         }),
+        disaster: section(root, "disaster", |table, default| disaster(table, &default)),
+        webhooks: hooks(root, "webhook", webhook),
+        command_hooks: hooks(root, "command_hook", command_hook),
     }
 }
 

@@ -9,8 +9,10 @@ mod api;
 mod checks;
 mod cron;
 mod crosscheck;
+mod disaster;
 mod engine;
 mod error;
+mod hooks;
 mod limits;
 mod placement;
 mod pool;
@@ -30,5 +32,6 @@ pub use engine::{
     RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
 };
 pub use error::{SpecError, render_errors};
+pub use hooks::{CommandHookConfig, WebhookConfig};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};

@@ -134,7 +134,8 @@ fn env_value(key: &Key<'_>, value: &Value<'_>) -> Option<EnvValue> {
     }
 }
 
-fn secret(table: &Table<'_>) -> Option<SecretRef> {
+/// Reads `secret_file` or `secret_env`.
+pub(super) fn secret(table: &Table<'_>) -> Option<SecretRef> {
     let expected = "exactly one of `secret_file` and `secret_env`";
     let file = table.optional("secret_file", path);
     let variable = table.optional("secret_env", line);

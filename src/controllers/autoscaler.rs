@@ -65,6 +65,7 @@ pub struct Autoscaler {
     recorder: Recorder,
     settings: AutoscalerSettings,
     memory: Mutex<Memory>,
+    finished: watch::Sender<Option<Timestamp>>,
 }
 
 /// What is remembered from one pass to the next.
@@ -103,7 +104,13 @@ impl Autoscaler {
         let kept = state.store().document(CHECKPOINT)?;
         let counts = kept.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let memory = Mutex::new(Memory { counts, ..Memory::default() });
-        Ok(Self { state, analyst, analysis, passes, metrics, recorder, settings, memory })
+        let finished = watch::Sender::new(None);
+        Ok(Self { state, analyst, analysis, passes, metrics, recorder, settings, memory, finished })
+    }
+
+    /// When it last finished a pass.
+    pub fn finished(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.finished.subscribe()
     }
 
     /// Decides the count of every service that scales, and the size of every workload.
@@ -127,7 +134,9 @@ impl Autoscaler {
         }
         let kept = serde_json::to_vec(&memory.counts).unwrap_or_default();
         let store = Arc::clone(self.state.store());
-        blocking(move || store.put_document(CHECKPOINT, &kept)).await
+        blocking(move || store.put_document(CHECKPOINT, &kept)).await?;
+        self.finished.send_replace(Some(self.state.clock().now()));
+        Ok(())
     }
 
     async fn decide_count(

@@ -4,27 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use tokio::sync::watch;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, watch};
 
 use crate::controllers::analyst::Analysis;
-use crate::controllers::scheduler::{Pass, Scheduler};
+use crate::controllers::decisions::freeze_in_words;
+use crate::controllers::driver::chain;
+use crate::controllers::notices::HookHealth;
+use crate::controllers::scheduler::{Pass, Scheduler, exec_target};
 use crate::controllers::state::EngineState;
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
 use crate::domain::intent::Submission;
 use crate::domain::node::NodeName;
-use crate::domain::plan::Step;
+use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::ports::control::{Control, ControlError, EngineHealth, View};
+use crate::ports::exec::{ExecLimits, ExecOutput, TaskExec};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::{DecisionLog, EventQuery, NumberedChange, StoreError};
 use crate::scheduling::intent::{Asked, Rejection, changes};
 
+/// What is kept of each output of a command in a task, in bytes.
+const EXEC_OUTPUT_MAX: usize = 1 << 20;
+/// So many commands run in tasks at a time.
+pub const EXECS_MAX: usize = 16;
 /// The answer to a repeated request names at most this many changes.
 const REPEATED_CHANGES_MAX: usize = 1_000;
 
@@ -44,6 +53,14 @@ pub struct EngineControl {
     pub health: Arc<dyn HealthSource>,
     /// For failing nodes.
     pub nodes: Arc<dyn NodeProvider>,
+    /// For commands in tasks.
+    pub exec: Arc<dyn TaskExec>,
+    /// Each of these lets one command run.
+    pub exec_slots: Semaphore,
+    /// Disasters that last.
+    pub disasters: watch::Receiver<Arc<Vec<Alarm>>>,
+    /// How hooks do.
+    pub hooks: Vec<watch::Receiver<HookHealth>>,
     /// What the cluster does not enforce.
     pub limitations: Vec<String>,
     /// When the engine started.
@@ -63,11 +80,15 @@ impl Control for EngineControl {
             // A pass that failed for it has said so.
             !problems.iter().any(|problem| problem.contains(trouble.as_str()))
         }));
+        problems
+            .extend(Switch::ALL.into_iter().filter_map(|switch| world.frozen(switch)).map(freeze_in_words));
+        problems.extend(self.hooks.iter().filter_map(|hook| hook.borrow().problem()));
+        let disasters = Arc::clone(&self.disasters.borrow());
         View {
             world,
             observed: pass.observed,
             waiting: pass.waiting,
-            alarms: pass.alarms,
+            alarms: joined(pass.alarms, &disasters),
             recommendations: analysis.recommendations,
             usage: analysis.usage,
             load: analysis.load,
@@ -142,6 +163,10 @@ impl Control for EngineControl {
         if found.outcome != DecisionOutcome::AwaitingApproval {
             return Err(ControlError::Refused(format!("decision {decision} is {}", found.outcome)));
         }
+        if let Some(action) = self.state.world().await.frozen(Switch::Scaling) {
+            let why = freeze_in_words(action);
+            return Err(ControlError::Refused(format!("decision {decision} cannot be carried out: {why}")));
+        }
         let change = match found.proposal.kind {
             DecisionKind::Size { workload, to, .. } => {
                 Change::SizeSet { workload, size: to, decision: Some(decision) }
@@ -159,6 +184,31 @@ impl Control for EngineControl {
         blocking(move || log.settle(decision, &DecisionOutcome::Applied)).await?;
         self.state.wake();
         Ok(())
+    }
+
+    async fn exec(
+        &self,
+        by: Actor,
+        task: &TaskId,
+        command: &[String],
+        time: SignedDuration,
+    ) -> Result<ExecOutput, ControlError> {
+        let refused = |text: String| Err(ControlError::Refused(text));
+        let Some(program) = command.first() else { return refused("the command is empty".to_owned()) };
+        let world = self.state.world().await;
+        let found = world.tasks.get(task);
+        let found = found.ok_or_else(|| ControlError::NotFound(format!("there is no task {task}")))?;
+        let Some(target) = exec_target(&world, found).filter(|_| found.state.holds_resources()) else {
+            return refused(format!("task {task} is {}; commands run in running tasks", found.state));
+        };
+        let Ok(_slot) = self.exec_slots.try_acquire() else {
+            return refused("too many commands run in tasks at this moment; try again".to_owned());
+        };
+        // Its arguments may be nobody's business.
+        tracing::info!(%task, %by, program, "runs a command in a task");
+        let limits = ExecLimits { time, output: EXEC_OUTPUT_MAX };
+        let done = self.exec.exec(&target, command, limits).await;
+        done.map_err(|error| ControlError::Refused(chain(&error)))
     }
 
     async fn fail_node(&self, by: Actor, node: &NodeName) -> Result<(), ControlError> {
@@ -187,6 +237,11 @@ impl EngineControl {
         let words = || found.iter().map(|change| change.recorded.reason.clone()).collect();
         Ok((!found.is_empty()).then(words))
     }
+}
+
+/// Both, without a copy where one of them is empty.
+fn joined(alarms: Arc<Vec<Alarm>>, more: &[Alarm]) -> Arc<Vec<Alarm>> {
+    if more.is_empty() { alarms } else { Arc::new(alarms.iter().chain(more).cloned().collect()) }
 }
 
 /// Why a writer does not act on what it saw, if so.

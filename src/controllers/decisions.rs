@@ -1,9 +1,11 @@
-//! Records proposals as decisions and carries out those that their policy lets through.
+//! Records proposals as decisions and carries out those that their policy lets through. While scaling is
+//! frozen they are recorded as withheld.
 
 use std::sync::Arc;
 
 use crate::controllers::control::blocking;
 use crate::controllers::state::EngineState;
+use crate::domain::action::{Action, ActionKey, Switch};
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionId, DecisionKind, DecisionOutcome, Proposal};
 use crate::domain::plan::Step;
@@ -28,21 +30,23 @@ impl Recorder {
     }
 
     /// Records a proposal. Under `auto` the change is committed, and what was carried out is returned.
-    /// Under `observe` and `approve` a proposal that repeats the last one is not recorded again.
+    /// A proposal that is not carried out and repeats the last one is not recorded again.
     pub async fn record(
         &self,
         mode: PolicyMode,
         proposal: Proposal,
         changes: impl FnOnce(DecisionId) -> Vec<Change>,
     ) -> Result<Option<DecisionKind>, StoreError> {
-        let outcome = match mode {
-            PolicyMode::Off => return Ok(None),
-            PolicyMode::Observe => DecisionOutcome::Observed,
-            PolicyMode::Approve => DecisionOutcome::AwaitingApproval,
-            PolicyMode::Auto => DecisionOutcome::Applied,
+        let frozen = self.state.world().await.frozen(Switch::Scaling).map(freeze_in_words);
+        let outcome = match (mode, frozen) {
+            (PolicyMode::Off, _) => return Ok(None),
+            (PolicyMode::Observe, _) => DecisionOutcome::Observed,
+            (_, Some(reason)) => DecisionOutcome::Frozen { reason },
+            (PolicyMode::Approve, None) => DecisionOutcome::AwaitingApproval,
+            (PolicyMode::Auto, None) => DecisionOutcome::Applied,
         };
         let last = self.last_on(&proposal.kind).await?;
-        if mode != PolicyMode::Auto
+        if outcome != DecisionOutcome::Applied
             && last
                 .as_ref()
                 .is_some_and(|last| last.proposal.kind == proposal.kind && last.outcome == outcome)
@@ -59,21 +63,39 @@ impl Recorder {
         tracing::info!(decision = %id, subject = proposal.kind.subject(), %mode, "{}: {}", proposal.kind, proposal.reason);
         let kind = proposal.kind.clone();
         let reason = proposal.reason.clone();
+        let applied = outcome == DecisionOutcome::Applied;
         self.state.telemetry().decided(&Decision { id, at, mode, outcome, proposal });
-        if mode != PolicyMode::Auto {
+        if !applied {
             return Ok(None);
         }
         let step = |change| Step { change, reason: format!("decision {id}: {reason}") };
         let steps = changes(id).into_iter().map(step).collect();
-        if let Err(error) = self.state.commit(&Actor::Engine, steps).await {
-            // What was not committed was not done; the record must not claim it.
-            let outcome = DecisionOutcome::Reverted { reason: "it could not be written down".to_owned() };
-            let log = Arc::clone(&self.log);
-            blocking(move || log.settle(id, &outcome)).await?;
-            return Err(error);
+        let committed = self.state.update(&Actor::Engine, None, |world| {
+            // Somebody may have frozen it a moment ago.
+            let frozen = world.frozen(Switch::Scaling).map(freeze_in_words);
+            if frozen.is_some() { (Vec::new(), frozen) } else { (steps, None) }
+        });
+        // What was not committed was not done; the record must not claim it.
+        match committed.await {
+            Ok(None) => {
+                self.state.wake();
+                Ok(Some(kind))
+            }
+            Ok(Some(reason)) => {
+                self.settle(id, DecisionOutcome::Frozen { reason }).await?;
+                Ok(None)
+            }
+            Err(error) => {
+                let reason = "it could not be written down".to_owned();
+                self.settle(id, DecisionOutcome::Reverted { reason }).await?;
+                Err(error)
+            }
         }
-        self.state.wake();
-        Ok(Some(kind))
+    }
+
+    async fn settle(&self, id: DecisionId, outcome: DecisionOutcome) -> Result<(), StoreError> {
+        let log = Arc::clone(&self.log);
+        blocking(move || log.settle(id, &outcome)).await
     }
 
     /// The last decision on the same matter: size, count or pool of the same subject.
@@ -83,4 +105,13 @@ impl Recorder {
         let same = std::mem::discriminant(kind);
         Ok(found.into_iter().find(|decision| std::mem::discriminant(&decision.proposal.kind) == same))
     }
+}
+
+/// Who froze what, until when and why.
+pub(super) fn freeze_in_words(action: &Action) -> String {
+    let Action { key, by, message, until, .. } = action;
+    let what = if let ActionKey::Freeze(switch) = key { switch.to_string() } else { key.to_string() };
+    let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+    let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+    format!("{what} is frozen by {by}{until}{why}")
 }

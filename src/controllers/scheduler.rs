@@ -27,6 +27,7 @@ use crate::domain::workload::WorkloadSpec;
 use crate::domain::world::World;
 use crate::ports::cluster::{ClusterError, ClusterObserver, Launch, Resized, TaskRunner};
 use crate::ports::commands::Commands;
+use crate::ports::exec::ExecTarget;
 use crate::ports::front_door::FrontDoor;
 use crate::ports::health::{HealthSource, ProbeTarget};
 use crate::ports::node_provider::NodeProvider;
@@ -446,6 +447,13 @@ fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
         first_port: service.ports.first().map(|port| port.name.clone()),
         template: service.template.clone(),
     })
+}
+
+/// What a command in a task is run with.
+pub(super) fn exec_target(world: &World, task: &Task) -> Option<ExecTarget> {
+    let spec = spec_of(world, task)?;
+    let template = spec.template().clone();
+    Some(ExecTarget { task: task.id.clone(), template, first_port: port_names(spec).into_iter().next() })
 }
 
 fn did_not_start(at: Timestamp, why: &str) -> ExitRecord {

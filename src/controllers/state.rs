@@ -2,6 +2,7 @@
 //! whoever listens. Not here: what is to change (`scheduling`, `scaling`).
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,8 +11,10 @@ use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, broadcast, watch};
 
 use crate::controllers::driver::chain;
 use crate::domain::change::{Change, RecordedChange};
+use crate::domain::node::NodeState;
 use crate::domain::plan::Step;
 use crate::domain::rollout::Actor;
+use crate::domain::task::TaskState;
 use crate::domain::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::store::{EventQuery, Store, StoreError};
@@ -31,6 +34,7 @@ pub struct EngineState {
     newest: watch::Sender<u64>,
     trouble: Mutex<Option<String>>,
     clock_moved: Mutex<ClockMoves>,
+    losses: Arc<Losses>,
 }
 
 /// How the world keeps up with a clock that is set.
@@ -42,6 +46,23 @@ struct ClockMoves {
     owed: Option<SignedDuration>,
 }
 
+/// Tasks and nodes that were lost since the engine started.
+#[derive(Debug, Default)]
+struct Losses {
+    tasks: AtomicU64,
+    nodes: AtomicU64,
+}
+
+impl Losses {
+    fn count(&self, change: &Change) {
+        match change {
+            Change::TaskMoved { state: TaskState::Lost, .. } => self.tasks.fetch_add(1, Ordering::Relaxed),
+            Change::NodeMoved { state: NodeState::Lost, .. } => self.nodes.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+}
+
 impl EngineState {
     /// Takes up the world as the store has it.
     pub fn open(
@@ -49,7 +70,9 @@ impl EngineState {
         clock: Arc<dyn Clock>,
         telemetry: Arc<dyn Telemetry>,
     ) -> Result<Self, StoreError> {
-        let world = Arc::new(RwLock::new(Arc::new(store.load()?)));
+        let loaded = Arc::new(store.load()?);
+        telemetry.shown(&loaded);
+        let world = Arc::new(RwLock::new(loaded));
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let last = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
         let newest = watch::Sender::new(last.first().map_or(0, |change| change.number));
@@ -63,6 +86,7 @@ impl EngineState {
             newest,
             trouble: Mutex::default(),
             clock_moved: Mutex::default(),
+            losses: Arc::default(),
         })
     }
 
@@ -151,6 +175,11 @@ impl EngineState {
         self.newest.subscribe()
     }
 
+    /// How many tasks and nodes were lost since the engine started.
+    pub fn losses(&self) -> (u64, u64) {
+        (self.losses.tasks.load(Ordering::Relaxed), self.losses.nodes.load(Ordering::Relaxed))
+    }
+
     /// Decides on the world as it is and makes the change, with nobody in between. When it returns
     /// without error, the change is on disk. A caller that goes away meanwhile does not break it off: the
     /// change is made as a whole, or not at all.
@@ -179,6 +208,7 @@ impl EngineState {
             telemetry: Arc::clone(&self.telemetry),
             listeners: self.changes.clone(),
             newest: self.newest.clone(),
+            losses: Arc::clone(&self.losses),
         };
         match tokio::spawn(commit.make(changes)).await {
             Ok(made) => self.noted(made).map(|()| answer),
@@ -202,6 +232,7 @@ struct Commit {
     telemetry: Arc<dyn Telemetry>,
     listeners: broadcast::Sender<Arc<RecordedChange>>,
     newest: watch::Sender<u64>,
+    losses: Arc<Losses>,
 }
 
 impl Commit {
@@ -226,6 +257,7 @@ impl Commit {
         self.telemetry.committed(began.elapsed(), &told, &self.held);
         self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
         for change in changes {
+            self.losses.count(&change.change);
             // Nobody listening is no error.
             let _ = self.listeners.send(Arc::new(change));
         }

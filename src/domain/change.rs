@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::action::{Action, ActionEnd, ActionKey};
 use crate::domain::decision::DecisionId;
-use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
+use crate::domain::node::{JoinState, NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
 use crate::domain::quota::Quota;
@@ -206,6 +206,13 @@ pub enum Change {
         /// The decision behind it; absent where a person did it.
         decision: Option<DecisionId>,
     },
+    /// Nodes of a pool did not join in time, or one has joined after that.
+    PoolJoinNoted {
+        /// The pool.
+        pool: PoolName,
+        /// The new state.
+        joins: JoinState,
+    },
     /// A node is wanted.
     NodeCreated {
         /// Its name.
@@ -314,6 +321,7 @@ impl Change {
             Self::PoolApplied { pool, .. }
             | Self::PoolDeleted { pool }
             | Self::PoolForgotten { pool }
+            | Self::PoolJoinNoted { pool, .. }
             | Self::PoolTargetSet { pool, .. } => vec![EntityKey::Pool(pool.clone())],
             Self::NodeCreated { node, pool } => {
                 vec![EntityKey::Node(node.clone()), EntityKey::Pool(pool.clone())]

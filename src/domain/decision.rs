@@ -13,7 +13,7 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::workload::WorkloadName;
 
 /// The number of a decision, counted from 1 over the life of the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DecisionId(pub u64);
 
@@ -96,6 +96,11 @@ pub enum DecisionOutcome {
     Applied,
     /// A later decision on the same subject took its place.
     Superseded,
+    /// Withheld: automatic changes of this kind were frozen.
+    Frozen {
+        /// By whom and why.
+        reason: String,
+    },
     /// Carried out, then taken back.
     Reverted {
         /// Why.
@@ -110,6 +115,7 @@ impl fmt::Display for DecisionOutcome {
             Self::AwaitingApproval => f.pad("awaiting approval"),
             Self::Applied => f.pad("applied"),
             Self::Superseded => f.pad("superseded"),
+            Self::Frozen { reason } => write!(f, "withheld: {reason}"),
             Self::Reverted { reason } => write!(f, "reverted: {reason}"),
         }
     }

@@ -81,6 +81,20 @@ pub struct NodePool {
     pub shrunk_at: Option<Timestamp>,
     /// Its nodes are to be drained and removed, then it is forgotten.
     pub deleted: bool,
+    /// How often nodes of it did not join lately, and what follows for the next one.
+    #[serde(default)]
+    pub joins: JoinState,
+}
+
+/// How often the nodes of a pool did not join in time, in a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinState {
+    /// Failures without a node in between that joined; nodes given up at one time are one failure.
+    pub failures: u32,
+    /// When the first of them was.
+    pub since: Option<Timestamp>,
+    /// No node is asked for before this.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Where a node is in its life.

@@ -164,16 +164,56 @@ pub struct PortSpec {
     pub front_door: Option<u16>,
 }
 
+/// How a check over HTTP asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    /// GET
+    #[default]
+    Get,
+    /// HEAD
+    Head,
+    /// POST, without a body
+    Post,
+}
+
+impl HttpMethod {
+    /// As it stands in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// What a check over HTTP has beyond its path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpOptions {
+    /// The method.
+    pub method: HttpMethod,
+    /// Sent along, or in place of what is sent otherwise (`Host`).
+    pub headers: BTreeMap<String, String>,
+    /// The statuses that pass; any from 200 to 399 where empty.
+    pub statuses: Vec<u16>,
+    /// The statuses that fail the check at once, however many failures it may have.
+    pub fatal_statuses: Vec<u16>,
+}
+
 /// How a health check asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
-    /// A GET; any status from 200 to 399 passes.
+    /// A request, and what is made of the status of its answer.
     Http {
         /// Path and query.
         path: String,
         /// The port's name; the first port where absent.
         port: Option<String>,
+        /// How it asks and what it accepts.
+        #[serde(default)]
+        options: HttpOptions,
     },
     /// A connection that is accepted.
     Tcp {
@@ -200,6 +240,9 @@ pub struct HealthCheck {
     pub failures: u32,
     /// Consecutive passes until the check counts as passed again.
     pub passes: u32,
+    /// The first question comes no sooner after the task's process is there.
+    #[serde(default)]
+    pub delay: SignedDuration,
 }
 
 /// The health checks of a service.

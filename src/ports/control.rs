@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::decision::DecisionId;
@@ -19,6 +19,7 @@ use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
+use crate::ports::exec::ExecOutput;
 use crate::ports::health::ProbeResult;
 use crate::ports::store::{NumberedChange, StoreError};
 
@@ -118,6 +119,15 @@ pub trait Control: Send + Sync {
 
     /// Carries out a decision that waits for approval.
     async fn approve(&self, by: Actor, decision: DecisionId) -> Result<(), ControlError>;
+
+    /// Runs a command in a task to its end, at most for `time`.
+    async fn exec(
+        &self,
+        by: Actor,
+        task: &TaskId,
+        command: &[String],
+        time: SignedDuration,
+    ) -> Result<ExecOutput, ControlError>;
 
     /// Fails a node as a machine would, to see what the engine makes of it.
     async fn fail_node(&self, by: Actor, node: &NodeName) -> Result<(), ControlError>;

@@ -127,6 +127,9 @@ pub trait DecisionLog: Send + Sync {
     /// One decision.
     fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError>;
 
+    /// Decisions with a higher number than `after`, oldest first.
+    fn decisions_after(&self, after: DecisionId, limit: usize) -> Result<Vec<Decision>, StoreError>;
+
     /// Decisions about a workload or pool, or about all; newest first.
     fn decisions(&self, subject: Option<&str>, limit: usize) -> Result<Vec<Decision>, StoreError>;
 }

@@ -32,6 +32,12 @@ pub trait Telemetry: Send + Sync {
     /// A transaction was written, and the world is now as given.
     fn committed(&self, took: Duration, changes: &[&Change], world: &World);
 
+    /// The world is as given, though nothing was written: the engine starts.
+    fn shown(&self, world: &World);
+
+    /// A hook was told something, or could not be.
+    fn told(&self, hook: &str, delivered: bool);
+
     /// An agent was read, or could not be.
     fn scraped(&self, outcome: ScrapeOutcome);
 

@@ -173,6 +173,7 @@ mod tests {
                 grown_at: None,
                 shrunk_at: None,
                 deleted: false,
+                joins: crate::domain::node::JoinState::default(),
             };
             self.0.pools.insert(name, pool);
             self

@@ -12,6 +12,7 @@ mod actions;
 mod alarms;
 mod calm;
 mod cron;
+pub mod disaster;
 mod effects;
 mod held;
 pub mod intent;
@@ -88,11 +89,21 @@ pub struct PlanSettings {
     /// An instance without open requests is stopped no sooner after it was retired: the front door
     /// learns of its retirement in between.
     pub retire_settle: SignedDuration,
+    /// A node that has not joined by then is given up, and another one asked for.
+    pub join_timeout: SignedDuration,
+    /// A task that is not up by then is ended and replaced; where a start-up check says how long that
+    /// may take, only until its process runs.
+    pub start_timeout: SignedDuration,
 }
 
 impl Default for PlanSettings {
     fn default() -> Self {
-        Self { size_soak: SignedDuration::from_secs(60), retire_settle: SignedDuration::from_millis(500) }
+        Self {
+            size_soak: SignedDuration::from_secs(60),
+            retire_settle: SignedDuration::from_millis(500),
+            join_timeout: SignedDuration::from_mins(10),
+            start_timeout: SignedDuration::from_mins(10),
+        }
     }
 }
 
@@ -111,7 +122,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
     }
     waiting.sort_by(|one, other| one.task.cmp(&other.task));
-    let alarms = alarms::raise(&view);
+    let alarms = [alarms::raise(&view), nodes::alarms(&view)].concat();
     Plan { steps: view.into_steps(), waiting, alarms }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::node::{NodeName, NodeState, PoolName};
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::TaskState;
 use crate::domain::workload::{Constraint, WorkloadSpec};
-use crate::scheduling::simulation::{Simulation, name, pool_spec, service, service_spec, size};
+use crate::scheduling::simulation::{Simulation, name, pool_spec, seconds, service, service_spec, size};
 
 fn node(text: &str) -> NodeName {
     NodeName::new(text).expect("a name")
@@ -381,4 +381,46 @@ fn strays_are_stopped_and_forgotten() {
     sim.run_for(5);
     assert!(sim.observed.tasks.is_empty() && sim.observed.nodes.is_empty());
     assert_eq!(newer.nodes[&node("small-1")].state, NodeState::Ready);
+}
+
+#[test]
+fn a_node_that_does_not_join_is_given_up_and_asked_for_again_ever_more_seldom() {
+    let mut sim = Simulation::new();
+    // Shorter than the five seconds that a node takes to join here.
+    sim.settings.join_timeout = seconds(3);
+    sim.pool("small", pool_spec(2, 4));
+    sim.run_for(600);
+    let asked: u64 = sim.world.pools.values().map(|pool| pool.next_node - 1).sum();
+    // Waits of 30, 60, 120, 240 and 480 s, each with three seconds of hope, for two nodes each.
+    assert!((8..=12).contains(&asked), "{asked} nodes\n{}", sim.tail());
+    assert_eq!(sim.plan.alarms.len(), 1);
+    assert!(
+        sim.plan.alarms[0].message.starts_with("pool small: nodes did not join"),
+        "{:?}",
+        sim.plan.alarms
+    );
+    sim.settings.join_timeout = seconds(60);
+    sim.run_for(500);
+    assert_eq!(sim.world.nodes.len(), 2, "{}", sim.tail());
+    assert!(sim.world.pools.values().all(|pool| pool.joins.failures == 0));
+    assert!(sim.plan.alarms.is_empty());
+}
+
+#[test]
+fn an_instance_that_never_gets_ready_is_replaced_in_time_and_backs_off() {
+    let mut sim = Simulation::with_nodes(2);
+    sim.settings.start_timeout = seconds(20);
+    sim.apply("web", service("serve 0", 2));
+    sim.run_for(10);
+    let mut spec = service_spec("hang", 1);
+    spec.rollout.deadline = SignedDuration::from_hours(10);
+    spec.rollout.max_failures = 1_000;
+    sim.apply("new", WorkloadSpec::Service(Box::new(spec)));
+    sim.run_for(22);
+    sim.assert_says("it did not become ready within 20s");
+    sim.run_for(300);
+    let tried = sim.world.workloads[&name("new")].next_task - 1;
+    assert!((4..=14).contains(&tried), "{tried} tries\n{}", sim.tail());
+    assert!(sim.world.workloads[&name("new")].restart.failures >= 3);
+    assert_eq!(states(&sim, "web"), ["web.1 running", "web.2 running"], "others are left alone");
 }

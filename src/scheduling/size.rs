@@ -2,6 +2,7 @@
 //! replacement (`services`). Less memory is tried on one instance first, and taken back for all if that
 //! one is killed or fails while it is on trial.
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::node::NodeState;
 use crate::domain::plan::Step;
@@ -75,7 +76,11 @@ pub(super) fn keep(view: &mut View<'_>, name: &WorkloadName) {
     if plain && view.rows_of(name).iter().all(|row| row.task.size == declared) {
         return;
     }
-    if let Some(step) = try_out(view, name) {
+    // A size that did harm is taken back all the same.
+    let goes_on = |step: &Step| {
+        view.world().frozen(Switch::Scaling).is_none() || matches!(step.change, Change::SizeReverted { .. })
+    };
+    if let Some(step) = try_out(view, name).filter(goes_on) {
         view.take(vec![step]);
     }
     resize(view, name);

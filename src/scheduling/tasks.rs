@@ -10,7 +10,7 @@ use crate::domain::node::{NodeName, NodeState};
 use crate::domain::observation::{Health, ProcessState, TaskObservation};
 use crate::domain::plan::Step;
 use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskState};
-use crate::domain::workload::{WorkloadKind, WorkloadName};
+use crate::domain::workload::{WorkloadKind, WorkloadName, WorkloadSpec};
 use crate::scheduling::restart;
 use crate::scheduling::view::{Ended, Row, View};
 
@@ -100,9 +100,9 @@ fn fate(view: &View<'_>, row: Row<'_>, lost: &BTreeSet<NodeName>) -> Option<Fate
     if let Some(node) = task.node.as_ref().filter(|node| lost.contains(*node)) {
         return Some(Fate::lost(format!("its node {node} is lost")));
     }
-    let Some(seen) = seen else { return unseen(task) };
+    let Some(seen) = seen else { return unseen(view, task) };
     match &seen.process {
-        ProcessState::Starting => None,
+        ProcessState::Starting => stuck(view, task, TaskState::Stopping),
         ProcessState::Running { .. } => alive(view, task, seen),
         ProcessState::Exited(record) => Some(Fate { exit: Some(record.clone()), ..ended(task, record) }),
         ProcessState::Lost if task.state == TaskState::Stopping => {
@@ -113,13 +113,31 @@ fn fate(view: &View<'_>, row: Row<'_>, lost: &BTreeSet<NodeName>) -> Option<Fate
 }
 
 /// The cluster does not know the task.
-fn unseen(task: &Task) -> Option<Fate> {
+fn unseen(view: &View<'_>, task: &Task) -> Option<Fate> {
     match task.state {
         // Not started yet; the launch is repeated until it shows.
-        TaskState::Launching => None,
+        TaskState::Launching => stuck(view, task, TaskState::Failed),
         TaskState::Stopping => Some(Fate::to(TaskState::Stopped, task.reason.clone())),
         _ => Some(Fate::lost("the cluster no longer knows it")),
     }
+}
+
+/// A task that has not come up in its time, if it is one: a failure like any other.
+fn stuck(view: &View<'_>, task: &Task, becomes: TaskState) -> Option<Fate> {
+    let limit = view.settings.start_timeout;
+    let overdue = matches!(task.state, TaskState::Launching | TaskState::Starting)
+        && view.now.duration_since(task.state_since) >= limit;
+    let what = if task.state == TaskState::Launching { "was not started" } else { "did not become ready" };
+    let fate = || Fate::to(becomes, format!("it {what} within {limit:#}"));
+    overdue.then(|| Fate { unasked: Some(Unasked::Failed), ..fate() })
+}
+
+/// Whether a start-up check says how long the task may take.
+fn has_startup_check(view: &View<'_>, task: &Task) -> bool {
+    let spec = view.workload(task.workload()).map(|workload| {
+        workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec)
+    });
+    spec.and_then(WorkloadSpec::as_service).is_some_and(|service| service.checks.startup.is_some())
 }
 
 fn ended(task: &Task, record: &ExitRecord) -> Fate {
@@ -146,6 +164,11 @@ fn alive(view: &View<'_>, task: &Task, seen: &TaskObservation) -> Option<Fate> {
         {
             let reason = format!("its health check failed: {message}");
             Some(Fate { unasked: Some(Unasked::Failed), ..Fate::to(TaskState::Stopping, reason) })
+        }
+        (TaskState::Starting, Health::Starting | Health::Unready { .. })
+            if service && !has_startup_check(view, task) =>
+        {
+            stuck(view, task, TaskState::Stopping)
         }
         (TaskState::Launching | TaskState::Starting, health) => {
             let mut fate = Fate::default();

@@ -15,9 +15,9 @@ use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
 use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{
-    CatchUp, CatchUpPolicy, Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, JobSpec,
-    OverlapPolicy, Owner, PlacementSpec, PortSpec, Probe, RestartPolicy, RolloutSpec, RunPolicy, SecretRef,
-    ServiceSpec, TaskTemplate, WorkloadKind, WorkloadName, WorkloadSpec,
+    CatchUp, CatchUpPolicy, Constraint, CronJobSpec, EnvValue, HealthCheck, HealthChecks, HttpMethod,
+    HttpOptions, JobSpec, OverlapPolicy, Owner, PlacementSpec, PortSpec, Probe, RestartPolicy, RolloutSpec,
+    RunPolicy, SecretRef, ServiceSpec, TaskTemplate, WorkloadKind, WorkloadName, WorkloadSpec,
 };
 use loadline::domain::world::{
     JobState, NextRun, RestartState, Run, RunCause, RunKey, RunOrder, RunOutcome, RunPart, SizeOverride,
@@ -90,6 +90,7 @@ fn check(probe: Probe) -> HealthCheck {
         timeout: SignedDuration::from_millis(900),
         failures: 3,
         passes: 1,
+        delay: SignedDuration::from_millis(300),
     }
 }
 
@@ -101,7 +102,16 @@ pub(crate) fn service_spec() -> WorkloadSpec {
         ports: vec![PortSpec { name: "http".to_owned(), front_door: Some(8080) }],
         checks: HealthChecks {
             startup: Some(check(Probe::Exec { command: vec!["true".to_owned()] })),
-            readiness: Some(check(Probe::Http { path: "/ready?x=1".to_owned(), port: None })),
+            readiness: Some(check(Probe::Http {
+                path: "/ready?x=1".to_owned(),
+                port: None,
+                options: HttpOptions {
+                    method: HttpMethod::Head,
+                    headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
+                    statuses: vec![200, 204],
+                    fatal_statuses: vec![500],
+                },
+            })),
             liveness: Some(check(Probe::Tcp { port: Some("http".to_owned()) })),
         },
         instances: 2,
@@ -332,6 +342,7 @@ fn pool() -> NodePool {
         grown_at: Some(at(1)),
         shrunk_at: None,
         deleted: false,
+        joins: loadline::domain::node::JoinState::default(),
     }
 }
 

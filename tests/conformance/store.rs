@@ -108,7 +108,7 @@ fn proposal(kind: DecisionKind) -> Proposal {
     }
 }
 
-fn count_decision(workload: &str) -> Proposal {
+pub(crate) fn count_decision(workload: &str) -> Proposal {
     proposal(DecisionKind::Count { workload: example::workload_name(workload), from: 2, to: 4 })
 }
 

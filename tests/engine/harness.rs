@@ -39,9 +39,15 @@ pub(super) struct Engine {
 impl Engine {
     /// An engine over an empty folder, with the given specs.
     pub(super) fn start(specs: &str) -> Self {
+        Self::start_with(specs, |_| String::new())
+    }
+
+    /// The same, with more settings, which may name files in the engine's folder.
+    pub(super) fn start_with(specs: &str, more: impl FnOnce(&Path) -> String) -> Self {
         let folder = tempfile::Builder::new().prefix("loadline-test-").tempdir().expect("a folder");
         std::fs::write(folder.path().join("specs.toml"), specs).expect("specs");
-        std::fs::write(folder.path().join("engine.toml"), SETTINGS).expect("settings");
+        let settings = format!("{SETTINGS}{}", more(folder.path()));
+        std::fs::write(folder.path().join("engine.toml"), settings).expect("settings");
         let (child, client) = spawn(folder.path(), true);
         Self { child, client, folder }
     }

@@ -8,4 +8,5 @@ mod failures;
 mod harness;
 mod interface;
 mod load;
+mod operations;
 mod rollouts;

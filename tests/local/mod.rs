@@ -2,6 +2,7 @@
 //! are none.
 
 mod adoption;
+mod exec;
 mod limits;
 mod nodes;
 mod tasks;

@@ -12,7 +12,8 @@ use crate::adapters::local::supervisor::find_user;
 use crate::domain::node::NodeName;
 use crate::domain::task::TaskId;
 use crate::domain::workload::{EnvValue, SecretRef};
-use crate::ports::cluster::{ClusterError, Launch};
+use crate::ports::cluster::ClusterError;
+use crate::ports::exec::ExecTarget;
 
 /// Ports are given from here on, up to where the kernel begins to give them to outgoing connections: one
 /// of those could take a port between the moment it is chosen and the moment the task listens.
@@ -63,13 +64,13 @@ pub(super) fn mark(task: &TaskId) -> String {
 
 /// The environment of a task: a clean base, its ports, what its owner wrote, secrets read now.
 pub(super) fn environment(
-    launch: &Launch,
+    target: &ExecTarget,
     node: &NodeName,
     ports: &BTreeMap<String, u16>,
 ) -> Result<BTreeMap<String, String>, ClusterError> {
     let own = |name: &str| std::env::var(name).ok();
     let mut environment = BTreeMap::new();
-    let home = match &launch.template.user {
+    let home = match &target.template.user {
         Some(name) => find_user(name).ok().map(|user| user.dir.display().to_string()),
         None => own("HOME"),
     };
@@ -80,10 +81,10 @@ pub(super) fn environment(
     for (name, number) in ports {
         environment.insert(format!("PORT_{}", name.to_uppercase().replace('-', "_")), number.to_string());
     }
-    if let Some(first) = launch.ports.first().and_then(|name| ports.get(name)) {
+    if let Some(first) = target.first_port.as_ref().and_then(|name| ports.get(name)) {
         environment.insert("PORT".to_owned(), first.to_string());
     }
-    for (variable, value) in &launch.template.env {
+    for (variable, value) in &target.template.env {
         let value = match value {
             EnvValue::Plain(text) => text.clone(),
             EnvValue::Secret(reference) => read_secret(reference)
@@ -92,7 +93,7 @@ pub(super) fn environment(
         environment.insert(variable.clone(), value);
     }
     // Last: what is left of a task is found by this mark.
-    environment.insert(MARK.to_owned(), launch.task.id.to_string());
+    environment.insert(MARK.to_owned(), target.task.to_string());
     Ok(environment)
 }
 

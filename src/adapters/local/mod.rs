@@ -7,6 +7,7 @@
 
 mod adopt;
 mod cgroup;
+mod exec;
 mod launch;
 mod log_source;
 mod nodes;
@@ -114,6 +115,8 @@ struct State {
     nodes: BTreeMap<NodeName, NodeEntry>,
     /// The port that is tried next.
     next_port: u16,
+    /// Counts commands that were run in tasks.
+    execs: u64,
 }
 
 /// What is known of a task.
@@ -173,11 +176,6 @@ impl LocalCluster {
     pub fn open(config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Self, ClusterError> {
         let inner = adopt::open(config, clock)?;
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// The folder that a task starts in where its template names none.
-    pub fn work_folder(&self, task: &TaskId) -> PathBuf {
-        self.inner.folder(task).workdir()
     }
 
     /// Runs a call that blocks, off the executor's threads.

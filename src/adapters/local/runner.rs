@@ -22,6 +22,7 @@ use crate::domain::node::NodeName;
 use crate::domain::quantity::{Resources, TaskSize};
 use crate::domain::task::TaskId;
 use crate::ports::cluster::{ClusterError, Launch, Resized, TaskRunner};
+use crate::ports::exec::ExecTarget;
 
 /// A launch returns when the program runs or could not be started, and after this long in any case: the
 /// observation tells the rest.
@@ -128,7 +129,12 @@ impl Inner {
     fn start(&self, launch: &Launch, record: &TaskRecord) -> Result<ProcessIdentity, ClusterError> {
         let task = &record.task;
         let folder = self.folder(task);
-        let environment = launch::environment(launch, &record.node, &record.ports)?;
+        let target = ExecTarget {
+            task: task.clone(),
+            template: launch.template.clone(),
+            first_port: launch.ports.first().cloned(),
+        };
+        let environment = launch::environment(&target, &record.node, &record.ports)?;
         let failing = |what: &str| {
             let operation = format!("{what} {task}");
             move |error| failed(operation, error)

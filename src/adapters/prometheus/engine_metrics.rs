@@ -11,6 +11,8 @@
 //! | `loadline_nodes` | gauge | `state` |
 //! | `loadline_waiting_tasks` | gauge | `reason`: attributes, reserved, node, neighbours, spread, crowded, room, preemption, quota, backoff |
 //! | `loadline_store_commit_duration_seconds` | histogram | |
+//! | `loadline_frozen` | gauge, 0 or 1 | `switch`: deploys, scaling, draining, cron |
+//! | `loadline_notices_total` | counter | `hook`; `outcome`: delivered, failed (a try each) |
 //! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
@@ -73,6 +76,8 @@ pub struct EngineMetrics {
     commit_duration: Histogram,
     restarts: Family<[(&'static str, String); 1], Counter>,
     oom_kills: Family<[(&'static str, String); 1], Counter>,
+    frozen: Family<Words<1>, Gauge>,
+    notices: Family<[(&'static str, String); 2], Counter>,
 }
 
 impl Default for EngineMetrics {
@@ -91,6 +96,8 @@ impl Default for EngineMetrics {
             commit_duration: Histogram::new(DURATION_BUCKETS),
             restarts: Family::default(),
             oom_kills: Family::default(),
+            frozen: Family::default(),
+            notices: Family::default(),
         };
         registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
         registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
@@ -107,6 +114,8 @@ impl Default for EngineMetrics {
         );
         registry.register("restarts", "Failures that are answered by a restart", metrics.restarts.clone());
         registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
+        registry.register("frozen", "Kinds of change that are frozen", metrics.frozen.clone());
+        registry.register("notices", "Notices told to hooks", metrics.notices.clone());
         // A counter that appears with its first event hides that event from `rate`.
         for outcome in ["ok", "failed", "late"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
@@ -135,6 +144,14 @@ impl Telemetry for EngineMetrics {
         for change in changes {
             self.count(change);
         }
+        self.shown(world);
+    }
+
+    fn shown(&self, world: &World) {
+        for switch in Switch::ALL {
+            let frozen = i64::from(world.frozen(switch).is_some());
+            self.frozen.get_or_create(&[("switch", switch.as_str())]).set(frozen);
+        }
         let tasks = world.tasks.values().map(|task| task.state.as_str());
         show(&self.tasks, "state", TASK_STATES.map(TaskState::as_str), tasks);
         let nodes = world.nodes.values().map(|node| node.state.as_str());
@@ -144,6 +161,12 @@ impl Telemetry for EngineMetrics {
     fn waiting(&self, tasks: &[Waiting]) {
         let found = tasks.iter().map(|waiting| waiting.kind.as_str());
         show(&self.waiting, "reason", WaitKind::ALL.map(WaitKind::as_str), found);
+    }
+
+    fn told(&self, hook: &str, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        let labels = [("hook", hook.to_owned()), ("outcome", outcome.to_owned())];
+        self.notices.get_or_create(&labels).inc();
     }
 
     fn scraped(&self, outcome: ScrapeOutcome) {
@@ -166,6 +189,7 @@ impl Telemetry for EngineMetrics {
             DecisionOutcome::AwaitingApproval => "awaiting_approval",
             DecisionOutcome::Applied => "applied",
             DecisionOutcome::Superseded => "superseded",
+            DecisionOutcome::Frozen { .. } => "frozen",
             DecisionOutcome::Reverted { .. } => "reverted",
         };
         self.decisions.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();

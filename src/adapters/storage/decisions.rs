@@ -41,6 +41,20 @@ impl DecisionLog for SqliteStore {
         })
     }
 
+    fn decisions_after(&self, after: DecisionId, limit: usize) -> Result<Vec<Decision>, StoreError> {
+        self.read("read decisions", |connection| {
+            let query = "SELECT id, at, mode, outcome, outcome_reason, body FROM decision
+                WHERE id > ?1 ORDER BY id ASC LIMIT ?2";
+            let mut statement = connection.prepare_cached(query)?;
+            let mut rows = statement.query(params![count(after.0), count(limit as u64)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read_decision(row)?);
+            }
+            Ok(found)
+        })
+    }
+
     fn settle(&self, id: DecisionId, outcome: &DecisionOutcome) -> Result<(), StoreError> {
         self.write(&format!("settle decision {id}"), |transaction| {
             let (outcome, outcome_reason) = outcome_columns(outcome);
@@ -100,6 +114,7 @@ fn outcome_columns(outcome: &DecisionOutcome) -> (&'static str, Option<&str>) {
         DecisionOutcome::AwaitingApproval => ("awaiting_approval", None),
         DecisionOutcome::Applied => ("applied", None),
         DecisionOutcome::Superseded => ("superseded", None),
+        DecisionOutcome::Frozen { reason } => ("frozen", Some(reason)),
         DecisionOutcome::Reverted { reason } => ("reverted", Some(reason)),
     }
 }
@@ -107,6 +122,7 @@ fn outcome_columns(outcome: &DecisionOutcome) -> (&'static str, Option<&str>) {
 pub(super) fn read_decision(row: &Row<'_>) -> Result<Decision, Fault> {
     let outcome = match (row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?) {
         (word, Some(reason)) if word == "reverted" => DecisionOutcome::Reverted { reason },
+        (word, Some(reason)) if word == "frozen" => DecisionOutcome::Frozen { reason },
         (word, _) => read_word(word)?,
     };
     Ok(Decision {

@@ -2,12 +2,11 @@
 //! told to: start-up first, then readiness and liveness for the task's whole life.
 //! Not here: what follows from a task's health; the scheduler decides that.
 
-mod command;
+mod history;
 mod probe;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,33 +16,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::agent::prober::probe::Answer;
-use crate::agent::prober::verdict::Verdict;
+use crate::agent::prober::history::{Ended, History};
+use crate::agent::prober::probe::{Answer, BODY_MAX, kept};
+use crate::agent::prober::verdict::{Grade, Verdict};
 use crate::domain::observation::Health;
-use crate::domain::task::TaskId;
+use crate::domain::task::{ExitStatus, TaskId};
 use crate::domain::workload::{HealthCheck, HealthChecks, Probe};
 use crate::ports::clock::Clock;
+use crate::ports::exec::{ExecLimits, ExecTarget, TaskExec};
 use crate::ports::health::{CheckKind, HealthSource, ProbeResult, ProbeTarget};
 
 /// No check is asked more often, whatever its interval.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
-
-/// What commands are started with beyond their task's template, as the launcher of tasks does it.
-pub struct CommandSurroundings {
-    /// The environment that every task gets.
-    pub env: BTreeMap<String, String>,
-    /// The folder of a task whose template names none.
-    pub folder: Box<dyn Fn(&TaskId) -> PathBuf + Send + Sync>,
-}
-
-impl CommandSurroundings {
-    /// A clean environment with what this process has of `PATH`, `HOME` and `LANG`, and a
-    /// function that tells a task's own folder.
-    pub fn clean(folder: impl Fn(&TaskId) -> PathBuf + Send + Sync + 'static) -> Self {
-        let own = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-        Self { env: ["PATH", "HOME", "LANG"].into_iter().filter_map(own).collect(), folder: Box::new(folder) }
-    }
-}
 
 /// A task that is asked.
 struct Watched {
@@ -56,15 +40,16 @@ struct Watched {
 /// What a task has answered so far.
 struct Answers {
     verdict: Verdict,
-    last: BTreeMap<CheckKind, ProbeResult>,
+    history: History,
 }
 
 /// Asks tasks over sockets and by commands.
 pub struct Prober {
     runtime: Handle,
     clock: Arc<dyn Clock>,
-    surroundings: Arc<CommandSurroundings>,
+    exec: Arc<dyn TaskExec>,
     watched: Mutex<BTreeMap<TaskId, Watched>>,
+    ended: Mutex<Ended>,
     changed: Arc<Notify>,
 }
 
@@ -73,25 +58,26 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Prober {
-    /// A prober that asks nobody so far; questions run on `runtime`.
-    pub fn new(runtime: Handle, clock: Arc<dyn Clock>, surroundings: CommandSurroundings) -> Self {
+    /// A prober that asks nobody so far; questions run on `runtime`, commands by `exec`.
+    pub fn new(runtime: Handle, clock: Arc<dyn Clock>, exec: Arc<dyn TaskExec>) -> Self {
         Self {
             runtime,
             clock,
-            surroundings: Arc::new(surroundings),
+            exec,
             watched: Mutex::default(),
+            ended: Mutex::default(),
             changed: Arc::default(),
         }
     }
 
     fn start(&self, target: ProbeTarget) -> Watched {
         let verdict = Verdict::new(&target.checks);
-        let answers = Arc::new(Mutex::new(Answers { verdict, last: BTreeMap::new() }));
+        let answers = Arc::new(Mutex::new(Answers { verdict, history: History::default() }));
         let asker = Asker {
             target: target.clone(),
             answers: Arc::clone(&answers),
             clock: Arc::clone(&self.clock),
-            surroundings: Arc::clone(&self.surroundings),
+            exec: Arc::clone(&self.exec),
             changed: Arc::clone(&self.changed),
         };
         let asking = self.runtime.spawn(async move { asker.ask_all().await });
@@ -109,6 +95,13 @@ impl HealthSource for Prober {
             let task = target.task.clone();
             watched.insert(task, kept.unwrap_or_else(|| self.start(target)));
         }
+        let mut ended = locked(&self.ended);
+        for (task, gone) in before {
+            if !watched.contains_key(&task) {
+                let history = std::mem::take(&mut locked(&gone.answers).history);
+                ended.keep(task, history, Instant::now());
+            }
+        }
     }
 
     fn health(&self) -> BTreeMap<TaskId, Health> {
@@ -117,8 +110,10 @@ impl HealthSource for Prober {
     }
 
     fn results(&self, task: &TaskId) -> Vec<ProbeResult> {
-        let last = |watched: &Watched| locked(&watched.answers).last.values().cloned().collect();
-        locked(&self.watched).get(task).map(last).unwrap_or_default()
+        if let Some(watched) = locked(&self.watched).get(task) {
+            return locked(&watched.answers).history.results();
+        }
+        locked(&self.ended).results(task, Instant::now())
     }
 
     async fn changed(&self) {
@@ -131,7 +126,7 @@ struct Asker {
     target: ProbeTarget,
     answers: Arc<Mutex<Answers>>,
     clock: Arc<dyn Clock>,
-    surroundings: Arc<CommandSurroundings>,
+    exec: Arc<dyn TaskExec>,
     changed: Arc<Notify>,
 }
 
@@ -149,18 +144,20 @@ impl Asker {
     async fn ask_until(&self, kind: CheckKind, check: Option<&HealthCheck>, done: fn(&Verdict) -> bool) {
         let Some(check) = check else { return };
         let over = |answers: &Answers| answers.verdict.failed() || done(&answers.verdict);
+        tokio::time::sleep(unsigned(check.delay)).await;
         while !over(&locked(&self.answers)) {
             let asked = Instant::now();
             let answer = self.ask(check).await;
+            let grade = answer.grade;
             let result = ProbeResult {
                 at: self.clock.now(),
                 check: kind,
-                passed: answer.passed,
+                passed: grade == Grade::Passed,
                 took: SignedDuration::try_from(asked.elapsed()).unwrap_or_default(),
                 message: answer.message,
-                body: String::new(),
+                body: answer.body,
             };
-            if self.record(result) {
+            if self.record(result, grade) {
                 self.changed.notify_one();
             }
             if over(&locked(&self.answers)) {
@@ -171,42 +168,55 @@ impl Asker {
     }
 
     /// Takes a result in; tells whether the health has changed.
-    fn record(&self, result: ProbeResult) -> bool {
+    fn record(&self, result: ProbeResult, grade: Grade) -> bool {
         let mut answers = locked(&self.answers);
         let before = answers.verdict.health();
-        answers.verdict.record(result.check, result.passed, &result.message);
+        answers.verdict.record(result.check, grade, &result.message);
         let after = answers.verdict.health();
         if before != after {
             tracing::debug!(task = %self.target.task, check = %result.check, ?after, "health changed");
         }
-        answers.last.insert(result.check, result);
+        answers.history.push(result);
         before != after
     }
 
     async fn ask(&self, check: &HealthCheck) -> Answer {
         let limit = unsigned(check.timeout);
-        match tokio::time::timeout(limit, self.put(&check.probe)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::no(format!("no answer within {} s", limit.as_secs_f64())),
-        }
-    }
-
-    async fn put(&self, probe: &Probe) -> Answer {
-        match probe {
-            Probe::Http { path, port } => match self.port(port.as_ref()) {
-                Ok(port) => probe::http(port, path).await,
-                Err(no) => no,
+        let answer = match &check.probe {
+            Probe::Http { path, port, options } => match self.port(port.as_ref()) {
+                Ok(port) => tokio::time::timeout(limit, probe::http(port, path, options)).await.ok(),
+                Err(no) => Some(no),
             },
             Probe::Tcp { port } => match self.port(port.as_ref()) {
-                Ok(port) => probe::tcp(port).await,
-                Err(no) => no,
+                Ok(port) => tokio::time::timeout(limit, probe::tcp(port)).await.ok(),
+                Err(no) => Some(no),
             },
-            Probe::Exec { command } => {
-                let template = self.target.template.working_dir.clone();
-                let folder = template.unwrap_or_else(|| (self.surroundings.folder)(&self.target.task));
-                command::run(command, &self.target, &self.surroundings.env, folder).await
-            }
+            Probe::Exec { command } => self.run(command, check.timeout).await,
+        };
+        answer.unwrap_or_else(|| Answer::no(format!("no answer within {} s", limit.as_secs_f64())))
+    }
+
+    /// Whether a command in the task ends with exit status 0; nothing where its time was up.
+    async fn run(&self, command: &[String], time: SignedDuration) -> Option<Answer> {
+        let target = ExecTarget {
+            task: self.target.task.clone(),
+            template: self.target.template.clone(),
+            first_port: self.target.first_port.clone(),
+        };
+        let output = match self.exec.exec(&target, command, ExecLimits { time, output: BODY_MAX }).await {
+            Ok(output) => output,
+            Err(error) => return Some(Answer::no(in_one_line(&error))),
+        };
+        if output.timed_out {
+            return None;
         }
+        let body = kept(&[output.stdout, output.stderr].concat());
+        Some(match output.status {
+            Some(ExitStatus::Code(0)) => Answer::yes("exit status 0").with(body),
+            Some(ExitStatus::Code(code)) => Answer::no(format!("exit status {code}")).with(body),
+            Some(ExitStatus::Signal(signal)) => Answer::no(format!("killed by signal {signal}")).with(body),
+            None => Answer::no("it did not run").with(body),
+        })
     }
 
     fn port(&self, name: Option<&String>) -> Result<u16, Answer> {
@@ -221,4 +231,10 @@ impl Asker {
 /// A length of time; a negative one is none.
 fn unsigned(length: SignedDuration) -> Duration {
     Duration::try_from(length).unwrap_or(Duration::ZERO)
+}
+
+/// An error with its causes.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

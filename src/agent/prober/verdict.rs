@@ -4,6 +4,15 @@ use crate::domain::observation::Health;
 use crate::domain::workload::{HealthCheck, HealthChecks};
 use crate::ports::health::CheckKind;
 
+/// What an answer is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grade {
+    Passed,
+    Failed,
+    /// As bad as all the failures that the check may have.
+    FailedForGood,
+}
+
 /// How a check stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Standing {
@@ -36,8 +45,8 @@ impl Tally {
         }
     }
 
-    fn record(&mut self, passed: bool, message: &str) {
-        if passed {
+    fn record(&mut self, grade: Grade, message: &str) {
+        if grade == Grade::Passed {
             self.passes = self.passes.saturating_add(1);
             self.failures = 0;
             if self.passes >= self.passes_needed {
@@ -46,7 +55,7 @@ impl Tally {
         } else {
             self.failures = self.failures.saturating_add(1);
             self.passes = 0;
-            if self.failures >= self.failures_needed {
+            if grade == Grade::FailedForGood || self.failures >= self.failures_needed {
                 self.standing = Standing::Failed(message.to_owned());
             }
         }
@@ -76,19 +85,23 @@ impl Verdict {
     }
 
     /// Takes an answer in.
-    pub(super) fn record(&mut self, kind: CheckKind, passed: bool, message: &str) {
+    pub(super) fn record(&mut self, kind: CheckKind, grade: Grade, message: &str) {
         let tally = match kind {
             CheckKind::Startup => &mut self.startup,
             CheckKind::Readiness => &mut self.readiness,
             CheckKind::Liveness => &mut self.liveness,
         };
         let Some(tally) = tally else { return };
-        tally.record(passed, message);
+        tally.record(grade, message);
         if kind != CheckKind::Readiness
             && self.failed.is_none()
             && let Standing::Failed(message) = &tally.standing
         {
-            self.failed = Some(format!("{kind} check failed {} times: {message}", tally.failures));
+            let times = match tally.failures {
+                1 => "once".to_owned(),
+                failures => format!("{failures} times"),
+            };
+            self.failed = Some(format!("{kind} check failed {times}: {message}"));
         }
     }
 
@@ -134,7 +147,23 @@ mod tests {
             timeout: SignedDuration::from_secs(1),
             failures,
             passes,
+            delay: SignedDuration::ZERO,
         }
+    }
+
+    fn grade(passed: bool) -> Grade {
+        if passed { Grade::Passed } else { Grade::Failed }
+    }
+
+    #[test]
+    fn one_answer_can_be_enough() {
+        let checks = HealthChecks { startup: Some(check(60, 1)), ..HealthChecks::default() };
+        let mut verdict = Verdict::new(&checks);
+        verdict.record(CheckKind::Startup, Grade::Failed, "status 503");
+        assert_eq!(verdict.health(), Health::Starting);
+        verdict.record(CheckKind::Startup, Grade::FailedForGood, "status 500");
+        let message = "start-up check failed 2 times: status 500".to_owned();
+        assert_eq!(verdict.health(), Health::Failed { message });
     }
 
     #[test]
@@ -142,7 +171,7 @@ mod tests {
         let mut verdict =
             Verdict::new(&HealthChecks { readiness: Some(check(2, 2)), ..HealthChecks::default() });
         let mut answer = |passed| {
-            verdict.record(CheckKind::Readiness, passed, "refused");
+            verdict.record(CheckKind::Readiness, grade(passed), "refused");
             verdict.health()
         };
         assert_eq!(answer(false), Health::Starting);
@@ -162,11 +191,11 @@ mod tests {
             liveness: Some(check(1, 1)),
         };
         let mut verdict = Verdict::new(&checks);
-        verdict.record(CheckKind::Startup, false, "refused");
+        verdict.record(CheckKind::Startup, Grade::Failed, "refused");
         assert_eq!((verdict.started(), verdict.health()), (false, Health::Starting));
-        verdict.record(CheckKind::Startup, true, "");
+        verdict.record(CheckKind::Startup, Grade::Passed, "");
         assert_eq!((verdict.started(), verdict.health()), (true, Health::Starting));
-        verdict.record(CheckKind::Readiness, true, "");
+        verdict.record(CheckKind::Readiness, Grade::Passed, "");
         assert_eq!(verdict.health(), Health::Ready);
     }
 
@@ -174,12 +203,12 @@ mod tests {
     fn a_failure_for_good_stays() {
         let mut verdict =
             Verdict::new(&HealthChecks { liveness: Some(check(2, 1)), ..HealthChecks::default() });
-        verdict.record(CheckKind::Liveness, true, "");
+        verdict.record(CheckKind::Liveness, Grade::Passed, "");
         assert_eq!(verdict.health(), Health::Ready);
-        verdict.record(CheckKind::Liveness, false, "refused");
+        verdict.record(CheckKind::Liveness, Grade::Failed, "refused");
         assert_eq!(verdict.health(), Health::Ready);
-        verdict.record(CheckKind::Liveness, false, "refused");
-        verdict.record(CheckKind::Liveness, true, "");
+        verdict.record(CheckKind::Liveness, Grade::Failed, "refused");
+        verdict.record(CheckKind::Liveness, Grade::Passed, "");
         let message = "liveness check failed 2 times: refused".to_owned();
         assert_eq!(verdict.health(), Health::Failed { message });
     }

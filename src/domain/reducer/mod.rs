@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::domain::action::{Action, ActionKey};
 use crate::domain::change::{Change, RecordedChange};
-use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
+use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
@@ -58,6 +58,7 @@ impl World {
             | Change::PoolDeleted { .. }
             | Change::PoolForgotten { .. }
             | Change::PoolTargetSet { .. }
+            | Change::PoolJoinNoted { .. }
             | Change::PolicyApplied { .. }
             | Change::PolicyDeleted { .. } => self.follow_pool(recorded),
             Change::ActionBegun { .. }
@@ -290,6 +291,7 @@ impl World {
             Change::PoolTargetSet { pool, target, .. } => {
                 self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
             }
+            Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = *joins,
             Change::PolicyApplied { policy, rules } => {
                 self.policies.insert(policy.clone(), rules.clone());
             }
@@ -329,6 +331,7 @@ impl World {
             grown_at: None,
             shrunk_at: None,
             deleted: false,
+            joins: JoinState::default(),
         });
         pool.spec = spec.clone();
         pool.deleted = false;

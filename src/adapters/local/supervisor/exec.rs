@@ -22,19 +22,19 @@ const NOT_RUNNABLE: u8 = 126;
 
 /// What the helper is to become.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Instructions {
+pub(in crate::adapters::local) struct Instructions {
     /// Program and arguments.
-    pub(super) command: Vec<String>,
+    pub(in crate::adapters::local) command: Vec<String>,
     /// The task's own folder.
-    pub(super) own_dir: PathBuf,
+    pub(in crate::adapters::local) own_dir: PathBuf,
     /// The folder to start in, where it is not the own one.
-    pub(super) working_dir: Option<PathBuf>,
-    pub(super) user: Option<String>,
-    pub(super) group: Option<Group>,
-    /// The process that is to be the parent.
-    pub(super) supervisor: u32,
+    pub(in crate::adapters::local) working_dir: Option<PathBuf>,
+    pub(in crate::adapters::local) user: Option<String>,
+    pub(in crate::adapters::local) group: Option<Group>,
+    /// The process that is to be the parent: the task's supervisor, or the engine.
+    pub(in crate::adapters::local) supervisor: u32,
     /// How many files the program may have open.
-    pub(super) open_files: OpenFiles,
+    pub(in crate::adapters::local) open_files: OpenFiles,
 }
 
 /// Reads instructions from standard input and becomes what they say. Returns only where that fails;

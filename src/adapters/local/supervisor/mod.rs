@@ -31,7 +31,7 @@ use crate::adapters::local::record::{Claim, Started, TaskFolder};
 use crate::domain::task::{ExitRecord, ExitStatus};
 use crate::ports::clock::Clock;
 
-pub(super) use exec::{exec, find_user};
+pub(super) use exec::{Instructions, exec, find_user};
 pub use output::LogLimits;
 
 /// The hidden subcommand that holds a task.
@@ -184,7 +184,7 @@ impl<'a> Supervision<'a> {
     /// Tells the helper what to become and waits until it is. The helper's end of the line closes by
     /// itself when the program takes its place; words that come before that say why it could not.
     fn instruct(&self, mut line: &UnixStream) -> io::Result<()> {
-        let instructions = exec::Instructions {
+        let instructions = Instructions {
             command: self.assignment.command.clone(),
             own_dir: self.assignment.folder.workdir(),
             working_dir: self.assignment.working_dir.clone(),

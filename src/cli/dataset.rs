@@ -50,6 +50,6 @@ pub(super) async fn record(client: &Client, file: &Path, interval: u32, bounds: 
     };
     let bytes = client.download(&format!("/v1/trace?format={format}&interval={interval}{bounds}")).await?;
     std::fs::write(file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;
-    say(&format!("{} bytes written to {}", bytes.len(), file.display()));
+    say(&format!("{} bytes written to {}", bytes.len(), file.display()))?;
     Ok(())
 }

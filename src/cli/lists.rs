@@ -4,8 +4,10 @@ use clap::{Args, Subcommand};
 
 use crate::api::client::Client;
 use crate::api::dto::{Changed, MessageRequest, NodeDto, TaskDto};
-use crate::cli::manual::say_changed;
-use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+use crate::cli::change::say_changed;
+use crate::cli::output::{
+    Output, age, cores, first_line, memory, now, or_dash, say, say_json, say_table, state_cell, table,
+};
 
 /// `loadline tasks`
 #[derive(Debug, Args)]
@@ -46,20 +48,20 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
         let used = or_dash(task.memory_used, memory);
         let reason = task.waiting.first().unwrap_or(&task.reason);
         rows.add_row(vec![
-            task.id.clone(),
-            task.state.to_string(),
-            age(task.state_since, now),
-            or_dash(task.node.clone(), |node| node),
-            task.revision.to_string(),
-            format!("{cpu} of {}", cores(task.size.cpu_request)),
-            format!("{used} of {}", memory(task.size.memory_request)),
-            reason.lines().next().unwrap_or_default().to_owned(),
+            (&task.id).into(),
+            state_cell(&task.state.to_string()),
+            age(task.state_since, now).into(),
+            or_dash(task.node.clone(), |node| node).into(),
+            task.revision.into(),
+            format!("{cpu} of {}", cores(task.size.cpu_request)).into(),
+            format!("{used} of {}", memory(task.size.memory_request)).into(),
+            first_line(reason).into(),
         ]);
     }
-    say_table(&rows);
+    say_table(&rows)?;
     for task in tasks.iter().filter(|task| task.waiting.len() > 1) {
-        say(&format!("\n{} waits:", task.id));
-        task.waiting.iter().skip(1).for_each(|line| say(&format!("  {line}")));
+        say(&format!("\n{} waits:", task.id))?;
+        task.waiting.iter().skip(1).try_for_each(|line| say(&format!("  {line}")))?;
     }
     Ok(())
 }
@@ -86,20 +88,20 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
     ]);
     for node in &nodes {
         rows.add_row(vec![
-            node.name.clone(),
-            node.pool.clone(),
-            node.state.to_string(),
-            age(node.created_at, now),
-            node.tasks.to_string(),
-            format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)),
+            (&node.name).into(),
+            (&node.pool).into(),
+            state_cell(&node.state.to_string()),
+            age(node.created_at, now).into(),
+            node.tasks.into(),
+            format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)).into(),
             format!(
                 "{} / {} / {}",
                 memory(node.memory_used),
                 memory(node.memory_requested),
                 memory(node.memory)
-            ),
+            )
+            .into(),
         ]);
     }
-    say_table(&rows);
-    Ok(())
+    say_table(&rows)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::api::client::Client;
 use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
-use crate::cli::output::{Output, say_json, say_raw};
+use crate::cli::output::{Output, say_json_line, say_raw};
 
 /// Between two looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -75,14 +75,11 @@ async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<S
 fn print(output: Output, task: &str, chunk: &LogDto, prefix: bool) -> anyhow::Result<()> {
     match output {
         Output::Json if chunk.text.is_empty() => Ok(()),
-        Output::Json => say_json(&BTreeMap::from([("task", task), ("text", &chunk.text)])),
+        Output::Json => say_json_line(&BTreeMap::from([("task", task), ("text", &chunk.text)])),
         Output::Table if prefix => {
-            chunk.text.lines().for_each(|line| say_raw(&format!("{task} | {line}\n")));
-            Ok(())
+            let lines = chunk.text.lines().map(|line| format!("{task} | {line}\n"));
+            Ok(say_raw(&lines.collect::<String>())?)
         }
-        Output::Table => {
-            say_raw(&chunk.text);
-            Ok(())
-        }
+        Output::Table => Ok(say_raw(&chunk.text)?),
     }
 }

@@ -58,10 +58,10 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
             row.mode.clone(),
         ]);
     }
-    say_table(&lines);
-    say("");
+    say_table(&lines)?;
+    say("")?;
     for row in &rows {
-        say(&format!("{}: {}", row.workload, row.reason));
+        say(&format!("{}: {}", row.workload, row.reason))?;
         if let (Some((cpu_low, memory_low)), Some((cpu_high, memory_high))) = (row.lower, row.upper) {
             say(&format!(
                 "  bounds: {} to {} cores, {} to {}; {:.2} days of history",
@@ -70,7 +70,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
                 memory(memory_low),
                 memory(memory_high),
                 row.confidence_days
-            ));
+            ))?;
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ pub(super) async fn run(client: &Client, output: Output, args: ReportArgs) -> an
     match output {
         Output::Json => say_json(&report),
         Output::Table => {
-            say(&report_table(&report));
+            say(&report_table(&report))?;
             Ok(())
         }
     }

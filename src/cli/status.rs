@@ -15,7 +15,7 @@ pub(super) async fn run(client: &Client, output: Output, _args: StatusArgs) -> a
     if output == Output::Json {
         return say_json(&status);
     }
-    say(&render(&status));
+    say(&render(&status))?;
     Ok(())
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsAr
             signed(proposal.price_after - proposal.price_before),
         ]);
     }
-    say_table(&rows);
+    say_table(&rows)?;
     Ok(())
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn why(client: &Client, output: Output, args: WhyArgs) -> anyho
     match output {
         Output::Json => say_json(&decision),
         Output::Table => {
-            say(&explain(&decision));
+            say(&explain(&decision))?;
             Ok(())
         }
     }

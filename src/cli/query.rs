@@ -1,0 +1,48 @@
+//! Builds the query of an address from what was given on the command line.
+
+use std::fmt::{Display, Write as _};
+
+/// Parameters as they are sent.
+#[derive(Debug, Default)]
+pub(super) struct Query(String);
+
+impl Query {
+    /// Adds a parameter where it has a value.
+    pub(super) fn add(&mut self, name: &str, value: Option<impl Display>) {
+        let Some(value) = value else { return };
+        let mark = if self.0.is_empty() { '?' } else { '&' };
+        let _ = write!(self.0, "{mark}{name}={}", escaped(&value.to_string()));
+    }
+
+    /// The address with the parameters.
+    pub(super) fn of(&self, path: &str) -> String {
+        format!("{path}{}", self.0)
+    }
+}
+
+/// Text as a part of an address (RFC 3986): all but letters, digits and `-._~` as `%XX`.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_is_one_value() {
+        let mut query = Query::default();
+        query.add("workload", None::<String>);
+        query.add("text", Some("a&b=c d/ä"));
+        query.add("limit", Some(5));
+        assert_eq!(query.of("/v1/runs"), "/v1/runs?text=a%26b%3Dc%20d%2F%C3%A4&limit=5");
+    }
+}

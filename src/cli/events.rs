@@ -39,16 +39,18 @@ pub(super) struct EventsArgs {
 }
 
 impl EventsArgs {
-    fn query(&self) -> Query {
-        let mut query = Query::default();
-        query.add("workload", self.workload.as_deref());
-        query.add("task", self.task.as_deref());
-        query
+    /// Whether an event is wanted: streams tell them all.
+    fn wants(&self, event: &EventDto) -> bool {
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        is(&self.workload, &event.workload) && is(&self.task, &event.task)
     }
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: EventsArgs) -> anyhow::Result<()> {
-    let mut query = args.query();
+    let head = if args.follow { newest(client).await? } else { 0 };
+    let mut query = Query::default();
+    query.add("workload", args.workload.as_deref());
+    query.add("task", args.task.as_deref());
     query.add("after", args.after);
     query.add("before", args.before);
     query.add("limit", Some(args.limit));
@@ -62,8 +64,10 @@ pub(super) async fn run(client: &Client, output: Output, args: EventsArgs) -> an
     if !args.follow {
         return if known.is_empty() { Ok(say("nothing happened")?) } else { Ok(()) };
     }
-    let last = known.last().map(|event| event.number).or(args.after).unwrap_or(0);
-    follow(client, output, &args, last).await
+    // What came between the two looks is among what was shown; with --after, more may follow that.
+    let shown = known.last().map(|event| event.number);
+    let last = if args.after.is_some() { shown.or(args.after) } else { shown.max(Some(head)) };
+    follow(client, output, &args, last.unwrap_or(head)).await
 }
 
 /// Prints events from after `last` on, until what reads them goes away.
@@ -71,7 +75,7 @@ async fn follow(client: &Client, output: Output, args: &EventsArgs, mut last: u6
     let mut pause = RETRY_FIRST;
     let mut lost = false;
     loop {
-        let mut query = args.query();
+        let mut query = Query::default();
         query.add("after", Some(last));
         match client.stream(&query.of("/v1/events/stream")).await {
             Ok(mut events) => {
@@ -81,10 +85,10 @@ async fn follow(client: &Client, output: Output, args: &EventsArgs, mut last: u6
                 while let Some(Ok(event)) = events.next().await {
                     pause = RETRY_FIRST;
                     // What was asked for again may begin with what is known.
-                    if event.number > last {
+                    if event.number > last && args.wants(&event) {
                         show(output, &event)?;
-                        last = event.number;
                     }
+                    last = last.max(event.number);
                 }
             }
             Err(error) if may_pass(&error) => {}
@@ -96,6 +100,12 @@ async fn follow(client: &Client, output: Output, args: &EventsArgs, mut last: u6
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
     }
+}
+
+/// The number of the newest event of all.
+async fn newest(client: &Client) -> anyhow::Result<u64> {
+    let newest: Vec<EventDto> = client.get("/v1/events?limit=1").await?;
+    Ok(newest.first().map_or(0, |event| event.number))
 }
 
 /// Whether an error may be over at another time: an engine that restarts or is too busy.

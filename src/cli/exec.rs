@@ -16,7 +16,7 @@ use crate::cli::output::{Output, say_error, say_json, say_raw};
 pub(super) struct ExecArgs {
     /// The task, for example web.3.
     task: String,
-    /// It is stopped after this time.
+    /// It is killed after this time; the engine allows 50 s.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     timeout: SignedDuration,
     /// The program and its arguments.
@@ -34,12 +34,15 @@ struct ExecRequest {
 /// How it went.
 #[derive(Debug, Serialize, Deserialize)]
 struct ExecAnswer {
-    /// The exit status; absent where a signal or the time limit ended it.
+    /// The exit status; 128 and the number of the signal that ended it; absent where its time was up.
     status: Option<i32>,
     stdout: String,
     stderr: String,
     /// Whether there was more output than is kept.
     truncated: bool,
+    /// Whether it was killed because its time was up.
+    #[serde(default)]
+    timed_out: bool,
 }
 
 /// The code where the command did not end by itself: as `timeout` has it.
@@ -67,6 +70,9 @@ pub(super) async fn run(client: &Client, output: Output, args: ExecArgs) -> anyh
     }
     if answer.truncated {
         say_error("warning: there was more output than is kept");
+    }
+    if answer.timed_out {
+        say_error("its time was up: it was killed");
     }
     let code = answer.status.map(|status| u8::try_from(status.clamp(0, 255)).unwrap_or(u8::MAX));
     Ok(ExitCode::from(code.unwrap_or(EXIT_TIME_UP)))

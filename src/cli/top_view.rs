@@ -100,7 +100,7 @@ pub(super) fn screen(nodes: &[NodeDto], tasks: &[TaskDto], shape: Shape) -> Vec<
     let mark = |by: SortBy, text: &str| format!("{text}{}", if by == shape.by { "*" } else { "" });
     lines.push(fit(
         &format!(
-            "{what:widest$} {:>5}  {:23}{:23}",
+            "{what:widest$} {:>5}  {:33}  {:33}",
             "TASKS",
             mark(SortBy::Cpu, "CPU USED OF REQUESTED"),
             mark(SortBy::Memory, "MEMORY USED OF REQUESTED")

@@ -96,9 +96,19 @@ impl Connection {
 
     /// The client.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
-        let user = variable("USER").or_else(|| variable("LOGNAME"));
-        let mut client = Client::new(&self.server.0, &user.unwrap_or_else(|| "unknown".to_owned()));
-        Ok(client)
+        let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+        let token = match &self.token {
+            None => None,
+            Some((Secret::Text(text), _)) => Some(text.clone()),
+            Some((Secret::File(file), origin)) => Some(read_token(file, origin)?),
+        };
+        let Some((file, origin)) = &self.ca else {
+            return Ok(Client::with(&self.server.0, &user, token, None)?);
+        };
+        let what = || format!("the certificate authorities in {} (from {origin})", file.display());
+        let pem = std::fs::read(file).with_context(|| format!("cannot read {}", what()))?;
+        Client::with(&self.server.0, &user, token, Some(&pem))
+            .with_context(|| format!("cannot use {}", what()))
     }
 
     /// What a person may want to know beside an error: which values led to it.
@@ -254,7 +264,7 @@ mod tests {
     }
 
     fn resolved(args: &ConnectionArgs, environment: Environment) -> Connection {
-        resolve(args, environment, Path::new("/c.toml"), &config()).ok().expect("a connection")
+        resolve(args, environment, Path::new("/c.toml"), &config()).expect("a connection")
     }
 
     fn token(connection: &Connection) -> Option<&str> {
@@ -268,7 +278,7 @@ mod tests {
     fn nothing_said_is_this_machine() {
         let nothing = ClientConfig::default();
         let found = resolve(&args(), environment(None, None), Path::new("/c.toml"), &nothing);
-        let found = found.ok().expect("a connection");
+        let found = found.expect("a connection");
         assert_eq!(found.server, (SERVER_DEFAULT.to_owned(), Origin::Default));
         assert!(found.token.is_none() && found.ca.is_none());
     }

@@ -110,7 +110,8 @@ async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
 }
 
 async fn runs(client: &Client, output: Output, name: &str, limit: u32) -> anyhow::Result<()> {
-    let runs: Vec<RunDto> = client.get(&format!("/v1/runs?workload={name}&limit={limit}")).await?;
+    let query = Query::default().with("workload", Some(name)).with("limit", Some(limit));
+    let runs: Vec<RunDto> = client.get(&query.of("/v1/runs")).await?;
     show(output, &runs, &format!("{name} has not run yet"))
 }
 

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::api::client::Client;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
+use crate::cli::query::named;
 
 /// `loadline delete`
 #[derive(Debug, Args)]
@@ -31,5 +32,5 @@ pub(super) async fn run(client: &Client, output: Output, args: DeleteArgs) -> an
         (_, _, true) => "quotas",
         _ => "workloads",
     };
-    say_changed(output, &client.delete(&args.why.query().of(&format!("/v1/{kind}/{}", args.name))).await?)
+    say_changed(output, &client.delete(&args.why.query().of(&named(kind, &args.name, ""))).await?)
 }

@@ -7,6 +7,7 @@ use crate::api::dto::MessageRequest;
 use crate::api::requests::LastingRequest;
 use crate::cli::change::{Lasting, say_changed};
 use crate::cli::output::Output;
+use crate::cli::query::named;
 
 /// `loadline drain`
 #[derive(Debug, Args)]
@@ -24,10 +25,10 @@ pub(super) async fn run(client: &Client, output: Output, args: DrainArgs) -> any
     let for_seconds = args.how.seconds();
     let message = args.how.message;
     let changed = if args.undo {
-        client.post(&format!("/v1/nodes/{}/activate", args.node), &MessageRequest { message }).await?
+        client.post(&named("nodes", &args.node, "/activate"), &MessageRequest { message }).await?
     } else {
         let body = LastingRequest { message, for_seconds };
-        client.post(&format!("/v1/nodes/{}/drain", args.node), &body).await?
+        client.post(&named("nodes", &args.node, "/drain"), &body).await?
     };
     say_changed(output, &changed)
 }

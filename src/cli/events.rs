@@ -75,14 +75,12 @@ async fn follow(client: &Client, output: Output, args: &EventsArgs, mut last: u6
     let mut pause = RETRY_FIRST;
     let mut lost = false;
     loop {
-        let mut query = Query::default();
-        query.add("after", Some(last));
-        match client.stream(&query.of("/v1/events/stream")).await {
+        match client.events_after(last).await {
             Ok(mut events) => {
                 if std::mem::take(&mut lost) {
                     say_error("connected again");
                 }
-                while let Some(Ok(event)) = events.next().await {
+                while let Some(event) = events.next().await {
                     pause = RETRY_FIRST;
                     // What was asked for again may begin with what is known.
                     if event.number > last && args.wants(&event) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::client::Client;
 use crate::cli::change::{duration, whole_seconds};
 use crate::cli::output::{Output, say_error, say_json, say_raw};
+use crate::cli::query::named;
 
 /// `loadline exec`
 #[derive(Debug, Args)]
@@ -54,7 +55,7 @@ const EXIT_NOT_RUN: u8 = 125;
 /// rest.
 pub(super) async fn run(client: &Client, output: Output, args: ExecArgs) -> anyhow::Result<ExitCode> {
     let body = ExecRequest { command: args.command, timeout_seconds: whole_seconds(args.timeout) };
-    let answer: ExecAnswer = match client.post(&format!("/v1/tasks/{}/exec", args.task), &body).await {
+    let answer: ExecAnswer = match client.post(&named("tasks", &args.task, "/exec"), &body).await {
         Ok(answer) => answer,
         Err(error) => {
             say_error(&format!("error: {:#}", anyhow::Error::from(error)));

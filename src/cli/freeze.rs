@@ -34,7 +34,7 @@ pub(super) struct FreezesArgs {}
 
 pub(super) async fn freeze(client: &Client, output: Output, args: FreezeArgs) -> anyhow::Result<()> {
     let body = LastingRequest { for_seconds: args.how.seconds(), message: args.how.message };
-    say_changed(output, &client.freeze(args.switch.as_str(), &body).await?)
+    say_changed(output, &client.put(&format!("/v1/freezes/{}", args.switch), &body).await?)
 }
 
 pub(super) async fn unfreeze(client: &Client, output: Output, args: UnfreezeArgs) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use crate::cli::change::say_changed;
 use crate::cli::output::{
     Output, age, cores, first_line, memory, now, or_dash, say, say_json, say_table, state_cell, table,
 };
+use crate::cli::query::{Query, named};
 
 /// `loadline tasks`
 #[derive(Debug, Args)]
@@ -36,8 +37,10 @@ enum NodeAction {
 }
 
 pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> anyhow::Result<()> {
-    let workload = args.workload.map(|name| format!("&workload={name}")).unwrap_or_default();
-    let tasks: Vec<TaskDto> = client.get(&format!("/v1/tasks?ended={}{workload}", args.all)).await?;
+    let query = Query::default().with("ended", Some(args.all)).with("workload", args.workload);
+    let path = query.of("/v1/tasks");
+    // What ended may be more than anybody reads: its newest page is enough.
+    let tasks: Vec<TaskDto> = if args.all { client.get(&path).await? } else { client.get_all(&path).await? };
     if output == Output::Json {
         return say_json(&tasks);
     }
@@ -69,7 +72,7 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
 pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> anyhow::Result<()> {
     if let Some(NodeAction::Fail { name }) = args.action {
         let changed: Changed =
-            client.post(&format!("/v1/nodes/{name}/fail"), &MessageRequest::default()).await?;
+            client.post(&named("nodes", &name, "/fail"), &MessageRequest::default()).await?;
         return say_changed(output, &changed);
     }
     let nodes: Vec<NodeDto> = client.get("/v1/nodes").await?;

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::api::client::Client;
 use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
 use crate::cli::output::{Output, say_json_line, say_raw};
+use crate::cli::query::named;
 
 /// Between two looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -57,14 +58,14 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
 /// where none lives, since that is what one wants to see after a failure.
 async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<String>> {
     if name.contains('.') {
-        let task: TaskDto = client.get(&format!("/v1/tasks/{name}")).await?;
+        let task: TaskDto = client.get(&named("tasks", name, "")).await?;
         return Ok(vec![task.id]);
     }
     if first {
         // An unknown name is an error, not an empty log.
-        let _: WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
+        let _: WorkloadDto = client.get(&named("workloads", name, "")).await?;
     }
-    let live: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}")).await?;
+    let live: Vec<TaskDto> = client.get_all(&format!("/v1/tasks?workload={name}")).await?;
     if !live.is_empty() || !first {
         return Ok(live.into_iter().filter(|task| task.started_at.is_some()).map(|task| task.id).collect());
     }

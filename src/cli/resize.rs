@@ -6,6 +6,7 @@ use crate::api::client::Client;
 use crate::api::requests::ResizeRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
+use crate::cli::query::named;
 use crate::cli::run::bytes;
 
 /// `loadline resize`
@@ -38,5 +39,5 @@ pub(super) async fn run(client: &Client, output: Output, args: ResizeArgs) -> an
         memory_limit: args.memory_limit,
         message: args.why.message,
     };
-    say_changed(output, &client.post(&format!("/v1/workloads/{}/resize", args.name), &body).await?)
+    say_changed(output, &client.post(&named("workloads", &args.name, "/resize"), &body).await?)
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::api::answers::RevisionDto;
 use crate::api::client::Client;
 use crate::cli::output::{Output, plain, say_listing, table, time};
+use crate::cli::query::named;
 
 /// `loadline revisions`
 #[derive(Debug, Args)]
@@ -14,7 +15,7 @@ pub(super) struct RevisionsArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: RevisionsArgs) -> anyhow::Result<()> {
-    let found: Vec<RevisionDto> = client.get(&format!("/v1/workloads/{}/revisions", args.name)).await?;
+    let found: Vec<RevisionDto> = client.get(&named("workloads", &args.name, "/revisions")).await?;
     say_listing(output, &found, "no revision is known", || {
         let mut rows = table(&["revision", "in force", "at", "by", "changed"]);
         for revision in &found {

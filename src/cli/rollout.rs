@@ -8,6 +8,7 @@ use crate::api::requests::RollbackRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{Output, age, now, or_dash, plain, say, say_json};
+use crate::cli::query::named;
 use crate::cli::wait::{Earlier, Wait, earlier, for_rollouts};
 use crate::domain::rollout::{Rollout, RolloutState};
 
@@ -55,11 +56,11 @@ pub(super) async fn rollout(client: &Client, output: Output, args: RolloutArgs) 
     match args.verb {
         Verb::Status => {}
         Verb::Advance => {
-            let path = format!("/v1/workloads/{}/rollout/advance", args.name);
+            let path = named("workloads", &args.name, "/rollout/advance");
             say_changed(output, &client.post::<_, Changed>(&path, &body).await?)?;
         }
         Verb::Abort => {
-            let path = format!("/v1/workloads/{}/rollout/abort", args.name);
+            let path = named("workloads", &args.name, "/rollout/abort");
             // That it is rolled back is what was asked for.
             return say_changed(output, &client.post::<_, Changed>(&path, &body).await?);
         }
@@ -71,7 +72,7 @@ pub(super) async fn rollout(client: &Client, output: Output, args: RolloutArgs) 
 }
 
 async fn status(client: &Client, output: Output, name: &str) -> anyhow::Result<()> {
-    let workload: WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
+    let workload: WorkloadDto = client.get(&named("workloads", name, "")).await?;
     let rollout = workload.rollout.as_ref();
     if output == Output::Json {
         return say_json(&rollout);
@@ -108,7 +109,7 @@ fn words(rollout: &Rollout) -> String {
 pub(super) async fn rollback(client: &Client, output: Output, args: RollbackArgs) -> anyhow::Result<()> {
     let earlier = if args.wait.wait { earlier(client).await? } else { Earlier::default() };
     let body = RollbackRequest { to: args.to, message: args.why.message };
-    let changed: Changed = client.post(&format!("/v1/workloads/{}/rollback", args.name), &body).await?;
+    let changed: Changed = client.post(&named("workloads", &args.name, "/rollback"), &body).await?;
     say_changed(output, &changed)?;
     if !args.wait.wait {
         return Ok(());

@@ -11,6 +11,7 @@ use crate::cli::change::{Message, say_changed};
 use crate::cli::cron::{explained, run_id};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{Output, say, say_json};
+use crate::cli::query::{Query, named};
 use crate::cli::wait::{Wait, for_run};
 use crate::domain::quantity::Bytes;
 use crate::domain::world::RunOutcome;
@@ -49,9 +50,9 @@ pub(super) async fn run(client: &Client, output: Output, args: RunArgs) -> anyho
         memory: args.memory,
         message: args.why.message,
     };
-    let path = format!("/v1/runs?workload={}&limit=100", args.name);
+    let path = Query::default().with("workload", Some(&args.name)).with("limit", Some(100)).of("/v1/runs");
     let before: Vec<RunDto> = if args.wait.wait { client.get(&path).await? } else { Vec::new() };
-    let changed: Changed = client.post(&format!("/v1/workloads/{}/run", args.name), &body).await?;
+    let changed: Changed = client.post(&named("workloads", &args.name, "/run"), &body).await?;
     if !args.wait.wait {
         return say_changed(output, &changed);
     }

@@ -6,6 +6,7 @@ use crate::api::client::Client;
 use crate::api::dto::MessageRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
+use crate::cli::query::named;
 
 /// `loadline stop`
 #[derive(Debug, Args)]
@@ -18,5 +19,5 @@ pub(super) struct StopArgs {
 
 pub(super) async fn run(client: &Client, output: Output, args: StopArgs) -> anyhow::Result<()> {
     let body = MessageRequest { message: args.why.message };
-    say_changed(output, &client.post(&format!("/v1/tasks/{}/stop", args.task), &body).await?)
+    say_changed(output, &client.post(&named("tasks", &args.task, "/stop"), &body).await?)
 }

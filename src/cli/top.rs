@@ -53,7 +53,7 @@ struct Look {
 }
 
 async fn look(client: &Client) -> Result<Look, ClientError> {
-    Ok(Look { nodes: client.get("/v1/nodes").await?, tasks: client.get("/v1/tasks").await? })
+    Ok(Look { nodes: client.get("/v1/nodes").await?, tasks: client.get_all("/v1/tasks").await? })
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: TopArgs) -> anyhow::Result<()> {

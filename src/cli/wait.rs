@@ -13,6 +13,7 @@ use crate::api::dto::{RunDto, TaskDto, WorkloadDto};
 use crate::cli::change::duration;
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{plain, say_error};
+use crate::cli::query::named;
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::TaskState;
 use crate::domain::world::RunOutcome;
@@ -106,8 +107,8 @@ pub(super) async fn for_rollouts(
     loop {
         let mut going = Vec::new();
         for name in waiting {
-            let workload: WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
-            let tasks: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}")).await?;
+            let workload: WorkloadDto = client.get(&named("workloads", name, "")).await?;
+            let tasks: Vec<TaskDto> = client.get_all(&format!("/v1/tasks?workload={name}")).await?;
             let progress = progress(&workload, &tasks, earlier.get(name).copied());
             bars.show(name, &progress);
             match progress {

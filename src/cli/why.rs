@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::api::client::Client;
 use crate::cli::output::{Output, say, say_json, say_table, table, time};
+use crate::cli::query::Query;
 use crate::domain::decision::Decision;
 use crate::domain::money::MicroCents;
 
@@ -25,8 +26,8 @@ pub(super) struct WhyArgs {
 }
 
 pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsArgs) -> anyhow::Result<()> {
-    let subject = args.subject.map(|name| format!("&subject={name}")).unwrap_or_default();
-    let found: Vec<Decision> = client.get(&format!("/v1/decisions?limit={}{subject}", args.limit)).await?;
+    let query = Query::default().with("limit", Some(args.limit)).with("subject", args.subject);
+    let found: Vec<Decision> = client.get(&query.of("/v1/decisions")).await?;
     if output == Output::Json {
         return say_json(&found);
     }

@@ -132,7 +132,7 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     say(&format!("\n{}", crate::cli::report_table::report_table(&report)))?;
     say(&format!("\n{}", shop::load_words(&stats.summary())))?;
     if let Some(file) = &args.record {
-        crate::cli::dataset::record(&client, file, 1, &format!("&from={opened}")).await?;
+        crate::cli::dataset::record(&client, file, 1, Some(opened), None).await?;
     }
     conclude(&story)
 }

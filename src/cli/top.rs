@@ -117,7 +117,8 @@ fn keys() -> UnboundedReceiver<u8> {
 }
 
 fn draw(seen: &Look, shape: Shape, trouble: Option<&ClientError>) -> anyhow::Result<()> {
-    let (width, height) = size().unwrap_or((80, 24));
+    // Some terminals do not know their own size.
+    let (width, height) = size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or((80, 24));
     let (width, height) = (usize::from(width), usize::from(height));
     let shape = Shape { rows: height.saturating_sub(2), width, ..shape };
     let mut lines = screen(&seen.nodes, &seen.tasks, shape);

@@ -205,7 +205,7 @@ async fn a_frozen_kind_of_change_does_not_happen() {
     let engine = engine().await;
     text(&loadline(&engine, &["freeze", "deploys", "--for", "30m", "-m", "the sale"]));
     let listed = text(&loadline(&engine, &["freezes"]));
-    let deploys = listed.lines().find(|line| line.starts_with("deploys")).expect("a row");
+    let deploys = listed.lines().find(|line| line.trim_start().starts_with("deploys")).expect("a row");
     assert!(
         deploys.contains("frozen") && deploys.contains("the sale") && deploys.contains("ann"),
         "{listed}"

@@ -106,7 +106,8 @@ impl Connection {
             return Ok(Client::with(&self.server.0, &user, token, None)?);
         };
         let what = || format!("the certificate authorities in {} (from {origin})", file.display());
-        let pem = std::fs::read(file).with_context(|| format!("cannot read {}", what()))?;
+        let pem = std::fs::read(file)
+            .map_err(|error| ended(Exit::BadInput, format!("cannot read {}: {error}", what())))?;
         Client::with(&self.server.0, &user, token, Some(&pem))
             .with_context(|| format!("cannot use {}", what()))
     }
@@ -225,7 +226,8 @@ fn contexts() -> anyhow::Result<(PathBuf, ClientConfig)> {
 /// Reads a token's file: one line.
 fn read_token(file: &Path, origin: &Origin) -> anyhow::Result<String> {
     let unreadable = || format!("cannot read the token file {} (from {origin})", file.display());
-    let text = std::fs::read_to_string(file).with_context(unreadable)?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ended(Exit::BadInput, format!("{}: {error}", unreadable())))?;
     warn_of_readers(file);
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::engine::harness::{Engine, PATIENCE};
+use nix::sys::signal::{Signal, kill};
+
+use crate::engine::harness::{Engine, PATIENCE, pid};
 
 pub(super) const SMALL: &str = r#"
 [service.one]
@@ -263,4 +265,88 @@ async fn top_looks_once_without_a_terminal_and_goes_on_with_one() {
     assert!(shown.matches("WORKLOAD").count() > 3, "it is not refreshed: {shown}");
     assert!(shown.contains("TASK ") && shown.contains("one.1"), "the key t does nothing: {shown}");
     assert!(shown.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the terminal is not put back: {shown:?}");
+}
+
+/// An engine that speaks TLS; it ends with the test.
+struct Secured {
+    child: std::process::Child,
+    folder: tempfile::TempDir,
+    address: String,
+}
+
+impl Secured {
+    fn start() -> Self {
+        use std::io::{BufRead, BufReader};
+        let folder = tempfile::Builder::new().prefix("loadline-test-").tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+        put("cert.pem", &made.cert.pem());
+        put("key.pem", &made.signing_key.serialize_pem());
+        put("engine.toml", "[api]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n");
+        let mut command = bare();
+        command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
+        command.arg("--config").arg(folder.path().join("engine.toml"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        let address = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(',').next());
+        let address = format!("https://127.0.0.1:{}", address.expect("an address"));
+        Self { child, folder, address }
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = kill(pid(self.child.id()), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_engine_with_a_certificate_of_its_own_is_reached_by_its_authority() {
+    let engine = Secured::start();
+    let authority = engine.folder.path().join("cert.pem");
+    let run = |arguments: &[&str]| {
+        bare().args(arguments).env("LOADLINE_SERVER", &engine.address).output().expect("the binary")
+    };
+    let unknown = run(&["status"]);
+    assert_eq!(code(&unknown), 3, "{}", errors(&unknown));
+    assert!(errors(&unknown).contains("certificate"), "{}", errors(&unknown));
+    let authority = authority.to_str().expect("a path");
+    assert!(text(&run(&["status", "--ca-file", authority])).contains("loadline"));
+    let by_variable = bare()
+        .arg("status")
+        .env("LOADLINE_SERVER", &engine.address)
+        .env("LOADLINE_CA", authority)
+        .output()
+        .expect("the binary");
+    assert!(text(&by_variable).contains("loadline"));
+    let missing = run(&["status", "--ca-file", "/nonexistent.pem"]);
+    assert_eq!(code(&missing), 2);
+    assert!(errors(&missing).contains("from the flag --ca-file"), "{}", errors(&missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_on_a_terminal_shows_its_plan_asks_and_shows_progress() {
+    let engine = Engine::start(SMALL);
+    engine.wait_ready("one", 1).await;
+    let file = engine.folder.path().join("next.toml");
+    std::fs::write(&file, SMALL.replace("echo hello", "echo again")).expect("a file");
+    let on_terminal = |options: &str, answer: &str| {
+        use std::io::Write;
+        let mut command = in_terminal(&engine, &format!("apply {} {options}", file.display()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TERM", "xterm");
+        let mut child = command.spawn().expect("script");
+        child.stdin.take().expect("keys").write_all(answer.as_bytes()).expect("keys");
+        String::from_utf8_lossy(&child.wait_with_output().expect("an end").stdout).into_owned()
+    };
+    let refused = on_terminal("", "n\n");
+    assert!(refused.contains("gets revision 2") && refused.contains("Apply this? [y/N]"), "{refused}");
+    assert!(refused.contains("echo again") && refused.contains('\u{1b}'), "the diff: {refused}");
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    assert_eq!(engine.workload("one").await.revision, 1);
+
+    let agreed = on_terminal("--wait --timeout 40s", "y\n");
+    assert!(agreed.contains("Apply this?") && agreed.contains("1/1"), "a bar is to be seen: {agreed}");
+    assert_eq!(engine.workload("one").await.revision, 2);
 }

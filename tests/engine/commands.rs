@@ -267,7 +267,7 @@ async fn runs_are_searched_and_cancelled() {
         .wait("it is cancelled", async || matches!(run().await.outcome, RunOutcome::Cancelled { .. }))
         .await;
     assert!(text(&loadline(&engine, &["runs", "--text", "long"])).contains("cancelled"));
-    assert!(text(&loadline(&engine, &["runs", "long", "--scheduled"])).contains("no run is like that"));
+    assert!(text(&loadline(&engine, &["runs", "often", "--manual"])).contains("no run is like that"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

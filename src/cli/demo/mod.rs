@@ -140,9 +140,12 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
 /// Waits until the shop's services are ready.
 async fn open(client: &Client) -> anyhow::Result<StatusDto> {
     let began = Instant::now();
+    let spinner = ProgressBar::new_spinner().with_message("the shop is built up");
     loop {
+        spinner.tick();
         let status: StatusDto = client.get("/v1/status").await?;
         if status.workloads.iter().any(|workload| workload.name == WEB && workload.ready > 0) {
+            spinner.finish_and_clear();
             return Ok(status);
         }
         if began.elapsed() > OPENING_TIME_MAX {

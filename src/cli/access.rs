@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use jiff::Timestamp;
 
-use crate::api::answers::{AuditDto, NewTokenDto, TokenDto, WhoAmI};
+use crate::api::answers::NewTokenDto;
 use crate::api::client::Client;
 use crate::api::requests::TokenRequest;
 use crate::cli::change::{Message, duration, say_changed, whole_seconds};
@@ -57,8 +57,8 @@ pub(super) struct WhoamiArgs {}
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// At most this many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    limit: u32,
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
 }
 
 pub(super) async fn token(client: &Client, output: Output, args: TokenArgs) -> anyhow::Result<()> {
@@ -66,12 +66,10 @@ pub(super) async fn token(client: &Client, output: Output, args: TokenArgs) -> a
         TokenAction::Create { name, role, team, expires, why } => {
             let for_seconds = expires.map(whole_seconds);
             let body = TokenRequest { name, role, team, for_seconds, message: why.message };
-            created(output, &client.post("/v1/tokens", &body).await?)
+            created(output, &client.create_token(&body).await?)
         }
         TokenAction::List => list(client, output).await,
-        TokenAction::Revoke { id, why } => {
-            say_changed(output, &client.delete(&why.query().of(&format!("/v1/tokens/{id}"))).await?)
-        }
+        TokenAction::Revoke { id, why } => say_changed(output, &client.revoke_token(id, &why.message).await?),
     }
 }
 
@@ -85,7 +83,7 @@ fn created(output: Output, new: &NewTokenDto) -> anyhow::Result<()> {
 }
 
 async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
-    let tokens: Vec<TokenDto> = client.get("/v1/tokens").await?;
+    let tokens = client.tokens().await?;
     say_listing(output, &tokens, "there are no tokens", || {
         let now = now();
         let ago = |at: Option<Timestamp>| or_dash(at, |at| age(at, now));
@@ -108,7 +106,7 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
 }
 
 pub(super) async fn whoami(client: &Client, output: Output, _args: WhoamiArgs) -> anyhow::Result<()> {
-    let who: WhoAmI = client.get("/v1/whoami").await?;
+    let who = client.whoami().await?;
     if output == Output::Json {
         return say_json(&who);
     }
@@ -121,7 +119,7 @@ pub(super) async fn whoami(client: &Client, output: Output, _args: WhoamiArgs) -
 }
 
 pub(super) async fn audit(client: &Client, output: Output, args: AuditArgs) -> anyhow::Result<()> {
-    let writes: Vec<AuditDto> = client.get(&format!("/v1/audit?limit={}", args.limit)).await?;
+    let writes = client.audit(args.limit).await?;
     say_listing(output, &writes, "nothing was written yet", || {
         let mut rows = table(&["at", "by", "role", "from", "call", "status", "message"]);
         for write in &writes {

@@ -3,9 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::answers::ActionDto;
 use crate::api::client::Client;
-use crate::api::dto::MessageRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{Output, age, now, or_dash, plain, say_listing, table};
@@ -27,7 +25,7 @@ pub(super) struct CancelArgs {
 }
 
 pub(super) async fn list(client: &Client, output: Output, _args: ActionsArgs) -> anyhow::Result<()> {
-    let actions: Vec<ActionDto> = client.get("/v1/actions").await?;
+    let actions = client.actions().await?;
     say_listing(output, &actions, "nothing is in force by hand", || {
         let now = now();
         let mut rows = table(&["action", "since", "ends", "by", "about", "message"]);
@@ -52,14 +50,14 @@ pub(super) async fn list(client: &Client, output: Output, _args: ActionsArgs) ->
 
 pub(super) async fn cancel(client: &Client, output: Output, args: CancelArgs) -> anyhow::Result<()> {
     if let Some((workload, at)) = run_id(&args.what) {
-        let body = MessageRequest { message: args.why.message };
-        let path = format!("/v1/workloads/{workload}/runs/{at}/cancel");
-        return say_changed(output, &client.post(&path, &body).await?);
+        return say_changed(output, &client.cancel_run(workload.as_str(), at, &args.why.message).await?);
     }
     let key: ActionKey = args.what.parse().map_err(|error: String| {
         ended(Exit::BadInput, format!("{error} or a run such as `report@2026-11-22T06:00:00Z`"))
     })?;
-    say_changed(output, &client.delete(&args.why.query().of(&format!("/v1/actions/{key}"))).await?)
+    let key = key.to_string();
+    let (kind, subject) = key.split_once('/').unwrap_or_default();
+    say_changed(output, &client.cancel_action(kind, subject, &args.why.message).await?)
 }
 
 /// Reads a run as listings show it.

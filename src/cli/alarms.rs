@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use crate::api::answers::AlarmDto;
 use crate::api::client::Client;
 use crate::cli::output::{Output, age, now, or_dash, plain, say_listing, table};
 
@@ -11,7 +10,7 @@ use crate::cli::output::{Output, age, now, or_dash, plain, say_listing, table};
 pub(super) struct AlarmsArgs {}
 
 pub(super) async fn run(client: &Client, output: Output, _args: AlarmsArgs) -> anyhow::Result<()> {
-    let alarms: Vec<AlarmDto> = client.get("/v1/alarms").await?;
+    let alarms = client.alarms().await?;
     say_listing(output, &alarms, "no alarms", || {
         let now = now();
         let mut rows = table(&["alarm", "workload", "since", "what"]);

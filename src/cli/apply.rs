@@ -36,12 +36,12 @@ pub(super) async fn run(client: &Client, output: Output, args: ApplyArgs) -> any
     let mut request =
         ApplyRequest { files: read_files(&args.paths)?, message: args.why.message, dry_run: true };
     if args.dry_run {
-        let plan: Applied = client.post("/v1/apply", &request).await?;
+        let plan = client.apply(&request).await?;
         show(output, &plan)?;
         return if plan.changes.is_empty() { Ok(()) } else { Err(ended(Exit::WouldChange, "")) };
     }
     if !args.yes && output == Output::Table && can_ask() {
-        let plan: Applied = client.post("/v1/apply", &request).await?;
+        let plan = client.apply(&request).await?;
         if plan.changes.is_empty() {
             return say_changes(&plan.changes);
         }
@@ -53,7 +53,7 @@ pub(super) async fn run(client: &Client, output: Output, args: ApplyArgs) -> any
     }
     request.dry_run = false;
     let earlier = if args.wait.wait { earlier(client).await? } else { Earlier::default() };
-    let applied: Applied = client.post("/v1/apply", &request).await?;
+    let applied = client.apply(&request).await?;
     match output {
         Output::Json => say_json(&applied)?,
         Output::Table => say_changes(&applied.changes)?,

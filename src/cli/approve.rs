@@ -3,7 +3,6 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::{Approved, MessageRequest};
 use crate::cli::change::Message;
 use crate::cli::output::{Output, say, say_json};
 
@@ -17,8 +16,7 @@ pub(super) struct ApproveArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: ApproveArgs) -> anyhow::Result<()> {
-    let body = MessageRequest { message: args.why.message };
-    let approved: Approved = client.post(&format!("/v1/decisions/{}/approve", args.decision), &body).await?;
+    let approved = client.approve(args.decision, &args.why.message).await?;
     match output {
         Output::Json => say_json(&approved),
         Output::Table => Ok(say(&format!("decision {} is carried out", approved.decision))?),

@@ -6,7 +6,6 @@ use crate::api::client::Client;
 use crate::api::requests::BounceRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline bounce`
 #[derive(Debug, Args)]
@@ -22,5 +21,5 @@ pub(super) struct BounceArgs {
 
 pub(super) async fn run(client: &Client, output: Output, args: BounceArgs) -> anyhow::Result<()> {
     let body = BounceRequest { task: args.task, message: args.why.message };
-    say_changed(output, &client.post(&named("workloads", &args.name, "/bounce"), &body).await?)
+    say_changed(output, &client.bounce(&args.name, &body).await?)
 }

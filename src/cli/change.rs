@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 
 use crate::api::dto::Changed;
 use crate::cli::output::{Output, say, say_json};
-use crate::cli::query::Query;
 use crate::config::read_duration;
 
 /// Why something is done.
@@ -15,15 +14,6 @@ pub(super) struct Message {
     /// Why, for the record.
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub(super) message: String,
-}
-
-impl Message {
-    /// The message where a call has no body.
-    pub(super) fn query(&self) -> Query {
-        let mut query = Query::default();
-        query.add("message", Some(&self.message).filter(|message| !message.is_empty()));
-        query
-    }
 }
 
 /// Why something is done, and for how long.

@@ -2,10 +2,8 @@
 
 use clap::Args;
 
-use crate::api::answers::CheckDto;
 use crate::api::client::Client;
 use crate::cli::output::{Output, first_line, plain, say, say_listing, state_cell, table, time};
-use crate::cli::query::named;
 
 /// `loadline checks`
 #[derive(Debug, Args)]
@@ -18,7 +16,7 @@ pub(super) struct ChecksArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: ChecksArgs) -> anyhow::Result<()> {
-    let checks: Vec<CheckDto> = client.get(&named("tasks", &args.task, "/checks")).await?;
+    let checks = client.checks(&args.task).await?;
     if args.body && output == Output::Table {
         let newest = checks.iter().max_by_key(|check| check.at);
         return Ok(say(&newest.map(|check| plain(&check.body)).unwrap_or_default())?);

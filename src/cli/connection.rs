@@ -8,10 +8,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 
-use crate::api::client::{Client, ClientError};
+use crate::api::client::{Client, ClientError, ClientOptions};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::say_error;
 use crate::config::{ClientConfig, Context, parse_client_config, render_errors};
@@ -102,14 +101,15 @@ impl Connection {
             Some((Secret::Text(text), _)) => Some(text.clone()),
             Some((Secret::File(file), origin)) => Some(read_token(file, origin)?),
         };
-        let Some((file, origin)) = &self.ca else {
-            return Ok(Client::with(&self.server.0, &user, token, None)?);
+        let ca_pem = match &self.ca {
+            None => None,
+            Some((file, origin)) => Some(std::fs::read(file).map_err(|error| {
+                let what = format!("{} (from {origin})", file.display());
+                ended(Exit::BadInput, format!("cannot read the certificate authorities in {what}: {error}"))
+            })?),
         };
-        let what = || format!("the certificate authorities in {} (from {origin})", file.display());
-        let pem = std::fs::read(file)
-            .map_err(|error| ended(Exit::BadInput, format!("cannot read {}: {error}", what())))?;
-        Client::with(&self.server.0, &user, token, Some(&pem))
-            .with_context(|| format!("cannot use {}", what()))
+        let options = ClientOptions { address: self.server.0.clone(), user, token, ca_pem };
+        Ok(Client::connect(options)?)
     }
 
     /// What a person may want to know beside an error: which values led to it.

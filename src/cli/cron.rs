@@ -3,12 +3,11 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::client::Client;
-use crate::api::dto::{RunDto, WorkloadDto};
+use crate::api::client::{Client, RunFilter};
+use crate::api::dto::RunDto;
 use crate::cli::output::{
     Output, age, duration, now, or_dash, plain, say_json, say_listing, say_table, state_cell, table,
 };
-use crate::cli::query::Query;
 use crate::domain::workload::WorkloadKind;
 use crate::domain::world::RunOutcome;
 
@@ -18,8 +17,8 @@ pub(super) struct CronArgs {
     /// The runs of this cron job or job.
     name: Option<String>,
     /// At most this many runs.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    limit: u32,
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
 }
 
 /// `loadline runs`
@@ -46,8 +45,13 @@ pub(super) struct RunsArgs {
     #[arg(long)]
     text: Option<String>,
     /// At most this many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    limit: u32,
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+/// The runs of one cron job or job.
+pub(super) fn runs_of(name: &str) -> RunFilter {
+    RunFilter { workload: Some(name.to_owned()), ..RunFilter::default() }
 }
 
 /// A run as `loadline cancel` takes it.
@@ -68,15 +72,15 @@ pub(super) fn explained(run: &RunDto) -> String {
 
 /// Searches runs.
 pub(super) async fn search(client: &Client, output: Output, args: RunsArgs) -> anyhow::Result<()> {
-    let mut query = Query::default();
-    query.add("workload", args.name);
-    query.add("outcome", args.outcome);
-    query.add("from", args.from);
-    query.add("to", args.to);
-    query.add("manual", (args.manual || args.scheduled).then_some(args.manual));
-    query.add("text", args.text);
-    query.add("limit", Some(args.limit));
-    let runs: Vec<RunDto> = client.get(&query.of("/v1/runs")).await?;
+    let filter = RunFilter {
+        workload: args.name,
+        outcome: args.outcome,
+        from: args.from,
+        to: args.to,
+        manual: (args.manual || args.scheduled).then_some(args.manual),
+        text: args.text,
+    };
+    let runs = client.runs(&filter, args.limit).await?;
     show(output, &runs, "no run is like that")
 }
 
@@ -88,7 +92,7 @@ pub(super) async fn run(client: &Client, output: Output, args: CronArgs) -> anyh
 }
 
 async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
-    let mut workloads: Vec<WorkloadDto> = client.get("/v1/workloads").await?;
+    let mut workloads = client.workloads().await?;
     workloads.retain(|workload| workload.kind != WorkloadKind::Service);
     if output == Output::Json {
         return say_json(&workloads);
@@ -96,7 +100,7 @@ async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
     let now = now();
     let mut rows = table(&["name", "schedule", "next", "state", "last runs (newest first)"]);
     for workload in &workloads {
-        let runs: Vec<RunDto> = client.get(&format!("/v1/runs?workload={}&limit=5", workload.name)).await?;
+        let runs = client.runs(&runs_of(&workload.name), 5).await?;
         let last: Vec<&str> = runs.iter().map(|run| run.outcome.as_str()).collect();
         rows.add_row(vec![
             workload.name.clone(),
@@ -109,9 +113,8 @@ async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
     say_table(&rows)
 }
 
-async fn runs(client: &Client, output: Output, name: &str, limit: u32) -> anyhow::Result<()> {
-    let query = Query::default().with("workload", Some(name)).with("limit", Some(limit));
-    let runs: Vec<RunDto> = client.get(&query.of("/v1/runs")).await?;
+async fn runs(client: &Client, output: Output, name: &str, limit: usize) -> anyhow::Result<()> {
+    let runs = client.runs(&runs_of(name), limit).await?;
     show(output, &runs, &format!("{name} has not run yet"))
 }
 

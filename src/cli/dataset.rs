@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use crate::api::client::Client;
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::say;
-use crate::cli::query::Query;
 
 /// `loadline dataset`
 #[derive(Debug, Args)]
@@ -59,11 +58,9 @@ pub(super) async fn record(
             return Err(ended(Exit::BadInput, expected));
         }
     };
-    let query = Query::default().with("format", Some(format)).with("interval", Some(interval));
-    let query = query.with("from", from).with("to", to);
     let spinner = ProgressBar::new_spinner().with_message("collecting what was recorded");
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let bytes = client.download(&query.of("/v1/trace")).await;
+    let bytes = client.trace(format, interval, from, to).await;
     spinner.finish_and_clear();
     let bytes = bytes?;
     std::fs::write(file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;

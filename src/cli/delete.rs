@@ -5,7 +5,6 @@ use clap::Args;
 use crate::api::client::Client;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline delete`
 #[derive(Debug, Args)]
@@ -26,11 +25,12 @@ pub(super) struct DeleteArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: DeleteArgs) -> anyhow::Result<()> {
-    let kind = match (args.pool, args.policy, args.quota) {
-        (true, ..) => "pools",
-        (_, true, _) => "policies",
-        (_, _, true) => "quotas",
-        _ => "workloads",
+    let (name, message) = (&args.name, &args.why.message);
+    let changed = match (args.pool, args.policy, args.quota) {
+        (true, ..) => client.delete_pool(name, message).await?,
+        (_, true, _) => client.delete_policy(name, message).await?,
+        (_, _, true) => client.delete_quota(name, message).await?,
+        _ => client.delete_workload(name, message).await?,
     };
-    say_changed(output, &client.delete(&args.why.query().of(&named(kind, &args.name, ""))).await?)
+    say_changed(output, &changed)
 }

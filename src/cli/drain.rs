@@ -3,11 +3,9 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::MessageRequest;
 use crate::api::requests::LastingRequest;
 use crate::cli::change::{Lasting, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline drain`
 #[derive(Debug, Args)]
@@ -25,10 +23,9 @@ pub(super) async fn run(client: &Client, output: Output, args: DrainArgs) -> any
     let for_seconds = args.how.seconds();
     let message = args.how.message;
     let changed = if args.undo {
-        client.post(&named("nodes", &args.node, "/activate"), &MessageRequest { message }).await?
+        client.activate(&args.node, &message).await?
     } else {
-        let body = LastingRequest { message, for_seconds };
-        client.post(&named("nodes", &args.node, "/drain"), &body).await?
+        client.drain(&args.node, &LastingRequest { message, for_seconds }).await?
     };
     say_changed(output, &changed)
 }

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::api::client::Client;
 use crate::cli::change::{duration, whole_seconds};
 use crate::cli::output::{Output, say_error, say_json, say_raw};
-use crate::cli::query::named;
+use crate::domain::task::TaskId;
 
 /// `loadline exec`
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
     /// The task, for example web.3.
-    task: String,
+    task: TaskId,
     /// It is killed after this time; the engine allows 50 s.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     timeout: SignedDuration,
@@ -55,7 +55,8 @@ const EXIT_NOT_RUN: u8 = 125;
 /// rest.
 pub(super) async fn run(client: &Client, output: Output, args: ExecArgs) -> anyhow::Result<ExitCode> {
     let body = ExecRequest { command: args.command, timeout_seconds: whole_seconds(args.timeout) };
-    let answer: ExecAnswer = match client.post(&named("tasks", &args.task, "/exec"), &body).await {
+    let path = format!("/v1/tasks/{}/exec", args.task);
+    let answer: ExecAnswer = match client.post(&path, &body).await {
         Ok(answer) => answer,
         Err(error) => {
             say_error(&format!("error: {:#}", anyhow::Error::from(error)));

@@ -86,6 +86,7 @@ impl Exit {
         }
         match error.downcast_ref::<ClientError>() {
             Some(ClientError::Unreachable { .. }) => Self::Unreachable,
+            Some(ClientError::Setup(_)) => Self::BadInput,
             Some(ClientError::Refused(problem)) => Self::of_status(problem.status),
             _ => Self::Failed,
         }

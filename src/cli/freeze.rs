@@ -3,7 +3,6 @@
 
 use clap::Args;
 
-use crate::api::answers::FreezeDto;
 use crate::api::client::Client;
 use crate::api::requests::LastingRequest;
 use crate::cli::change::{Lasting, Message, say_changed};
@@ -34,15 +33,15 @@ pub(super) struct FreezesArgs {}
 
 pub(super) async fn freeze(client: &Client, output: Output, args: FreezeArgs) -> anyhow::Result<()> {
     let body = LastingRequest { for_seconds: args.how.seconds(), message: args.how.message };
-    say_changed(output, &client.put(&format!("/v1/freezes/{}", args.switch), &body).await?)
+    say_changed(output, &client.freeze(args.switch.as_str(), &body).await?)
 }
 
 pub(super) async fn unfreeze(client: &Client, output: Output, args: UnfreezeArgs) -> anyhow::Result<()> {
-    say_changed(output, &client.delete(&args.why.query().of(&format!("/v1/freezes/{}", args.switch))).await?)
+    say_changed(output, &client.unfreeze(args.switch.as_str(), &args.why.message).await?)
 }
 
 pub(super) async fn list(client: &Client, output: Output, _args: FreezesArgs) -> anyhow::Result<()> {
-    let freezes: Vec<FreezeDto> = client.get("/v1/freezes").await?;
+    let freezes = client.freezes().await?;
     if output == Output::Json {
         return say_json(&freezes);
     }

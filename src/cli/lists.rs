@@ -3,12 +3,13 @@
 use clap::{Args, Subcommand};
 
 use crate::api::client::Client;
-use crate::api::dto::{Changed, MessageRequest, NodeDto, TaskDto};
-use crate::cli::change::say_changed;
+use crate::cli::change::{Message, say_changed};
 use crate::cli::output::{
     Output, age, cores, first_line, memory, now, or_dash, say, say_json, say_table, state_cell, table,
 };
-use crate::cli::query::{Query, named};
+
+/// Rows of a listing with tasks that ended.
+const ROWS_MAX: usize = 1_000;
 
 /// `loadline tasks`
 #[derive(Debug, Args)]
@@ -33,14 +34,15 @@ enum NodeAction {
     Fail {
         /// The node.
         name: String,
+        #[command(flatten)]
+        why: Message,
     },
 }
 
 pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> anyhow::Result<()> {
-    let query = Query::default().with("ended", Some(args.all)).with("workload", args.workload);
-    let path = query.of("/v1/tasks");
-    // What ended may be more than anybody reads: its newest page is enough.
-    let tasks: Vec<TaskDto> = if args.all { client.get(&path).await? } else { client.get_all(&path).await? };
+    // What ended may be more than anybody reads: its newest ones are enough.
+    let most = if args.all { ROWS_MAX } else { usize::MAX };
+    let tasks = client.tasks(args.workload.as_deref(), args.all, most).await?;
     if output == Output::Json {
         return say_json(&tasks);
     }
@@ -70,12 +72,11 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
 }
 
 pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> anyhow::Result<()> {
-    if let Some(NodeAction::Fail { name }) = args.action {
-        let changed: Changed =
-            client.post(&named("nodes", &name, "/fail"), &MessageRequest::default()).await?;
+    if let Some(NodeAction::Fail { name, why }) = args.action {
+        let changed = client.fail_node(&name, &why.message).await?;
         return say_changed(output, &changed);
     }
-    let nodes: Vec<NodeDto> = client.get("/v1/nodes").await?;
+    let nodes = client.nodes().await?;
     if output == Output::Json {
         return say_json(&nodes);
     }

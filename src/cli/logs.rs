@@ -6,9 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
+use crate::api::dto::LogDto;
 use crate::cli::output::{Output, say_json_line, say_raw};
-use crate::cli::query::named;
 
 /// Between two looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -37,12 +36,11 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
         let tasks = tasks(client, &args.name, first).await?;
         let prefix = tasks.len() > 1;
         for task in &tasks {
-            let from = match positions.get(task) {
-                Some(place) => format!("after={place}"),
-                None if first => format!("tail={}", args.tail),
-                None => "after=".to_owned(),
+            let chunk = match positions.get(task) {
+                Some(place) => client.log_after(task, stream, place).await?,
+                None if first => client.log_tail(task, stream, args.tail).await?,
+                None => client.log_after(task, stream, "").await?,
             };
-            let chunk: LogDto = client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
             print(output, task, &chunk, prefix)?;
             positions.insert(task.clone(), chunk.next);
         }
@@ -58,18 +56,18 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
 /// where none lives, since that is what one wants to see after a failure.
 async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<String>> {
     if name.contains('.') {
-        let task: TaskDto = client.get(&named("tasks", name, "")).await?;
+        let task = client.task(name).await?;
         return Ok(vec![task.id]);
     }
     if first {
         // An unknown name is an error, not an empty log.
-        let _: WorkloadDto = client.get(&named("workloads", name, "")).await?;
+        client.workload(name).await?;
     }
-    let live: Vec<TaskDto> = client.get_all(&format!("/v1/tasks?workload={name}")).await?;
+    let live = client.tasks(Some(name), false, usize::MAX).await?;
     if !live.is_empty() || !first {
         return Ok(live.into_iter().filter(|task| task.started_at.is_some()).map(|task| task.id).collect());
     }
-    let ended: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}&ended=true&limit=1")).await?;
+    let ended = client.tasks(Some(name), true, 1).await?;
     Ok(ended.into_iter().map(|task| task.id).collect())
 }
 

@@ -25,7 +25,6 @@ mod lists;
 mod logs;
 mod output;
 mod pause;
-mod query;
 mod recommend;
 mod report;
 mod report_table;

@@ -3,11 +3,9 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::MessageRequest;
 use crate::api::requests::LastingRequest;
 use crate::cli::change::{Lasting, Message, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline pause`
 #[derive(Debug, Args)]
@@ -29,10 +27,9 @@ pub(super) struct ResumeArgs {
 
 pub(super) async fn pause(client: &Client, output: Output, args: PauseArgs) -> anyhow::Result<()> {
     let body = LastingRequest { for_seconds: args.how.seconds(), message: args.how.message };
-    say_changed(output, &client.post(&named("workloads", &args.name, "/pause"), &body).await?)
+    say_changed(output, &client.pause(&args.name, &body).await?)
 }
 
 pub(super) async fn resume(client: &Client, output: Output, args: ResumeArgs) -> anyhow::Result<()> {
-    let body = MessageRequest { message: args.why.message };
-    say_changed(output, &client.post(&named("workloads", &args.name, "/resume"), &body).await?)
+    say_changed(output, &client.resume(&args.name, &args.why.message).await?)
 }

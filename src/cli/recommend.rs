@@ -3,7 +3,6 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::RecommendationDto;
 use crate::cli::output::{Output, cores, memory, say, say_json, say_table, table};
 
 /// `loadline recommend`
@@ -14,7 +13,7 @@ pub(super) struct RecommendArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) -> anyhow::Result<()> {
-    let mut rows: Vec<RecommendationDto> = client.get("/v1/recommendations").await?;
+    let mut rows = client.recommendations().await?;
     if let Some(name) = &args.name {
         rows.retain(|row| row.workload == *name);
         if rows.is_empty() {

@@ -3,10 +3,8 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::accounting::report::Report;
 use crate::api::client::Client;
 use crate::cli::output::{Output, say, say_json};
-use crate::cli::query::Query;
 use crate::cli::report_table::report_table;
 
 /// `loadline report`
@@ -21,8 +19,7 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: ReportArgs) -> anyhow::Result<()> {
-    let query = Query::default().with("from", args.from).with("to", args.to);
-    let report: Report = client.get(&query.of("/v1/report")).await?;
+    let report = client.report(args.from, args.to).await?;
     match output {
         Output::Json => say_json(&report),
         Output::Table => {

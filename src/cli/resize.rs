@@ -6,7 +6,6 @@ use crate::api::client::Client;
 use crate::api::requests::ResizeRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 use crate::cli::run::bytes;
 
 /// `loadline resize`
@@ -39,5 +38,5 @@ pub(super) async fn run(client: &Client, output: Output, args: ResizeArgs) -> an
         memory_limit: args.memory_limit,
         message: args.why.message,
     };
-    say_changed(output, &client.post(&named("workloads", &args.name, "/resize"), &body).await?)
+    say_changed(output, &client.resize(&args.name, &body).await?)
 }

@@ -2,10 +2,8 @@
 
 use clap::Args;
 
-use crate::api::answers::RevisionDto;
 use crate::api::client::Client;
 use crate::cli::output::{Output, plain, say_listing, table, time};
-use crate::cli::query::named;
 
 /// `loadline revisions`
 #[derive(Debug, Args)]
@@ -15,7 +13,7 @@ pub(super) struct RevisionsArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: RevisionsArgs) -> anyhow::Result<()> {
-    let found: Vec<RevisionDto> = client.get(&named("workloads", &args.name, "/revisions")).await?;
+    let found = client.revisions(&args.name).await?;
     say_listing(output, &found, "no revision is known", || {
         let mut rows = table(&["revision", "in force", "at", "by", "changed"]);
         for revision in &found {

@@ -3,12 +3,10 @@
 use clap::{Args, ValueEnum};
 
 use crate::api::client::Client;
-use crate::api::dto::{Changed, MessageRequest, WorkloadDto};
 use crate::api::requests::RollbackRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{Output, age, now, or_dash, plain, say, say_json};
-use crate::cli::query::named;
 use crate::cli::wait::{Earlier, Wait, earlier, for_rollouts};
 use crate::domain::rollout::{Rollout, RolloutState};
 
@@ -52,17 +50,14 @@ pub(super) struct RollbackArgs {
 }
 
 pub(super) async fn rollout(client: &Client, output: Output, args: RolloutArgs) -> anyhow::Result<()> {
-    let body = MessageRequest { message: args.why.message };
     match args.verb {
         Verb::Status => {}
         Verb::Advance => {
-            let path = named("workloads", &args.name, "/rollout/advance");
-            say_changed(output, &client.post::<_, Changed>(&path, &body).await?)?;
+            say_changed(output, &client.advance_rollout(&args.name, &args.why.message).await?)?;
         }
         Verb::Abort => {
-            let path = named("workloads", &args.name, "/rollout/abort");
             // That it is rolled back is what was asked for.
-            return say_changed(output, &client.post::<_, Changed>(&path, &body).await?);
+            return say_changed(output, &client.abort_rollout(&args.name, &args.why.message).await?);
         }
     }
     if args.wait.wait {
@@ -72,7 +67,7 @@ pub(super) async fn rollout(client: &Client, output: Output, args: RolloutArgs) 
 }
 
 async fn status(client: &Client, output: Output, name: &str) -> anyhow::Result<()> {
-    let workload: WorkloadDto = client.get(&named("workloads", name, "")).await?;
+    let workload = client.workload(name).await?;
     let rollout = workload.rollout.as_ref();
     if output == Output::Json {
         return say_json(&rollout);
@@ -109,7 +104,7 @@ fn words(rollout: &Rollout) -> String {
 pub(super) async fn rollback(client: &Client, output: Output, args: RollbackArgs) -> anyhow::Result<()> {
     let earlier = if args.wait.wait { earlier(client).await? } else { Earlier::default() };
     let body = RollbackRequest { to: args.to, message: args.why.message };
-    let changed: Changed = client.post(&named("workloads", &args.name, "/rollback"), &body).await?;
+    let changed = client.rollback(&args.name, &body).await?;
     say_changed(output, &changed)?;
     if !args.wait.wait {
         return Ok(());

@@ -3,7 +3,6 @@
 
 use clap::Args;
 
-use crate::api::answers::{PolicyDto, QuotaDto};
 use crate::api::client::Client;
 use crate::cli::output::{Output, cores, memory, or_dash, say_listing, table};
 
@@ -16,7 +15,7 @@ pub(super) struct QuotasArgs {}
 pub(super) struct PoliciesArgs {}
 
 pub(super) async fn quotas(client: &Client, output: Output, _args: QuotasArgs) -> anyhow::Result<()> {
-    let quotas: Vec<QuotaDto> = client.get("/v1/quotas").await?;
+    let quotas = client.quotas().await?;
     say_listing(output, &quotas, "no team has a quota", || {
         let mut rows = table(&["team", "cpu", "memory", "tasks"]);
         for quota in &quotas {
@@ -34,7 +33,7 @@ pub(super) async fn quotas(client: &Client, output: Output, _args: QuotasArgs) -
 }
 
 pub(super) async fn policies(client: &Client, output: Output, _args: PoliciesArgs) -> anyhow::Result<()> {
-    let policies: Vec<PolicyDto> = client.get("/v1/policies").await?;
+    let policies = client.policies().await?;
     say_listing(output, &policies, "there are no policies", || {
         let mut rows = table(&["policy", "size", "count", "governs"]);
         for policy in &policies {

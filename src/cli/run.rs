@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::{Changed, RunDto};
+use crate::api::dto::RunDto;
 use crate::api::requests::RunRequest;
 use crate::cli::change::{Message, say_changed};
-use crate::cli::cron::{explained, run_id};
+use crate::cli::cron::{explained, run_id, runs_of};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{Output, say, say_json};
-use crate::cli::query::{Query, named};
 use crate::cli::wait::{Wait, for_run};
 use crate::domain::quantity::Bytes;
 use crate::domain::world::RunOutcome;
@@ -50,9 +49,9 @@ pub(super) async fn run(client: &Client, output: Output, args: RunArgs) -> anyho
         memory: args.memory,
         message: args.why.message,
     };
-    let path = Query::default().with("workload", Some(&args.name)).with("limit", Some(100)).of("/v1/runs");
-    let before: Vec<RunDto> = if args.wait.wait { client.get(&path).await? } else { Vec::new() };
-    let changed: Changed = client.post(&named("workloads", &args.name, "/run"), &body).await?;
+    let before: Vec<RunDto> =
+        if args.wait.wait { client.runs(&runs_of(&args.name), 100).await? } else { Vec::new() };
+    let changed = client.run(&args.name, &body).await?;
     if !args.wait.wait {
         return say_changed(output, &changed);
     }

@@ -6,7 +6,6 @@ use crate::api::client::Client;
 use crate::api::dto::ScaleRequest;
 use crate::cli::change::{Lasting, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline scale`
 #[derive(Debug, Args)]
@@ -29,5 +28,5 @@ pub(super) async fn run(client: &Client, output: Output, args: ScaleArgs) -> any
         message: args.how.message,
         acknowledged: args.ack,
     };
-    say_changed(output, &client.post(&named("workloads", &args.name, "/scale"), &body).await?)
+    say_changed(output, &client.scale(&args.name, &body).await?)
 }

@@ -3,10 +3,8 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::MessageRequest;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::Output;
-use crate::cli::query::named;
 
 /// `loadline stop`
 #[derive(Debug, Args)]
@@ -18,6 +16,5 @@ pub(super) struct StopArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: StopArgs) -> anyhow::Result<()> {
-    let body = MessageRequest { message: args.why.message };
-    say_changed(output, &client.post(&named("tasks", &args.task, "/stop"), &body).await?)
+    say_changed(output, &client.stop_task(&args.task, &args.why.message).await?)
 }

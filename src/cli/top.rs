@@ -53,7 +53,7 @@ struct Look {
 }
 
 async fn look(client: &Client) -> Result<Look, ClientError> {
-    Ok(Look { nodes: client.get("/v1/nodes").await?, tasks: client.get_all("/v1/tasks").await? })
+    Ok(Look { nodes: client.nodes().await?, tasks: client.tasks(None, false, usize::MAX).await? })
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: TopArgs) -> anyhow::Result<()> {

@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::client::Client;
 use crate::api::dto::{RunDto, TaskDto, WorkloadDto};
 use crate::cli::change::duration;
+use crate::cli::cron::runs_of;
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{plain, say_error};
-use crate::cli::query::named;
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::TaskState;
 use crate::domain::world::RunOutcome;
@@ -57,7 +57,7 @@ pub(super) type Earlier = BTreeMap<String, Timestamp>;
 
 /// The rollouts of now.
 pub(super) async fn earlier(client: &Client) -> anyhow::Result<Earlier> {
-    let workloads: Vec<WorkloadDto> = client.get("/v1/workloads").await?;
+    let workloads = client.workloads().await?;
     let begun = workloads.into_iter().filter_map(|each| Some((each.name, each.rollout?.started_at)));
     Ok(begun.collect())
 }
@@ -107,8 +107,8 @@ pub(super) async fn for_rollouts(
     loop {
         let mut going = Vec::new();
         for name in waiting {
-            let workload: WorkloadDto = client.get(&named("workloads", name, "")).await?;
-            let tasks: Vec<TaskDto> = client.get_all(&format!("/v1/tasks?workload={name}")).await?;
+            let workload = client.workload(name).await?;
+            let tasks = client.tasks(Some(name), false, usize::MAX).await?;
             let progress = progress(&workload, &tasks, earlier.get(name).copied());
             bars.show(name, &progress);
             match progress {
@@ -195,7 +195,7 @@ pub(super) async fn for_run(
     let spinner = ProgressBar::new_spinner();
     spinner.set_message(format!("{name} runs"));
     loop {
-        let runs: Vec<RunDto> = client.get(&format!("/v1/runs?workload={name}&limit=100")).await?;
+        let runs = client.runs(&runs_of(name), 100).await?;
         let fresh = |run: &&RunDto| run.manual && before.iter().all(|earlier| earlier.at != run.at);
         let run = runs.iter().filter(fresh).min_by_key(|run| run.at);
         if let Some(run) = run.filter(|run| run.outcome != RunOutcome::Active) {

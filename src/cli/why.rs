@@ -4,7 +4,6 @@ use clap::Args;
 
 use crate::api::client::Client;
 use crate::cli::output::{Output, say, say_json, say_table, table, time};
-use crate::cli::query::Query;
 use crate::domain::decision::Decision;
 use crate::domain::money::MicroCents;
 
@@ -26,8 +25,7 @@ pub(super) struct WhyArgs {
 }
 
 pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsArgs) -> anyhow::Result<()> {
-    let query = Query::default().with("limit", Some(args.limit)).with("subject", args.subject);
-    let found: Vec<Decision> = client.get(&query.of("/v1/decisions")).await?;
+    let found = client.decisions(args.subject.as_deref(), args.limit).await?;
     if output == Output::Json {
         return say_json(&found);
     }
@@ -49,7 +47,7 @@ pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsAr
 }
 
 pub(super) async fn why(client: &Client, output: Output, args: WhyArgs) -> anyhow::Result<()> {
-    let decision: Decision = client.get(&format!("/v1/decisions/{}", args.id)).await?;
+    let decision = client.decision(args.id).await?;
     match output {
         Output::Json => say_json(&decision),
         Output::Table => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::EXIT_BAD_INPUT;
+use crate::cli::exit::Exit;
 use crate::cli::output::{say, say_error};
 use crate::config::{load_specs, render_errors};
 
@@ -17,7 +17,7 @@ pub(super) struct CheckArgs {
     paths: Vec<PathBuf>,
 }
 
-pub(super) fn run(args: &CheckArgs) -> ExitCode {
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     match load_specs(&args.paths) {
         Ok(specs) => {
             say(&format!(
@@ -25,12 +25,12 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
                 specs.workloads.len(),
                 specs.pools.len(),
                 specs.policies.len()
-            ));
-            ExitCode::SUCCESS
+            ))?;
+            Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
             say_error(render_errors(&errors).trim_end());
-            ExitCode::from(EXIT_BAD_INPUT)
+            Ok(Exit::BadInput.into())
         }
     }
 }

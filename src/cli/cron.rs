@@ -1,10 +1,13 @@
-//! `loadline cron`: cron jobs with their next and last runs.
+//! `loadline cron` and `loadline runs`: cron jobs with their next and last runs, and the search of runs.
 
 use clap::Args;
+use jiff::Timestamp;
 
-use crate::api::client::Client;
-use crate::api::dto::{RunDto, WorkloadDto};
-use crate::cli::output::{Output, age, duration, now, or_dash, say, say_json, say_table, table, time};
+use crate::api::client::{Client, RunFilter};
+use crate::api::dto::RunDto;
+use crate::cli::output::{
+    Output, age, duration, now, or_dash, plain, say_json, say_listing, say_table, state_cell, table,
+};
 use crate::domain::workload::WorkloadKind;
 use crate::domain::world::RunOutcome;
 
@@ -18,6 +21,70 @@ pub(super) struct CronArgs {
     limit: usize,
 }
 
+/// `loadline runs`
+#[derive(Debug, Args)]
+pub(super) struct RunsArgs {
+    /// Of this cron job or job only.
+    name: Option<String>,
+    /// With this outcome only.
+    #[arg(long, value_parser = ["active", "succeeded", "failed", "skipped", "missed", "cancelled"])]
+    outcome: Option<String>,
+    /// Planned or asked for at this instant or later, for example 2026-11-22T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Planned or asked for before this instant.
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Only those that someone asked for.
+    #[arg(long, conflicts_with = "scheduled")]
+    manual: bool,
+    /// Only those of the schedule.
+    #[arg(long)]
+    scheduled: bool,
+    /// With this text in the name or in why it ended as it did.
+    #[arg(long)]
+    text: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+/// The runs of one cron job or job.
+pub(super) fn runs_of(name: &str) -> RunFilter {
+    RunFilter { workload: Some(name.to_owned()), ..RunFilter::default() }
+}
+
+/// A run as `loadline cancel` takes it.
+pub(super) fn run_id(run: &RunDto) -> String {
+    format!("{}@{}", run.workload, run.at)
+}
+
+/// Why a run ended as it did, where there is something to say.
+pub(super) fn explained(run: &RunDto) -> String {
+    match &run.outcome {
+        RunOutcome::Failed { reason }
+        | RunOutcome::Missed { reason }
+        | RunOutcome::Skipped { reason }
+        | RunOutcome::Cancelled { reason } => plain(reason),
+        RunOutcome::SkippedOverlap => "the run before it was still going on".to_owned(),
+        RunOutcome::Active | RunOutcome::Succeeded => String::new(),
+    }
+}
+
+/// Searches runs.
+pub(super) async fn search(client: &Client, output: Output, args: RunsArgs) -> anyhow::Result<()> {
+    let filter = RunFilter {
+        workload: args.name,
+        outcome: args.outcome,
+        from: args.from,
+        to: args.to,
+        manual: (args.manual || args.scheduled).then_some(args.manual),
+        text: args.text,
+    };
+    let runs = client.runs(&filter, args.limit).await?;
+    show(output, &runs, "no run is like that")
+}
+
 pub(super) async fn run(client: &Client, output: Output, args: CronArgs) -> anyhow::Result<()> {
     match args.name {
         Some(name) => runs(client, output, &name, args.limit).await,
@@ -26,7 +93,7 @@ pub(super) async fn run(client: &Client, output: Output, args: CronArgs) -> anyh
 }
 
 async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
-    let mut workloads: Vec<WorkloadDto> = client.get("/v1/workloads").await?;
+    let mut workloads = client.workloads().await?;
     workloads.retain(|workload| workload.kind != WorkloadKind::Service);
     if output == Output::Json {
         return say_json(&workloads);
@@ -34,7 +101,7 @@ async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
     let now = now();
     let mut rows = table(&["name", "schedule", "next", "state", "last runs (newest first)"]);
     for workload in &workloads {
-        let runs: Vec<RunDto> = client.get(&format!("/v1/runs?workload={}&limit=5", workload.name)).await?;
+        let runs = client.runs(&runs_of(&workload.name), 5).await?;
         let last: Vec<&str> = runs.iter().map(|run| run.outcome.as_str()).collect();
         rows.add_row(vec![
             workload.name.clone(),
@@ -44,39 +111,30 @@ async fn schedules(client: &Client, output: Output) -> anyhow::Result<()> {
             last.join(", "),
         ]);
     }
-    say_table(&rows);
-    Ok(())
+    say_table(&rows)
 }
 
 async fn runs(client: &Client, output: Output, name: &str, limit: usize) -> anyhow::Result<()> {
-    let runs: Vec<RunDto> = client.get(&format!("/v1/runs?workload={name}&limit={limit}")).await?;
-    if output == Output::Json {
-        return say_json(&runs);
-    }
-    if runs.is_empty() {
-        say(&format!("{name} has not run yet"));
-        return Ok(());
-    }
-    let mut rows = table(&["planned for", "by", "outcome", "took", "tries", "what"]);
-    for run in &runs {
-        let took = run.started_at.zip(run.ended_at).map(|(from, to)| to.duration_since(from));
-        let what = match &run.outcome {
-            RunOutcome::Failed { reason }
-            | RunOutcome::Missed { reason }
-            | RunOutcome::Skipped { reason }
-            | RunOutcome::Cancelled { reason } => reason.clone(),
-            RunOutcome::SkippedOverlap => "the run before it was still going on".to_owned(),
-            RunOutcome::Active | RunOutcome::Succeeded => String::new(),
-        };
-        rows.add_row(vec![
-            time(run.at),
-            if run.manual { "hand" } else { "schedule" }.to_owned(),
-            run.outcome.as_str().to_owned(),
-            or_dash(took, duration),
-            run.tasks.len().to_string(),
-            what,
-        ]);
-    }
-    say_table(&rows);
-    Ok(())
+    let runs = client.runs(&runs_of(name), limit).await?;
+    show(output, &runs, &format!("{name} has not run yet"))
+}
+
+fn show(output: Output, runs: &[RunDto], none: &str) -> anyhow::Result<()> {
+    say_listing(output, runs, none, || {
+        let now = now();
+        let mut rows = table(&["run", "age", "by", "outcome", "took", "tries", "what"]);
+        for run in runs {
+            let took = run.started_at.zip(run.ended_at).map(|(from, to)| to.duration_since(from));
+            rows.add_row(vec![
+                run_id(run).into(),
+                age(run.at, now).into(),
+                if run.manual { "hand" } else { "schedule" }.into(),
+                state_cell(run.outcome.as_str()),
+                or_dash(took, duration).into(),
+                run.tasks.len().into(),
+                explained(run).into(),
+            ]);
+        }
+        rows
+    })
 }

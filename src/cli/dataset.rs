@@ -1,11 +1,15 @@
 //! `loadline dataset`: recorded usage as traces.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
+use jiff::Timestamp;
 
 use crate::api::client::Client;
+use crate::cli::exit::{Exit, ended};
 use crate::cli::output::say;
 
 /// `loadline dataset`
@@ -23,10 +27,10 @@ enum DatasetAction {
         file: PathBuf,
         /// From this instant on. Default: 24 hours before `--to`.
         #[arg(long)]
-        from: Option<String>,
+        from: Option<Timestamp>,
         /// Before this instant. Default: now.
         #[arg(long)]
-        to: Option<String>,
+        to: Option<Timestamp>,
         /// Seconds from one row of a task to the next.
         #[arg(long, default_value_t = 300)]
         interval: u32,
@@ -35,21 +39,31 @@ enum DatasetAction {
 
 pub(super) async fn run(client: &Client, args: DatasetArgs) -> anyhow::Result<()> {
     let DatasetAction::Record { file, from, to, interval } = args.action;
-    let bounds = [("from", from), ("to", to)];
-    let bounds: Vec<String> =
-        bounds.into_iter().filter_map(|(name, value)| Some(format!("&{name}={}", value?))).collect();
-    record(client, &file, interval, &bounds.concat()).await
+    record(client, &file, interval, from, to).await
 }
 
 /// Writes what the engine recorded to a file, a row a task and `interval` seconds.
-pub(super) async fn record(client: &Client, file: &Path, interval: u32, bounds: &str) -> anyhow::Result<()> {
+pub(super) async fn record(
+    client: &Client,
+    file: &Path,
+    interval: u32,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> anyhow::Result<()> {
     let format = match file.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => "parquet",
         Some("csv") => "csv",
-        _ => anyhow::bail!("{}: expected a file name that ends in .parquet or .csv", file.display()),
+        _ => {
+            let expected = format!("{}: expected a file name that ends in .parquet or .csv", file.display());
+            return Err(ended(Exit::BadInput, expected));
+        }
     };
-    let bytes = client.download(&format!("/v1/trace?format={format}&interval={interval}{bounds}")).await?;
+    let spinner = ProgressBar::new_spinner().with_message("collecting what was recorded");
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let bytes = client.trace(format, interval, from, to).await;
+    spinner.finish_and_clear();
+    let bytes = bytes?;
     std::fs::write(file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;
-    say(&format!("{} bytes written to {}", bytes.len(), file.display()));
+    say(&format!("{} bytes written to {}", bytes.len(), file.display()))?;
     Ok(())
 }

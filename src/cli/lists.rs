@@ -3,9 +3,13 @@
 use clap::{Args, Subcommand};
 
 use crate::api::client::Client;
-use crate::api::dto::{Changed, MessageRequest, NodeDto, TaskDto};
-use crate::cli::manual::say_changed;
-use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json, say_table, table};
+use crate::cli::change::{Message, say_changed};
+use crate::cli::output::{
+    Output, age, cores, first_line, memory, now, or_dash, say, say_json, say_table, state_cell, table,
+};
+
+/// Rows of a listing with tasks that ended.
+const ROWS_MAX: usize = 1_000;
 
 /// `loadline tasks`
 #[derive(Debug, Args)]
@@ -30,12 +34,15 @@ enum NodeAction {
     Fail {
         /// The node.
         name: String,
+        #[command(flatten)]
+        why: Message,
     },
 }
 
 pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> anyhow::Result<()> {
-    let workload = args.workload.map(|name| format!("&workload={name}")).unwrap_or_default();
-    let tasks: Vec<TaskDto> = client.get(&format!("/v1/tasks?ended={}{workload}", args.all)).await?;
+    // What ended may be more than anybody reads: its newest ones are enough.
+    let most = if args.all { ROWS_MAX } else { usize::MAX };
+    let tasks = client.tasks(args.workload.as_deref(), args.all, most).await?;
     if output == Output::Json {
         return say_json(&tasks);
     }
@@ -46,31 +53,30 @@ pub(super) async fn tasks(client: &Client, output: Output, args: TasksArgs) -> a
         let used = or_dash(task.memory_used, memory);
         let reason = task.waiting.first().unwrap_or(&task.reason);
         rows.add_row(vec![
-            task.id.clone(),
-            task.state.to_string(),
-            age(task.state_since, now),
-            or_dash(task.node.clone(), |node| node),
-            task.revision.to_string(),
-            format!("{cpu} of {}", cores(task.size.cpu_request)),
-            format!("{used} of {}", memory(task.size.memory_request)),
-            reason.lines().next().unwrap_or_default().to_owned(),
+            (&task.id).into(),
+            state_cell(&task.state.to_string()),
+            age(task.state_since, now).into(),
+            or_dash(task.node.clone(), |node| node).into(),
+            task.revision.into(),
+            format!("{cpu} of {}", cores(task.size.cpu_request)).into(),
+            format!("{used} of {}", memory(task.size.memory_request)).into(),
+            first_line(reason).into(),
         ]);
     }
-    say_table(&rows);
+    say_table(&rows)?;
     for task in tasks.iter().filter(|task| task.waiting.len() > 1) {
-        say(&format!("\n{} waits:", task.id));
-        task.waiting.iter().skip(1).for_each(|line| say(&format!("  {line}")));
+        say(&format!("\n{} waits:", task.id))?;
+        task.waiting.iter().skip(1).try_for_each(|line| say(&format!("  {line}")))?;
     }
     Ok(())
 }
 
 pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> anyhow::Result<()> {
-    if let Some(NodeAction::Fail { name }) = args.action {
-        let changed: Changed =
-            client.post(&format!("/v1/nodes/{name}/fail"), &MessageRequest::default()).await?;
+    if let Some(NodeAction::Fail { name, why }) = args.action {
+        let changed = client.fail_node(&name, &why.message).await?;
         return say_changed(output, &changed);
     }
-    let nodes: Vec<NodeDto> = client.get("/v1/nodes").await?;
+    let nodes = client.nodes().await?;
     if output == Output::Json {
         return say_json(&nodes);
     }
@@ -86,20 +92,20 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
     ]);
     for node in &nodes {
         rows.add_row(vec![
-            node.name.clone(),
-            node.pool.clone(),
-            node.state.to_string(),
-            age(node.created_at, now),
-            node.tasks.to_string(),
-            format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)),
+            (&node.name).into(),
+            (&node.pool).into(),
+            state_cell(&node.state.to_string()),
+            age(node.created_at, now).into(),
+            node.tasks.into(),
+            format!("{} / {} / {}", cores(node.cpu_used), cores(node.cpu_requested), cores(node.cpu)).into(),
             format!(
                 "{} / {} / {}",
                 memory(node.memory_used),
                 memory(node.memory_requested),
                 memory(node.memory)
-            ),
+            )
+            .into(),
         ]);
     }
-    say_table(&rows);
-    Ok(())
+    say_table(&rows)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
-use crate::cli::output::{Output, say_json, say_raw};
+use crate::api::dto::LogDto;
+use crate::cli::output::{Output, say_json_line, say_raw};
 
 /// Between two looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -36,12 +36,11 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
         let tasks = tasks(client, &args.name, first).await?;
         let prefix = tasks.len() > 1;
         for task in &tasks {
-            let from = match positions.get(task) {
-                Some(place) => format!("after={place}"),
-                None if first => format!("tail={}", args.tail),
-                None => "after=".to_owned(),
+            let chunk = match positions.get(task) {
+                Some(place) => client.log_after(task, stream, place).await?,
+                None if first => client.log_tail(task, stream, args.tail).await?,
+                None => client.log_after(task, stream, "").await?,
             };
-            let chunk: LogDto = client.get(&format!("/v1/tasks/{task}/logs?stream={stream}&{from}")).await?;
             print(output, task, &chunk, prefix)?;
             positions.insert(task.clone(), chunk.next);
         }
@@ -57,32 +56,29 @@ pub(super) async fn run(client: &Client, output: Output, args: LogsArgs) -> anyh
 /// where none lives, since that is what one wants to see after a failure.
 async fn tasks(client: &Client, name: &str, first: bool) -> anyhow::Result<Vec<String>> {
     if name.contains('.') {
-        let task: TaskDto = client.get(&format!("/v1/tasks/{name}")).await?;
+        let task = client.task(name).await?;
         return Ok(vec![task.id]);
     }
     if first {
         // An unknown name is an error, not an empty log.
-        let _: WorkloadDto = client.get(&format!("/v1/workloads/{name}")).await?;
+        client.workload(name).await?;
     }
-    let live: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}")).await?;
+    let live = client.tasks(Some(name), false, usize::MAX).await?;
     if !live.is_empty() || !first {
         return Ok(live.into_iter().filter(|task| task.started_at.is_some()).map(|task| task.id).collect());
     }
-    let ended: Vec<TaskDto> = client.get(&format!("/v1/tasks?workload={name}&ended=true&limit=1")).await?;
+    let ended = client.tasks(Some(name), true, 1).await?;
     Ok(ended.into_iter().map(|task| task.id).collect())
 }
 
 fn print(output: Output, task: &str, chunk: &LogDto, prefix: bool) -> anyhow::Result<()> {
     match output {
         Output::Json if chunk.text.is_empty() => Ok(()),
-        Output::Json => say_json(&BTreeMap::from([("task", task), ("text", &chunk.text)])),
+        Output::Json => say_json_line(&BTreeMap::from([("task", task), ("text", &chunk.text)])),
         Output::Table if prefix => {
-            chunk.text.lines().for_each(|line| say_raw(&format!("{task} | {line}\n")));
-            Ok(())
+            let lines = chunk.text.lines().map(|line| format!("{task} | {line}\n"));
+            Ok(say_raw(&lines.collect::<String>())?)
         }
-        Output::Table => {
-            say_raw(&chunk.text);
-            Ok(())
-        }
+        Output::Table => Ok(say_raw(&chunk.text)?),
     }
 }

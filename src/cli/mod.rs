@@ -1,36 +1,59 @@
 //! The command line, one file a subcommand. Commands other than `up`, `demo` and `check` talk to a
 //! running engine through its API.
 
+mod access;
+mod actions;
+mod alarms;
 mod apply;
+mod approve;
+mod bounce;
+mod change;
 mod check;
+mod checks;
+mod completions;
+mod connection;
 mod cron;
 mod dataset;
+mod delete;
 pub mod demo;
+mod drain;
+mod events;
+mod exec;
+mod exit;
+mod freeze;
 mod lists;
 mod logs;
-mod manual;
 mod output;
+mod pause;
 mod recommend;
 mod report;
 mod report_table;
+mod resize;
+mod revisions;
+mod rollout;
+mod rules;
+mod run;
+mod scale;
 mod status;
+mod stop;
+mod top;
+mod top_view;
 mod up;
+mod wait;
 mod why;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::client::{Client, ClientError};
+use crate::cli::connection::{Connection, ConnectionArgs};
+use crate::cli::exit::{Ended, Exit, is_closed_pipe};
 use crate::cli::output::Output;
-
-/// Exit code for input that is wrong: bad specs, bad arguments (clap uses it as well).
-const EXIT_BAD_INPUT: u8 = 2;
 
 /// Launches services and cron jobs on this machine, watches them, sizes them and scales them.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, propagate_version = true)]
+#[command(name = "loadline", version, propagate_version = true, after_help = Exit::help())]
 struct CommandLine {
     #[command(flatten)]
     global: Global,
@@ -41,19 +64,11 @@ struct CommandLine {
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
-    /// Address of the engine's API.
-    #[arg(long, global = true, env = "LOADLINE_SERVER", default_value = "http://127.0.0.1:7070")]
-    server: String,
+    #[command(flatten)]
+    connection: ConnectionArgs,
     /// Tables for people, JSON for programs.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-impl Global {
-    fn client(&self) -> Client {
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        Client::new(&self.server, &user.unwrap_or_else(|_| "unknown".to_owned()))
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,26 +77,79 @@ enum Command {
     Up(up::UpArgs),
     /// Check spec files; print every error with its position.
     Check(check::CheckArgs),
-    /// Send spec files to the engine.
+    /// Run a small shop of real processes through a compressed day.
+    Demo(demo::DemoArgs),
+    /// Print a shell's completions: source them, or put them where the shell looks.
+    Completions(completions::CompletionsArgs),
+    /// One of the demo's processes.
+    #[command(hide = true)]
+    #[command(subcommand)]
+    DemoTask(demo::workloads::DemoTask),
+    #[command(flatten)]
+    Remote(Remote),
+}
+
+/// Commands that talk to a running engine.
+#[derive(Debug, Subcommand)]
+enum Remote {
+    /// Send spec files to the engine, after a look at what they would change.
     Apply(apply::ApplyArgs),
     /// Stop a workload and forget it.
-    Delete(manual::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Show the engine, its pools and its workloads.
     Status(status::StatusArgs),
+    /// Show who uses most CPU or memory, live.
+    Top(top::TopArgs),
     /// List tasks.
     Tasks(lists::TasksArgs),
-    /// List nodes, or fail or activate one.
+    /// List nodes, or fail one.
     Nodes(lists::NodesArgs),
     /// List cron jobs and their runs.
     Cron(cron::CronArgs),
+    /// Search runs.
+    Runs(cron::RunsArgs),
     /// Run a cron job or a job now.
-    Run(manual::RunArgs),
+    Run(run::RunArgs),
+    /// Show a rollout, let it go on, or take it back.
+    Rollout(rollout::RolloutArgs),
+    /// Go back to an earlier revision.
+    Rollback(rollout::RollbackArgs),
+    /// List the revisions of a workload.
+    Revisions(revisions::RevisionsArgs),
     /// Set the number of instances of a service.
-    Scale(manual::ScaleArgs),
+    Scale(scale::ScaleArgs),
+    /// Set the size of a workload's tasks.
+    Resize(resize::ResizeArgs),
+    /// Replace instances of a service by equal ones.
+    Bounce(bounce::BounceArgs),
+    /// Want no task of a workload for a while.
+    Pause(pause::PauseArgs),
+    /// Want the tasks of a paused workload again.
+    Resume(pause::ResumeArgs),
+    /// Stop one task; a service replaces it.
+    Stop(stop::StopArgs),
+    /// Run a command in the surroundings of a task.
+    Exec(exec::ExecArgs),
     /// Move everything off a node.
-    Drain(manual::DrainArgs),
+    Drain(drain::DrainArgs),
+    /// List what is in force by hand.
+    Actions(actions::ActionsArgs),
+    /// End an action and undo it, or stop a run.
+    Cancel(actions::CancelArgs),
+    /// Freeze a kind of change.
+    Freeze(freeze::FreezeArgs),
+    /// Lift a freeze.
+    Unfreeze(freeze::UnfreezeArgs),
+    /// List what is frozen.
+    Freezes(freeze::FreezesArgs),
     /// Print what tasks print.
     Logs(logs::LogsArgs),
+    /// Show the answers of a task's health checks.
+    Checks(checks::ChecksArgs),
+    /// Show what happened, and what happens.
+    Events(events::EventsArgs),
+    /// List what wants a person's eye.
+    Alarms(alarms::AlarmsArgs),
     /// Show recommended sizes.
     Recommend(recommend::RecommendArgs),
     /// List decisions.
@@ -89,17 +157,21 @@ enum Command {
     /// Explain a decision.
     Why(why::WhyArgs),
     /// Carry out a decision that waits for approval.
-    Approve(manual::ApproveArgs),
+    Approve(approve::ApproveArgs),
     /// Report what was requested, used, recommended and idle, with prices.
     Report(report::ReportArgs),
     /// Record usage traces.
     Dataset(dataset::DatasetArgs),
-    /// Run a small shop of real processes through a compressed day.
-    Demo(demo::DemoArgs),
-    /// One of the demo's processes.
-    #[command(hide = true)]
-    #[command(subcommand)]
-    DemoTask(demo::workloads::DemoTask),
+    /// List the quotas of teams.
+    Quotas(rules::QuotasArgs),
+    /// List policies.
+    Policies(rules::PoliciesArgs),
+    /// Make, list and revoke tokens.
+    Token(access::TokenArgs),
+    /// Show who you are to the engine.
+    Whoami(access::WhoamiArgs),
+    /// List writes, carried out and refused.
+    Audit(access::AuditArgs),
 }
 
 /// Runs the command line of this process.
@@ -109,72 +181,92 @@ pub fn main() -> ExitCode {
         return code;
     }
     let line = CommandLine::parse();
-    match dispatch(line) {
-        Ok(code) => code,
-        Err(error) => {
-            print_error(&error);
-            ExitCode::from(exit_code(&error))
-        }
-    }
+    dispatch(line).unwrap_or_else(|error| Exit::of(&error).into())
 }
 
 fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = line;
-    match command {
-        Command::Check(args) => return Ok(check::run(&args)),
-        Command::DemoTask(task) => return demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
-        Command::Up(args) => return up::run(args),
-        Command::Demo(args) => return demo::run(args),
-        _ => {}
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(call(&global, command))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = match command {
+        Command::Check(args) => check::run(&args),
+        Command::DemoTask(task) => demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
+        Command::Up(args) => up::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Remote(command) => return remote(&global, command),
+    };
+    ended.inspect_err(print_error)
 }
 
-async fn call(global: &Global, command: Command) -> anyhow::Result<()> {
-    let (client, output) = (global.client(), global.output);
-    match command {
-        Command::Apply(args) => apply::run(&client, output, args).await,
-        Command::Delete(args) => manual::delete(&client, output, args).await,
-        Command::Status(args) => status::run(&client, output, args).await,
-        Command::Tasks(args) => lists::tasks(&client, output, args).await,
-        Command::Nodes(args) => lists::nodes(&client, output, args).await,
-        Command::Cron(args) => cron::run(&client, output, args).await,
-        Command::Run(args) => manual::run(&client, output, args).await,
-        Command::Scale(args) => manual::scale(&client, output, args).await,
-        Command::Drain(args) => manual::drain(&client, output, args).await,
-        Command::Logs(args) => logs::run(&client, output, args).await,
-        Command::Recommend(args) => recommend::run(&client, output, args).await,
-        Command::Decisions(args) => why::decisions(&client, output, args).await,
-        Command::Why(args) => why::why(&client, output, args).await,
-        Command::Approve(args) => manual::approve(&client, output, args).await,
-        Command::Report(args) => report::run(&client, output, args).await,
-        Command::Dataset(args) => dataset::run(&client, args).await,
-        Command::Up(_) | Command::Check(_) | Command::Demo(_) | Command::DemoTask(_) => Ok(()),
-    }
+/// Calls the engine; an error is followed by where the values came from that led to it.
+fn remote(global: &Global, command: Remote) -> anyhow::Result<ExitCode> {
+    let connection = Connection::of(&global.connection).inspect_err(print_error)?;
+    let client = connection.client().inspect_err(print_error)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(call(&client, global.output, command)).inspect_err(|error| {
+        print_error(error);
+        if let Some(hint) = error.downcast_ref::<ClientError>().and_then(|error| connection.hint(error)) {
+            output::say_error(&hint);
+        }
+    })
+}
+
+async fn call(client: &Client, output: Output, command: Remote) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        // It ends as what it runs does.
+        Remote::Exec(args) => return exec::run(client, output, args).await,
+        Remote::Apply(args) => apply::run(client, output, args).await,
+        Remote::Delete(args) => delete::run(client, output, args).await,
+        Remote::Status(args) => status::run(client, output, args).await,
+        Remote::Top(args) => top::run(client, output, args).await,
+        Remote::Tasks(args) => lists::tasks(client, output, args).await,
+        Remote::Nodes(args) => lists::nodes(client, output, args).await,
+        Remote::Cron(args) => cron::run(client, output, args).await,
+        Remote::Runs(args) => cron::search(client, output, args).await,
+        Remote::Run(args) => run::run(client, output, args).await,
+        Remote::Rollout(args) => rollout::rollout(client, output, args).await,
+        Remote::Rollback(args) => rollout::rollback(client, output, args).await,
+        Remote::Revisions(args) => revisions::run(client, output, args).await,
+        Remote::Scale(args) => scale::run(client, output, args).await,
+        Remote::Resize(args) => resize::run(client, output, args).await,
+        Remote::Bounce(args) => bounce::run(client, output, args).await,
+        Remote::Pause(args) => pause::pause(client, output, args).await,
+        Remote::Resume(args) => pause::resume(client, output, args).await,
+        Remote::Stop(args) => stop::run(client, output, args).await,
+        Remote::Drain(args) => drain::run(client, output, args).await,
+        Remote::Actions(args) => actions::list(client, output, args).await,
+        Remote::Cancel(args) => actions::cancel(client, output, args).await,
+        Remote::Freeze(args) => freeze::freeze(client, output, args).await,
+        Remote::Unfreeze(args) => freeze::unfreeze(client, output, args).await,
+        Remote::Freezes(args) => freeze::list(client, output, args).await,
+        Remote::Logs(args) => logs::run(client, output, args).await,
+        Remote::Checks(args) => checks::run(client, output, args).await,
+        Remote::Events(args) => events::run(client, output, args).await,
+        Remote::Alarms(args) => alarms::run(client, output, args).await,
+        Remote::Recommend(args) => recommend::run(client, output, args).await,
+        Remote::Decisions(args) => why::decisions(client, output, args).await,
+        Remote::Why(args) => why::why(client, output, args).await,
+        Remote::Approve(args) => approve::run(client, output, args).await,
+        Remote::Report(args) => report::run(client, output, args).await,
+        Remote::Dataset(args) => dataset::run(client, args).await,
+        Remote::Quotas(args) => rules::quotas(client, output, args).await,
+        Remote::Policies(args) => rules::policies(client, output, args).await,
+        Remote::Token(args) => access::token(client, output, args).await,
+        Remote::Whoami(args) => access::whoami(client, output, args).await,
+        Remote::Audit(args) => access::audit(client, output, args).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Spec errors come one a line, as `loadline check` prints them; other errors in one line with causes.
 fn print_error(error: &anyhow::Error) {
-    output::say_error(&format!("error: {error:#}"));
+    let said = error.downcast_ref::<Ended>().is_none_or(|Ended(_, message)| !message.is_empty());
+    if is_closed_pipe(error) || !said {
+        return;
+    }
+    output::say_error(&format!("{}: {error:#}", output::paint(output::BAD, "error")));
     if let Some(ClientError::Refused(problem)) = error.downcast_ref::<ClientError>() {
         for line in &problem.errors {
             output::say_error(line);
         }
     }
-}
-
-fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Refused(problem)) if problem.status == 422 => EXIT_BAD_INPUT,
-        _ => 1,
-    }
-}
-
-/// Spec files as they are sent: names and texts.
-fn read_files(paths: &[PathBuf]) -> anyhow::Result<Vec<crate::api::dto::SpecFile>> {
-    let sources = crate::config::read_sources(paths);
-    let sources = sources.map_err(|errors| anyhow::anyhow!(crate::config::render_errors(&errors)))?;
-    Ok(sources.into_iter().map(|(name, text)| crate::api::dto::SpecFile { name, text }).collect())
 }

@@ -1,15 +1,26 @@
 //! How commands print: tables for people, JSON for programs. The only place that writes to the
-//! terminal.
+//! terminal. Colours come out only where a terminal shows them, or `CLICOLOR_FORCE` asks for them;
+//! `NO_COLOR` turns them off.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::domain::quantity::Bytes;
+
+/// What is new or well.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// What goes or is wrong.
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+/// What is on its way, or wants a look.
+pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+/// What matters less.
+pub(super) const DIM: Style = Style::new().dimmed();
 
 /// For whom a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,41 +32,105 @@ pub(super) enum Output {
 }
 
 /// Writes a line to standard output.
-pub(super) fn say(text: &str) {
-    // A reader that is gone, or a full disk behind it, ends no engine.
-    let _ = writeln!(std::io::stdout(), "{text}");
+pub(super) fn say(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }
 
-/// Writes text to standard output as it is.
-pub(super) fn say_raw(text: &str) {
-    let mut output = std::io::stdout();
-    let _ = write!(output, "{text}").and_then(|()| output.flush());
+/// Writes text to standard output as it is, with whatever colours a task printed.
+pub(super) fn say_raw(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
-/// Writes a line to standard error.
+/// Writes a line to standard error. Where that cannot be written there is nobody left to tell.
 pub(super) fn say_error(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Asks a question that is answered by yes or no; anything but yes is no.
+pub(super) fn confirmed(question: &str) -> io::Result<bool> {
+    let mut out = anstream::stderr().lock();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Whether a person can be asked: both ends are a terminal.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Writes a value as JSON.
 pub(super) fn say_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    say(&serde_json::to_string_pretty(value)?);
-    Ok(())
+    Ok(say_raw(&format!("{}\n", serde_json::to_string_pretty(value)?))?)
+}
+
+/// Writes a value as JSON in one line, for streams of them.
+pub(super) fn say_json_line<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    Ok(say_raw(&format!("{}\n", serde_json::to_string(value)?))?)
+}
+
+/// Writes a listing: JSON for programs; for people `rows` as a table, or `none` where there are none.
+pub(super) fn say_listing<T: Serialize>(
+    output: Output,
+    rows: &[T],
+    none: &str,
+    shown: impl FnOnce() -> Table,
+) -> anyhow::Result<()> {
+    match output {
+        Output::Json => say_json(&rows),
+        Output::Table if rows.is_empty() => Ok(say(none)?),
+        Output::Table => say_table(&shown()),
+    }
+}
+
+/// Text in a style.
+pub(super) fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Text from elsewhere without the characters that would steer the terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The first line of a text from elsewhere.
+pub(super) fn first_line(text: &str) -> String {
+    plain(text.lines().next().unwrap_or_default())
+}
+
+/// A cell with a state in a word, in the colour of what it means.
+pub(super) fn state_cell(state: &str) -> Cell {
+    let cell = Cell::new(state);
+    match state {
+        "healthy" | "passed" | "ready" | "running" | "succeeded" | "done" => cell.fg(Color::DarkGreen),
+        "degraded" | "crash loop" | "failed" | "failing" | "lost" | "rolled back" | "missed" | "frozen" => {
+            cell.fg(Color::DarkRed)
+        }
+        "starting" | "rolling out" | "waiting" | "pending" | "paused" | "draining" | "stopping"
+        | "in progress" | "active" => cell.fg(Color::DarkYellow),
+        _ => cell,
+    }
 }
 
 /// A table with a header and no borders, that fits the terminal.
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // What cannot show colours gets them taken out on the way.
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     table
 }
 
 /// A table's lines without the space that pads them.
-pub(super) fn say_table(table: &Table) {
-    say(&table.trim_fmt());
+pub(super) fn say_table(table: &Table) -> anyhow::Result<()> {
+    Ok(say(&table.trim_fmt())?)
 }
-
 /// An amount of memory.
 pub(super) fn memory(bytes: u64) -> String {
     Bytes::new(bytes).to_string()
@@ -97,4 +172,15 @@ pub(super) fn time(at: Timestamp) -> String {
 #[expect(clippy::disallowed_methods, reason = "an edge: ages are shown as of the reader's clock")]
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_does_not_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}\n\tc");
+        assert_eq!(first_line("one\ntwo"), "one");
+    }
 }

@@ -3,7 +3,6 @@
 use clap::Args;
 
 use crate::api::client::Client;
-use crate::api::dto::RecommendationDto;
 use crate::cli::output::{Output, cores, memory, say, say_json, say_table, table};
 
 /// `loadline recommend`
@@ -14,7 +13,7 @@ pub(super) struct RecommendArgs {
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) -> anyhow::Result<()> {
-    let mut rows: Vec<RecommendationDto> = client.get("/v1/recommendations").await?;
+    let mut rows = client.recommendations().await?;
     if let Some(name) = &args.name {
         rows.retain(|row| row.workload == *name);
         if rows.is_empty() {
@@ -58,10 +57,10 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
             row.mode.clone(),
         ]);
     }
-    say_table(&lines);
-    say("");
+    say_table(&lines)?;
+    say("")?;
     for row in &rows {
-        say(&format!("{}: {}", row.workload, row.reason));
+        say(&format!("{}: {}", row.workload, row.reason))?;
         if let (Some((cpu_low, memory_low)), Some((cpu_high, memory_high))) = (row.lower, row.upper) {
             say(&format!(
                 "  bounds: {} to {} cores, {} to {}; {:.2} days of history",
@@ -70,7 +69,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
                 memory(memory_low),
                 memory(memory_high),
                 row.confidence_days
-            ));
+            ))?;
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! `loadline report`: requested, used, recommended and idle, by workload and owner, with prices.
 
 use clap::Args;
+use jiff::Timestamp;
 
-use crate::accounting::report::Report;
 use crate::api::client::Client;
 use crate::cli::output::{Output, say, say_json};
 use crate::cli::report_table::report_table;
@@ -12,21 +12,18 @@ use crate::cli::report_table::report_table;
 pub(super) struct ReportArgs {
     /// From this instant on, for example 2026-11-22T00:00:00Z. Default: 24 hours before `--to`.
     #[arg(long)]
-    from: Option<String>,
+    from: Option<Timestamp>,
     /// Before this instant. Default: now.
     #[arg(long)]
-    to: Option<String>,
+    to: Option<Timestamp>,
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: ReportArgs) -> anyhow::Result<()> {
-    let bounds = [("from", args.from), ("to", args.to)];
-    let query: Vec<String> =
-        bounds.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
-    let report: Report = client.get(&format!("/v1/report?{}", query.join("&"))).await?;
+    let report = client.report(args.from, args.to).await?;
     match output {
         Output::Json => say_json(&report),
         Output::Table => {
-            say(&report_table(&report));
+            say(&report_table(&report))?;
             Ok(())
         }
     }

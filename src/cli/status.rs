@@ -11,11 +11,11 @@ use crate::cli::output::{Output, age, cores, memory, now, or_dash, say, say_json
 pub(super) struct StatusArgs {}
 
 pub(super) async fn run(client: &Client, output: Output, _args: StatusArgs) -> anyhow::Result<()> {
-    let status: StatusDto = client.get("/v1/status").await?;
+    let status = client.status().await?;
     if output == Output::Json {
         return say_json(&status);
     }
-    say(&render(&status));
+    say(&render(&status))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, AppConfig, advice, whole_machine};
-use crate::cli::EXIT_BAD_INPUT;
+use crate::cli::exit::Exit;
 use crate::cli::output::{say, say_error};
 use crate::config::{EngineConfig, load_specs, parse_engine_config, render_errors};
 use crate::domain::intent::{Declared, Intent, Submission};
@@ -74,7 +74,8 @@ pub(super) fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let app = App::start(AppConfig::new(data_dir, engine)?).await.map_err(with_advice)?;
         declare(&app, declared).await?;
-        say(&format!(
+        // The engine goes on where nobody reads this.
+        let _ = say(&format!(
             "loadline is up: API at http://{}, data in {}",
             app.address(),
             app.data_dir().display()
@@ -108,7 +109,7 @@ fn with_advice(error: anyhow::Error) -> anyhow::Error {
 
 fn bad_input(text: &str) -> ExitCode {
     say_error(text.trim_end());
-    ExitCode::from(EXIT_BAD_INPUT)
+    Exit::BadInput.into()
 }
 
 /// The engine's settings; the inner error is what is wrong with the file.
@@ -174,7 +175,7 @@ async fn finish(app: App, stop_tasks: bool) -> anyhow::Result<()> {
     let data_dir = app.data_dir().to_owned();
     let running = app.shutdown(stop_tasks.then_some(STOP_TIME_MAX)).await;
     if running > 0 {
-        say(&format!(
+        let _ = say(&format!(
             "{running} tasks go on running; `loadline up --data-dir {}` takes them over",
             data_dir.display()
         ));

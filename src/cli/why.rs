@@ -25,8 +25,7 @@ pub(super) struct WhyArgs {
 }
 
 pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsArgs) -> anyhow::Result<()> {
-    let subject = args.subject.map(|name| format!("&subject={name}")).unwrap_or_default();
-    let found: Vec<Decision> = client.get(&format!("/v1/decisions?limit={}{subject}", args.limit)).await?;
+    let found = client.decisions(args.subject.as_deref(), args.limit).await?;
     if output == Output::Json {
         return say_json(&found);
     }
@@ -43,16 +42,16 @@ pub(super) async fn decisions(client: &Client, output: Output, args: DecisionsAr
             signed(proposal.price_after - proposal.price_before),
         ]);
     }
-    say_table(&rows);
+    say_table(&rows)?;
     Ok(())
 }
 
 pub(super) async fn why(client: &Client, output: Output, args: WhyArgs) -> anyhow::Result<()> {
-    let decision: Decision = client.get(&format!("/v1/decisions/{}", args.id)).await?;
+    let decision = client.decision(args.id).await?;
     match output {
         Output::Json => say_json(&decision),
         Output::Table => {
-            say(&explain(&decision));
+            say(&explain(&decision))?;
             Ok(())
         }
     }

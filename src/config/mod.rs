@@ -1,4 +1,4 @@
-//! Specs and engine settings: from what is written in TOML to what is valid.
+//! Specs, engine settings and the command line's contexts: from what is written in TOML to what is valid.
 //! Not here: what the values mean (`domain`), what is done with them (`app`, `api`).
 //!
 //! Every mistake of every file is reported at once, each with its position. A reader of a table
@@ -7,6 +7,7 @@
 
 mod api;
 mod checks;
+mod contexts;
 mod cron;
 mod crosscheck;
 mod disaster;
@@ -27,6 +28,7 @@ mod wording;
 mod workload;
 
 pub use api::{ApiConfig, ApiLimits, TlsConfig};
+pub use contexts::{ClientConfig, Context, parse_client_config};
 pub use engine::{
     AgentConfig, AutoscalerConfig, EngineConfig, EstimatorOverrides, LogConfig, LoopConfig, PriceConfig,
     RecommenderConfig, ScrapeConfig, StoreConfig, load_engine_config, parse_engine_config,
@@ -35,3 +37,4 @@ pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};
+pub use values::read_duration;

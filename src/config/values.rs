@@ -182,7 +182,9 @@ pub(super) fn duration_from(min: SignedDuration) -> impl Fn(&Value<'_>) -> Optio
     }
 }
 
-fn read_duration(text: &str) -> Option<SignedDuration> {
+/// A duration as people write it, such as `90s` or `1d 12h`: days are 24 hours long, months and years are
+/// refused.
+pub fn read_duration(text: &str) -> Option<SignedDuration> {
     let span: Span = text.parse().ok()?;
     if span.get_months() != 0 || span.get_years() != 0 {
         return None;

@@ -7,6 +7,7 @@
 //! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 

@@ -48,7 +48,7 @@ impl Engine {
         std::fs::write(folder.path().join("specs.toml"), specs).expect("specs");
         let settings = format!("{SETTINGS}{}", more(folder.path()));
         std::fs::write(folder.path().join("engine.toml"), settings).expect("settings");
-        let (child, client) = spawn(folder.path(), true);
+        let (child, client) = spawn(folder.path(), true, 0);
         Self { child, client, folder }
     }
 
@@ -60,7 +60,12 @@ impl Engine {
 
     /// The engine again, over the same folder and without specs: it must know them.
     pub(super) fn restart(&mut self) {
-        let (child, client) = spawn(self.folder.path(), false);
+        self.restart_at(0);
+    }
+
+    /// The engine again, with its API on a given port.
+    pub(super) fn restart_at(&mut self, port: u16) {
+        let (child, client) = spawn(self.folder.path(), false, port);
         self.child = child;
         self.client = client;
     }
@@ -175,10 +180,10 @@ pub(super) fn is_alive(number: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-fn spawn(folder: &Path, with_specs: bool) -> (Child, Client) {
+fn spawn(folder: &Path, with_specs: bool, port: u16) -> (Child, Client) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
     command
-        .args(["up", "--stop-tasks", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["up", "--stop-tasks", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
         .arg(folder.join("data"))
         .arg("--config")
         .arg(folder.join("engine.toml"))

@@ -1,5 +1,7 @@
 //! The whole engine as a process, used through its API, on real tasks.
 
+mod command_line;
+mod commands;
 mod cron;
 mod demo;
 mod deploys;

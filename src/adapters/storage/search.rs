@@ -10,7 +10,6 @@ use super::decisions::read_decision;
 use super::fault::Fault;
 use crate::domain::decision::Decision;
 use crate::domain::task::Task;
-use crate::domain::world::Run;
 use crate::ports::search::{DecisionQuery, EndedQuery, Search};
 use crate::ports::store::StoreError;
 

@@ -84,7 +84,7 @@ async fn day(args: DemoArgs) -> anyhow::Result<bool> {
             "\nEverything goes on running at http://{} until Ctrl-C; data in {}",
             app.address(),
             folder.display()
-        ));
+        ))?;
         wait_for_signal().await?;
     }
     app.shutdown(Some(STOP_TIME_MAX)).await;
@@ -110,7 +110,7 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
         "the shop is open: web at http://127.0.0.1:{port}, API at http://{}; a day takes {} s",
         app.address(),
         args.duration
-    ));
+    ))?;
 
     let stats = Arc::new(LoadStats::default());
     let (closed, day) = (CancellationToken::new(), Duration::from_secs(args.duration));
@@ -129,20 +129,23 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     watched?;
 
     let report: Report = client.get(&format!("/v1/report?from={opened}")).await?;
-    say(&format!("\n{}", crate::cli::report_table::report_table(&report)));
-    say(&format!("\n{}", shop::load_words(&stats.summary())));
+    say(&format!("\n{}", crate::cli::report_table::report_table(&report)))?;
+    say(&format!("\n{}", shop::load_words(&stats.summary())))?;
     if let Some(file) = &args.record {
-        crate::cli::dataset::record(&client, file, 1, &format!("&from={opened}")).await?;
+        crate::cli::dataset::record(&client, file, 1, Some(opened), None).await?;
     }
-    Ok(conclude(&story))
+    conclude(&story)
 }
 
 /// Waits until the shop's services are ready.
 async fn open(client: &Client) -> anyhow::Result<StatusDto> {
     let began = Instant::now();
+    let spinner = ProgressBar::new_spinner().with_message("the shop is built up");
     loop {
+        spinner.tick();
         let status: StatusDto = client.get("/v1/status").await?;
         if status.workloads.iter().any(|workload| workload.name == WEB && workload.ready > 0) {
+            spinner.finish_and_clear();
             return Ok(status);
         }
         if began.elapsed() > OPENING_TIME_MAX {
@@ -172,7 +175,7 @@ async fn watch(client: &Client, story: &mut Story, stats: &LoadStats, day: Durat
             let line = shop::line(began.elapsed(), decision);
             // A hidden bar swallows lines: there is no terminal, and somebody may read a log.
             if bar.is_hidden() {
-                say(&line);
+                say(&line)?;
             } else {
                 bar.println(line);
             }
@@ -190,15 +193,15 @@ async fn watch(client: &Client, story: &mut Story, stats: &LoadStats, day: Durat
 }
 
 /// Says which promises were kept.
-fn conclude(story: &Story) -> bool {
-    say("");
+fn conclude(story: &Story) -> anyhow::Result<bool> {
+    say("")?;
     for promise in story.promises() {
         let mark = match promise.kept {
             Kept::Yes => "yes",
             Kept::No => "NO",
             Kept::NotEnforced => "not enforced here",
         };
-        say(&format!("{mark:>17}  {}: {}", promise.what, promise.seen));
+        say(&format!("{mark:>17}  {}: {}", promise.what, promise.seen))?;
     }
-    story.is_complete()
+    Ok(story.is_complete())
 }

@@ -143,7 +143,7 @@ mod tests {
         let end = run(&format!("(sleep 3; touch {}) & sleep 60", mark.display())).await;
         assert_eq!((end.succeeded, end.message.as_str()), (false, "it took longer than 2s"));
         assert!(began.elapsed().as_secs() < 10);
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(!mark.exists(), "its child went on");
     }
 

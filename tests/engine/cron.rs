@@ -205,7 +205,7 @@ async fn a_retry_after_a_kill_for_memory_gets_more() {
     let engine = Engine::start(&format!(
         "{POOL}
 [job.hog]
-command = \"head -c 40M /dev/zero | tail | wc -c\"
+command = \"head -c 40M /dev/zero | tail > /dev/null\"
 memory = \"24MiB\"
 retries = 4
 oom_factor = 2

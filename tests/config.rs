@@ -107,7 +107,7 @@ fn files_that_cannot_be_read_are_errors_with_their_names() {
 fn the_examples_mean_what_their_comments_say() {
     let specs =
         load_specs(&[shipped("examples")]).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
-    assert_eq!((specs.workloads.len(), specs.pools.len(), specs.policies.len()), (4, 2, 1));
+    assert_eq!((specs.workloads.len(), specs.pools.len(), specs.policies.len()), (6, 2, 1));
 
     let worker = service(&specs, "worker");
     assert_eq!(worker.owner.team.as_deref(), Some("shop"));

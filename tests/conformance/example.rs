@@ -358,10 +358,10 @@ pub(crate) fn world() -> World {
     failed.exit = Some(exit(at(9)));
     let mut occurrence = task("cron.1", TaskState::Running, at(3));
     occurrence.kind = WorkloadKind::CronJob;
-    occurrence.origin = TaskOrigin::Occurrence { planned_for: at(3), attempt: 1 };
+    occurrence.origin = TaskOrigin::Occurrence { planned_for: at(3), attempt: 1, index: 4 };
     let mut asked = task("job.1", TaskState::Finished, at(4));
     asked.kind = WorkloadKind::Job;
-    asked.origin = TaskOrigin::Run { asked_at: at(4), attempt: 0 };
+    asked.origin = TaskOrigin::Run { asked_at: at(4), attempt: 0, index: 0 };
     for task in [task("web.1", TaskState::Pending, at(1)), failed, occurrence, asked] {
         world.tasks.insert(task.id.clone(), task);
     }

@@ -21,6 +21,7 @@ use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 use crate::scheduling::PlanSettings;
 use crate::scheduling::calm;
 use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
+use crate::scheduling::rows::{copy_row, has, keep_member, task_of};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -504,44 +505,4 @@ pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a
             Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
         })
         .collect()
-}
-
-fn keep_member(set: &mut BTreeSet<TaskId>, id: &TaskId, belongs: bool) {
-    if !belongs {
-        set.remove(id);
-    } else if !set.contains(id) {
-        set.insert(id.clone());
-    }
-}
-
-fn task_of(change: &Change) -> Option<&TaskId> {
-    match change {
-        Change::TaskCreated { task } => Some(&task.id),
-        Change::TaskPlaced { task, .. }
-        | Change::TaskMoved { task, .. }
-        | Change::TaskPreempted { task, .. }
-        | Change::TaskPorts { task, .. }
-        | Change::TaskResized { task, .. }
-        | Change::TaskForgotten { task } => Some(task),
-        _ => None,
-    }
-}
-
-fn has(world: &World, key: &EntityKey) -> bool {
-    match key {
-        EntityKey::Workload(name) => world.workloads.contains_key(name),
-        EntityKey::Task(id) => world.tasks.contains_key(id),
-        EntityKey::Run(key) => world.runs.contains_key(key),
-        EntityKey::Node(name) => world.nodes.contains_key(name),
-        EntityKey::Pool(name) => world.pools.contains_key(name),
-        EntityKey::Policy(name) => world.policies.contains_key(name),
-        EntityKey::Action(key) => world.actions.contains_key(key),
-        EntityKey::Quota(team) => world.quotas.contains_key(team),
-    }
-}
-
-fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: &K) {
-    if let Some(row) = from.get(key) {
-        to.insert(key.clone(), row.clone());
-    }
 }

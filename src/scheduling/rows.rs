@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::change::Change;
+use crate::domain::observation::Observed;
 use crate::domain::task::TaskId;
 use crate::domain::world::{EntityKey, World};
+use crate::scheduling::view::Row;
 
 pub(super) fn keep_member(set: &mut BTreeSet<TaskId>, id: &TaskId, belongs: bool) {
     if !belongs {
@@ -44,4 +46,17 @@ pub(super) fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut
     if let Some(row) = from.get(key) {
         to.insert(key.clone(), row.clone());
     }
+}
+
+/// Tasks with their observations: both are in order of id, so one walk over each is enough.
+pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
+    let mut seen = observed.tasks.iter().peekable();
+    world
+        .tasks
+        .iter()
+        .map(|(id, task)| {
+            while seen.next_if(|(other, _)| *other < id).is_some() {}
+            Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
+        })
+        .collect()
 }

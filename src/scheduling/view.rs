@@ -21,7 +21,7 @@ use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 use crate::scheduling::PlanSettings;
 use crate::scheduling::calm;
 use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
-use crate::scheduling::rows::{copy_row, has, keep_member, task_of};
+use crate::scheduling::rows::{copy_row, has, joined, keep_member, task_of};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -492,17 +492,4 @@ impl<'a> View<'a> {
     pub(super) fn ended_of(&self, name: &WorkloadName) -> &[Ended] {
         self.ended.get(name).map_or(&[], Vec::as_slice)
     }
-}
-
-/// Tasks with their observations: both are in order of id, so one walk over each is enough.
-pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
-    let mut seen = observed.tasks.iter().peekable();
-    world
-        .tasks
-        .iter()
-        .map(|(id, task)| {
-            while seen.next_if(|(other, _)| *other < id).is_some() {}
-            Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
-        })
-        .collect()
 }

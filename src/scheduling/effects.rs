@@ -13,7 +13,7 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::world::World;
 use crate::scheduling::placing::template_of;
-use crate::scheduling::view::joined;
+use crate::scheduling::rows::joined;
 
 /// The grace of a task that the world does not know: nothing says what its owner wanted.
 pub const STRAY_GRACE: SignedDuration = SignedDuration::from_secs(10);

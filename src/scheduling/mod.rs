@@ -26,6 +26,7 @@ mod preempting;
 mod removal;
 mod restart;
 mod rollout;
+mod rows;
 mod runs;
 mod services;
 mod size;

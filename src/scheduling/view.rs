@@ -25,6 +25,7 @@ use crate::domain::world::{EntityKey, RunKey, RunOutcome, Workload, World};
 use crate::scheduling::PlanSettings;
 use crate::scheduling::calm;
 use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
+use crate::scheduling::rows::{copy_row, has, joined, keep_member, task_of};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -493,58 +494,5 @@ impl<'a> View<'a> {
     /// Instances of a service that ended in this plan without having been asked to.
     pub(super) fn ended_of(&self, name: &WorkloadName) -> &[Ended] {
         self.ended.get(name).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Tasks with their observations: both are in order of id, so one walk over each is enough.
-pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
-    let mut seen = observed.tasks.iter().peekable();
-    world
-        .tasks
-        .iter()
-        .map(|(id, task)| {
-            while seen.next_if(|(other, _)| *other < id).is_some() {}
-            Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
-        })
-        .collect()
-}
-
-fn keep_member(set: &mut BTreeSet<TaskId>, id: &TaskId, belongs: bool) {
-    if !belongs {
-        set.remove(id);
-    } else if !set.contains(id) {
-        set.insert(id.clone());
-    }
-}
-
-fn task_of(change: &Change) -> Option<&TaskId> {
-    match change {
-        Change::TaskCreated { task } => Some(&task.id),
-        Change::TaskPlaced { task, .. }
-        | Change::TaskMoved { task, .. }
-        | Change::TaskPreempted { task, .. }
-        | Change::TaskPorts { task, .. }
-        | Change::TaskResized { task, .. }
-        | Change::TaskForgotten { task } => Some(task),
-        _ => None,
-    }
-}
-
-fn has(world: &World, key: &EntityKey) -> bool {
-    match key {
-        EntityKey::Workload(name) => world.workloads.contains_key(name),
-        EntityKey::Task(id) => world.tasks.contains_key(id),
-        EntityKey::Run(key) => world.runs.contains_key(key),
-        EntityKey::Node(name) => world.nodes.contains_key(name),
-        EntityKey::Pool(name) => world.pools.contains_key(name),
-        EntityKey::Policy(name) => world.policies.contains_key(name),
-        EntityKey::Action(key) => world.actions.contains_key(key),
-        EntityKey::Quota(team) => world.quotas.contains_key(team),
-    }
-}
-
-fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: &K) {
-    if let Some(row) = from.get(key) {
-        to.insert(key.clone(), row.clone());
     }
 }

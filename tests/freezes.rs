@@ -36,7 +36,9 @@ async fn decisions_are_withheld_while_scaling_is_frozen_and_say_by_whom() {
         message: "sale day".to_owned(),
         at: SystemClock.now(),
         until: None,
+        count: None,
         count_before: None,
+        before_task: None,
         task: None,
     };
     change(Change::ActionBegun { action: Box::new(action) }).await;

@@ -157,16 +157,12 @@ impl App {
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
+        let prices = config.engine.prices.prices;
         let bodies = Bodies {
             scheduler,
             analyst,
             autoscaler,
-            cluster_scaler: Arc::new(ClusterScaler::new(
-                state,
-                passed,
-                recorder,
-                config.engine.prices.prices,
-            )),
+            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
             disasters: Arc::new(watch.disasters),
             housekeeper: Arc::new(housekeeper(&config.engine.store, &store, &clock)),
         };
@@ -183,7 +179,7 @@ impl App {
             logs: Arc::new(cluster.clone()),
             metrics: Arc::new(move || metrics.encode()),
             clock,
-            prices: config.engine.prices.prices,
+            prices,
             access,
         };
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;

@@ -196,6 +196,7 @@ mod tests {
             started_at: None,
             ready_at: None,
             state_since: at(0),
+            preempted_for: None,
             exit: None,
         }
     }

@@ -452,7 +452,7 @@ fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
 /// What a command in a task is run with.
 pub(super) fn exec_target(world: &World, task: &Task) -> Option<ExecTarget> {
     let spec = spec_of(world, task)?;
-    let template = spec.template().clone();
+    let template = crate::scheduling::launching::template(world, task)?;
     Some(ExecTarget { task: task.id.clone(), template, first_port: port_names(spec).into_iter().next() })
 }
 

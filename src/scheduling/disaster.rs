@@ -321,7 +321,9 @@ impl Detector {
             message: message.to_owned(),
             at: begun_at,
             until,
+            count: None,
             count_before: None,
+            before_task: None,
             task: None,
         };
         let words = if begun_at == now { "is frozen" } else { "stays frozen" };
@@ -540,7 +542,9 @@ mod tests {
             message: "moving house".to_owned(),
             at: scene.look.at,
             until: None,
+            count: None,
             count_before: None,
+            before_task: None,
             task: None,
         };
         scene.apply(vec![Step {
@@ -574,7 +578,9 @@ mod tests {
             message: String::new(),
             at: scene.look.at,
             until: Some(scene.look.at + SignedDuration::from_secs(22)),
+            count: None,
             count_before: None,
+            before_task: None,
             task: None,
         };
         let begun = Change::ActionBegun { action: Box::new(action) };

@@ -168,7 +168,12 @@ impl<'a> Chaos<'a> {
             Act::Scale => {
                 let name = ["web", "steady"][self.rng.usize(..2)];
                 let count = self.rng.u32(1..=4);
-                let request = ScaleRequest { count, message: "chaos".to_owned() };
+                let request = ScaleRequest {
+                    count,
+                    message: "chaos".to_owned(),
+                    acknowledged: true,
+                    for_seconds: None,
+                };
                 let answer =
                     self.engine().client.post(&format!("/v1/workloads/{name}/scale"), &request).await;
                 self.heard(&format!("scale {name} to {count}"), answer);

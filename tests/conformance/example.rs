@@ -286,7 +286,6 @@ pub(crate) fn run(at: Timestamp, outcome: RunOutcome) -> Run {
         key: RunKey { workload: workload_name("cron"), at },
         manual: false,
         tasks: vec![task_id("cron.1"), task_id("cron.2")],
-        preempted: 1,
         outcome,
         started_at: Some(at),
         ended_at,
@@ -301,8 +300,8 @@ pub(crate) fn run(at: Timestamp, outcome: RunOutcome) -> Run {
         },
         count: 2,
         parts: BTreeMap::from([
-            (0, RunPart { tries: 1, done: true }),
-            (1, RunPart { tries: 1, done: false }),
+            (0, RunPart { tries: 2, preempted: 1, done: true }),
+            (1, RunPart { tries: 1, preempted: 0, done: false }),
         ]),
     }
 }

@@ -169,7 +169,9 @@ impl Engine {
 
     pub(crate) async fn apply(&self, text: &str) -> Result<Changed, ClientError> {
         let files = vec![SpecFile { name: "specs.toml".to_owned(), text: text.to_owned() }];
-        self.client.post("/v1/apply", &ApplyRequest { files, message: "test".to_owned() }).await
+        self.client
+            .post("/v1/apply", &ApplyRequest { files, message: "test".to_owned(), dry_run: false })
+            .await
     }
 
     pub(crate) async fn status(&self) -> StatusDto {

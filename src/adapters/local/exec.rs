@@ -89,6 +89,7 @@ impl Inner {
             user: target.template.user.clone(),
             group,
             supervisor: std::process::id(),
+            open_files: self.task_files,
         };
         Ok(Prepared { environment, instructions })
     }
@@ -98,7 +99,8 @@ impl Inner {
         let (line, theirs) = UnixStream::pair()?;
         line.set_nonblocking(true)?;
         let mut line = tokio::net::UnixStream::from_std(line)?;
-        // Killed by `Remains`, which looks for its descent first. Not from a thread that ends by itself: the helper is bound to the thread that starts it.
+        // Killed by `Remains`, which looks for its descent first. Not from a thread that ends by itself:
+        // the helper is bound to the thread that starts it.
         let mut command = Command::new(&self.config.executable);
         command
             .arg(TASK_EXEC)

@@ -43,6 +43,7 @@ pub struct Access {
     pub(super) audit: Arc<dyn AuditLog>,
     pub(super) answers: Arc<dyn AnswerLog>,
     pub(super) streams: Arc<Semaphore>,
+    turn: Semaphore,
     pub(super) closing: CancellationToken,
     pub(super) limits: ApiLimits,
     pub(super) metrics_open: bool,
@@ -64,6 +65,7 @@ impl Access {
             answers: store.clone(),
             store,
             streams: Arc::new(Semaphore::new(limits.streams)),
+            turn: Semaphore::new(1),
             closing: CancellationToken::new(),
             limits,
             metrics_open,
@@ -160,6 +162,16 @@ impl Access {
         if let Err(error) = self.store.token_used(id, now) {
             tracing::warn!(token = id, %error, "cannot note the use of a token");
         }
+    }
+
+    /// Writes to the store, one call at a time. The engine commits under its lock on the world, and must
+    /// not stand behind hundreds of callers there: at most one is before it.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _turn = self.turn.acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
+        Ok(tokio::task::spawn_blocking(work).await??)
     }
 
     /// Counts a call; the time to wait where there have been too many.

@@ -67,6 +67,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// JSON that is broken is a 400, JSON that says something else than is asked for a 422.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // An array would be read as the fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::unprocessable("the body is an array, expected an object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let status = match error.classify() {
             serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,

@@ -115,7 +115,7 @@ impl Gate {
             return in_time(next.run(Request::from_parts(parts, Body::from(body)))).await;
         };
         let now = self.api.clock.now();
-        idempotency::once(&self.api.access.answers, keyed, now, |request| {
+        idempotency::once(&self.api.access, keyed, now, |request| {
             parts.extensions.insert(Caller { request: Some(request), ..caller });
             in_time(next.run(Request::from_parts(parts, Body::from(body))))
         })
@@ -235,9 +235,13 @@ impl Gate {
             request_id: call.id.clone(),
         };
         let log = Arc::clone(&self.api.access.audit);
-        let written = tokio::task::spawn_blocking(move || log.audit(&entry)).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::error!(path = call.path, id = call.id, "a write could not be put into the audit log");
+        if let Err(problem) = self.api.access.write(move || log.audit(&entry)).await {
+            tracing::error!(
+                why = problem.detail,
+                path = call.path,
+                id = call.id,
+                "a write could not be put into the audit log"
+            );
         }
     }
 }

@@ -12,10 +12,11 @@ use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::api::access::Access;
 use crate::api::caller::Caller;
 use crate::api::dto::Problem;
 use crate::api::openapi::KEY_HEADER;
-use crate::ports::access::{AnswerLog, KeptAnswer, KeyedRequest, Known};
+use crate::ports::access::{KeptAnswer, KeyedRequest, Known};
 
 /// For so long a request is known.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -54,7 +55,7 @@ pub(super) fn keyed(parts: &Parts, body: &Bytes, caller: &Caller) -> Result<Opti
 /// Carries a request out unless it was before. `carry_out` gets the name under which the record of
 /// changes knows it.
 pub(super) async fn once<F>(
-    answers: &Arc<dyn AnswerLog>,
+    access: &Access,
     keyed: KeyedRequest,
     now: Timestamp,
     carry_out: impl FnOnce(String) -> F,
@@ -63,8 +64,8 @@ where
     F: Future<Output = Result<Response, Problem>>,
 {
     let expired = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-    let (log, request) = (Arc::clone(answers), keyed.clone());
-    let known = tokio::task::spawn_blocking(move || log.begin(&request, now, expired)).await??;
+    let (log, request) = (Arc::clone(&access.answers), keyed.clone());
+    let known = access.write(move || log.begin(&request, now, expired)).await?;
     let begun = match known {
         Known::Answered(answer) => return Ok(replay(answer)),
         Known::Other => {
@@ -79,7 +80,7 @@ where
         Ok(response) => response,
         Err(problem) => axum::response::IntoResponse::into_response(problem),
     };
-    keep(answers, keyed, response).await
+    keep(access, keyed, response).await
 }
 
 fn replay(answer: KeptAnswer) -> Response {
@@ -94,14 +95,10 @@ fn replay(answer: KeptAnswer) -> Response {
 
 /// Keeps the answer. One that says that the engine failed is not kept: the request may be tried again. A
 /// token's secret is not kept either.
-async fn keep(
-    answers: &Arc<dyn AnswerLog>,
-    keyed: KeyedRequest,
-    response: Response,
-) -> Result<Response, Problem> {
-    let log = Arc::clone(answers);
+async fn keep(access: &Access, keyed: KeyedRequest, response: Response) -> Result<Response, Problem> {
+    let log = Arc::clone(&access.answers);
     if response.status().is_server_error() || response.status() == StatusCode::CREATED {
-        tokio::task::spawn_blocking(move || log.abandon(&keyed)).await??;
+        access.write(move || log.abandon(&keyed)).await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -112,6 +109,6 @@ async fn keep(
         content_type: kind.unwrap_or_default().to_owned(),
         body: body.to_vec(),
     };
-    tokio::task::spawn_blocking(move || log.answered(&keyed, &answer)).await??;
+    access.write(move || log.answered(&keyed, &answer)).await?;
     Ok(Response::from_parts(parts, Body::from(body)))
 }

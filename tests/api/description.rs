@@ -86,7 +86,7 @@ async fn no_route_is_undescribed() {
     assert_eq!(operations, found + 1, "handlers that are described but not routed, or the reverse");
 }
 
-/// Schemathesis from PyPI, where Python is there; bounded in examples and time.
+/// Schemathesis from `PyPI`, where Python is there; bounded in examples and time.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_fault() {
     let Some(program) = schemathesis() else {
@@ -107,7 +107,7 @@ async fn schemathesis_finds_no_fault() {
             .output()
             .expect("schemathesis")
     });
-    let output = tokio::time::timeout(Duration::from_secs(300), run).await.expect("in time").expect("a run");
+    let output = tokio::time::timeout(Duration::from_mins(5), run).await.expect("in time").expect("a run");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),

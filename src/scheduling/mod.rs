@@ -61,6 +61,8 @@ mod scenarios;
 #[cfg(test)]
 mod simulated_people;
 #[cfg(test)]
+mod simulated_specs;
+#[cfg(test)]
 mod simulation;
 
 use jiff::{SignedDuration, Timestamp};

@@ -11,21 +11,19 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
-use crate::domain::cron::CronSchedule;
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation, Usage};
 use crate::domain::plan::Plan;
-use crate::domain::quantity::{Bytes, MIB, Millicores, Resources, Share, TaskSize};
+use crate::domain::quantity::{MIB, Resources, TaskSize};
 use crate::domain::rollout::Actor;
-use crate::domain::strategy::Strategy;
 use crate::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
-use crate::domain::workload::{
-    CatchUp, CronJobSpec, HealthChecks, JobSpec, OverlapPolicy, Owner, PlacementSpec, RestartPolicy,
-    RolloutSpec, RunPolicy, ServiceSpec, TaskTemplate, WorkloadName, WorkloadSpec,
-};
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{RunKey, RunOutcome, World};
 use crate::scheduling::invariants::check_step;
 use crate::scheduling::simulated_people::Judges;
+pub(super) use crate::scheduling::simulated_specs::{
+    cron, job, name, pool_spec, seconds, service, service_spec, size,
+};
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan};
 
 /// Time from the polite signal to the end.
@@ -413,105 +411,5 @@ fn subject(change: &Change) -> String {
         Some(EntityKey::Action(key)) => key.to_string(),
         Some(EntityKey::Quota(team)) => team,
         None => String::new(),
-    }
-}
-
-pub(super) fn name(text: &str) -> WorkloadName {
-    WorkloadName::new(text).expect("a name")
-}
-
-pub(super) fn seconds(seconds: i64) -> SignedDuration {
-    SignedDuration::from_secs(seconds)
-}
-
-pub(super) fn size(millicores: u64, mib: u64) -> TaskSize {
-    TaskSize::of(Resources::new(Millicores::new(millicores), Bytes::mib(mib)))
-}
-
-pub(super) fn template(command: &str) -> TaskTemplate {
-    TaskTemplate {
-        command: command.split(' ').map(str::to_owned).collect(),
-        env: BTreeMap::new(),
-        working_dir: None,
-        user: None,
-        size: size(250, 100),
-        stop_grace: seconds(5),
-        placement: PlacementSpec::default(),
-        priority: 0,
-    }
-}
-
-fn restart() -> RestartPolicy {
-    RestartPolicy {
-        backoff: seconds(2),
-        backoff_max: seconds(60),
-        jitter: Share::new(0.0),
-        reset_after: seconds(120),
-    }
-}
-
-pub(super) fn service_spec(command: &str, instances: u32) -> ServiceSpec {
-    ServiceSpec {
-        owner: Owner::default(),
-        template: template(command),
-        ports: Vec::new(),
-        checks: HealthChecks::default(),
-        instances,
-        scale: None,
-        restart: restart(),
-        rollout: RolloutSpec {
-            strategy: Strategy::Rolling,
-            max_surge: 1,
-            deadline: seconds(120),
-            max_failures: 3,
-            min_ready: seconds(1),
-        },
-        drain_timeout: seconds(10),
-        policy: None,
-    }
-}
-
-pub(super) fn service(command: &str, instances: u32) -> WorkloadSpec {
-    WorkloadSpec::Service(Box::new(service_spec(command, instances)))
-}
-
-pub(super) fn cron(command: &str, expression: &str, overlap: OverlapPolicy) -> WorkloadSpec {
-    WorkloadSpec::CronJob(Box::new(CronJobSpec {
-        owner: Owner::default(),
-        template: template(command),
-        schedule: CronSchedule::new(expression, "UTC").expect("a schedule"),
-        overlap,
-        queue_max: 10,
-        start_deadline: seconds(30),
-        catch_up: CatchUp::default(),
-        jitter: seconds(0),
-        run: RunPolicy::new(1, restart(), None),
-        policy: None,
-    }))
-}
-
-pub(super) fn job(command: &str, run_on_apply: bool, retries: u32) -> JobSpec {
-    JobSpec {
-        owner: Owner::default(),
-        template: template(command),
-        run_on_apply,
-        run: RunPolicy::new(retries, restart(), None),
-        policy: None,
-    }
-}
-
-/// Nodes of one core and 1000 MiB.
-pub(super) fn pool_spec(min: u32, max: u32) -> PoolSpec {
-    PoolSpec {
-        size: Resources::new(Millicores::new(1000), Bytes::mib(1000)),
-        min,
-        max,
-        price_per_hour: None,
-        attributes: BTreeMap::new(),
-        reserved_for: Vec::new(),
-        scale_down_below: Share::new(0.5),
-        scale_down_after: seconds(600),
-        cooldown_up: seconds(0),
-        cooldown_down: seconds(0),
     }
 }

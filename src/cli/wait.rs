@@ -160,6 +160,11 @@ impl Bars {
             bar.set_length(u64::from(*wanted));
             bar.set_position(u64::from(*there));
         }
+        if *progress == Progress::Done {
+            let all = bar.length().unwrap_or_default().max(1);
+            bar.set_length(all);
+            bar.set_position(all);
+        }
         bar.set_message(text.clone());
         if !matches!(progress, Progress::Going { .. }) {
             bar.abandon();

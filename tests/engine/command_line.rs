@@ -142,7 +142,7 @@ fn in_terminal(engine: &Engine, arguments: &str) -> Command {
     let binary = env!("CARGO_BIN_EXE_loadline");
     let mut command = Command::new("script");
     command
-        .args(["-qec", &format!("{binary} {arguments}"), "/dev/null"])
+        .args(["-qec", &format!("stty cols 100 rows 30; {binary} {arguments}"), "/dev/null"])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", "/nonexistent")

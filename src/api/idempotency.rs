@@ -65,7 +65,10 @@ where
 {
     let expired = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     let (log, request) = (Arc::clone(&access.answers), keyed.clone());
-    let known = access.write(move || log.begin(&request, now, expired)).await?;
+    let known = access.write(move || log.begin(&request, now, expired)).await.map_err(|error| {
+        let problem = Problem::from(error);
+        Problem { detail: format!("{}; nothing was changed", problem.detail), ..problem }
+    })?;
     let begun = match known {
         Known::Answered(answer) => return Ok(replay(answer)),
         Known::Other => {

@@ -3,9 +3,11 @@
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -37,6 +39,9 @@ pub fn is_exposed(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
+/// Files are scarce when less than one in this many is left.
+const FILES_SPARE_SHARE: u64 = 20;
+
 /// Reads the certificate.
 pub async fn open_tls(tls: &TlsConfig) -> io::Result<RustlsConfig> {
     // Installed before, by whoever came first: that is no error.
@@ -62,6 +67,7 @@ pub async fn serve(
     let acceptor = Bounded {
         connections: Arc::new(Semaphore::new(limits.connections)),
         idle: limits.idle_timeout.unsigned_abs(),
+        short: Arc::default(),
     };
     let header_timeout = limits.header_timeout.unsigned_abs();
     let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
@@ -119,6 +125,26 @@ async fn reload(files: TlsConfig, config: RustlsConfig, shutdown: CancellationTo
 struct Bounded {
     connections: Arc<Semaphore>,
     idle: Duration,
+    /// It was told that files are scarce.
+    short: Arc<AtomicBool>,
+}
+
+impl Bounded {
+    /// Files get the lowest free numbers, so the newest one's tells how many are open. Where none is left,
+    /// callers wait without an answer: that is told before it comes to it.
+    fn warn_of_shortage(&self, newest: &TcpStream) {
+        let number = u64::try_from(newest.as_raw_fd()).unwrap_or_default();
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let scarce = number >= most - most / FILES_SPARE_SHARE;
+        if scarce && !self.short.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "Too many open files: {number} of {most} are in use, further callers wait until some are \
+                 closed; raise the limit (`ulimit -n`)"
+            );
+        } else if !scarce {
+            self.short.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<S> Accept<TcpStream, S> for Bounded {
@@ -129,6 +155,7 @@ impl<S> Accept<TcpStream, S> for Bounded {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         ready(permit.map_err(|_| io::Error::other("too many connections")).and_then(|permit| {
+            self.warn_of_shortage(&stream);
             stream.set_nodelay(true)?;
             let timer = Box::pin(tokio::time::sleep(self.idle));
             Ok((Watched { stream, idle: self.idle, timer, _permit: permit }, service))

@@ -1,20 +1,19 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod advice;
+mod endpoint;
 mod hooks;
 mod loops;
 pub mod tokens;
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use axum_server::tls_rustls::RustlsConfig;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
@@ -25,14 +24,13 @@ use crate::adapters::commands::LocalCommands;
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
 use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
 use crate::adapters::prometheus::engine_metrics::EngineMetrics;
-use crate::adapters::prometheus::exposition;
 use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::agent::prober::Prober;
-use crate::agent::sampler;
 use crate::api::{ApiState, router, server};
+use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
 use crate::config::{ApiLimits, EngineConfig, StoreConfig, TlsConfig};
@@ -53,7 +51,6 @@ use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
 use crate::domain::plan::Alarm;
-use crate::domain::usage::AgentReading;
 use crate::estimation::vpa::VpaEstimator;
 use crate::estimation::vpa_parameters::VpaParameters;
 use crate::ports::clock::Clock;
@@ -117,7 +114,7 @@ impl App {
     /// The same with another clock.
     pub async fn start_with(config: AppConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         // First, since nothing is changed by it: an engine that cannot be reached must not take over tasks.
-        let (agent, listener) = (Agent::listen().await?, listen(config.engine.api.listen).await?);
+        let (agent, listener) = (Agent::listen()?, listen(config.engine.api.listen)?);
         let data_dir = prepare(&config.data_dir)?;
         let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
         let clock = steady(clock, &store)?;
@@ -459,35 +456,4 @@ pub fn whole_machine() -> anyhow::Result<(PoolName, PoolSpec)> {
     let size = local::machine_size().context("cannot tell this machine's size")?;
     let name = PoolName::new("local").map_err(anyhow::Error::msg)?;
     Ok((name, PoolSpec::one_node(size)))
-}
-
-/// The agent's endpoint.
-struct Agent {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-impl Agent {
-    async fn listen() -> anyhow::Result<Self> {
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, address })
-    }
-
-    /// Samples the cluster and serves the newest reading as Prometheus text.
-    fn serve(self, cluster: &LocalCluster, interval: SignedDuration, loops: &mut Loops) {
-        let (publish, newest) = watch::channel(AgentReading::default());
-        let source = Arc::new(cluster.clone());
-        loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, loops.shutdown()));
-        let text = move || {
-            let newest = newest.clone();
-            async move { ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], exposition::encode(&newest.borrow())) }
-        };
-        let router = axum::Router::new().route("/metrics", get(text));
-        loops.serve("the agent's endpoint", self.listener, router);
-    }
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

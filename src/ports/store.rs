@@ -158,7 +158,7 @@ pub struct RunQuery {
     pub to: Option<Timestamp>,
     /// Asked for, or not.
     pub manual: Option<bool>,
-    /// With this text in the reason of the outcome, in capitals or not.
+    /// With this text in the workload's name or in the reason of the outcome, in capitals or not.
     pub text: Option<String>,
     /// Older than this run: the last one of the page before.
     pub before: Option<RunKey>,

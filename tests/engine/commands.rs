@@ -343,7 +343,8 @@ async fn checks_show_what_was_answered() {
     let shown = text(&loadline(&engine, &["checks", &task]));
     assert!(shown.contains("readiness") && shown.contains("passed"), "{shown}");
     let checks = json(&engine, &["checks", &task]);
-    assert_eq!(checks[0]["passed"], true, "{checks}");
+    let newest = checks.as_array().and_then(|all| all.last()).expect("an answer");
+    assert_eq!(newest["passed"], true, "{checks}");
     text(&loadline(&engine, &["checks", &task, "--body"]));
     assert_eq!(code(&engine, &["checks", "web.999"]), 5);
 }

@@ -161,7 +161,8 @@ fn runs(connection: &Connection, query: &RunQuery) -> Result<Vec<Run>, Fault> {
         filter("manual = ?", vec![Value::Integer(i64::from(manual))]);
     }
     if let Some(part) = &query.text {
-        filter(&format!("instr(lower({REASON}), lower(?)) > 0"), vec![text(part)]);
+        let found = format!("(instr(workload, lower(?)) > 0 OR instr(lower({REASON}), lower(?)) > 0)");
+        filter(&found, vec![text(part), text(part)]);
     }
     if let Some(before) = &query.before {
         filter(

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use crate::accounting::facts::Facts;
 use crate::accounting::report::Report;
-use crate::analytics::trace::TraceRow;
 use crate::domain::load::LoadSample;
+use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 
 #[cfg(feature = "analytics")]

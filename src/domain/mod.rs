@@ -18,6 +18,7 @@ pub mod reducer;
 pub mod rollout;
 pub mod scale;
 pub mod task;
+pub mod trace;
 pub mod usage;
 pub mod workload;
 pub mod world;

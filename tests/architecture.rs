@@ -52,7 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["domain", "estimation", "accounting", "replay", "analytics", "config", "api", "app"]),
+    ("cli", &["domain", "accounting", "replay", "analytics", "config", "api", "app"]),
 ];
 
 /// A file longer than this has a second idea in it.

@@ -1,7 +1,9 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo` and `check` talk to a
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check` and `backtest` talk to a
 //! running engine through its API.
 
 mod apply;
+mod backtest;
+mod backtest_table;
 mod check;
 mod cron;
 mod dataset;
@@ -92,6 +94,8 @@ enum Command {
     Approve(manual::ApproveArgs),
     /// Report what was requested, used, recommended and idle, with prices.
     Report(report::ReportArgs),
+    /// Replay usage traces past sizing policies and compare what they would have cost and killed.
+    Backtest(backtest::BacktestArgs),
     /// Record usage traces.
     Dataset(dataset::DatasetArgs),
     /// Run a small shop of real processes through a compressed day.
@@ -122,6 +126,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = line;
     match command {
         Command::Check(args) => return Ok(check::run(&args)),
+        Command::Backtest(args) => return backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
         Command::DemoTask(task) => return demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => return up::run(args),
         Command::Demo(args) => return demo::run(args),
@@ -151,7 +156,11 @@ async fn call(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Approve(args) => manual::approve(&client, output, args).await,
         Command::Report(args) => report::run(&client, output, args).await,
         Command::Dataset(args) => dataset::run(&client, args).await,
-        Command::Up(_) | Command::Check(_) | Command::Demo(_) | Command::DemoTask(_) => Ok(()),
+        Command::Backtest(_)
+        | Command::Up(_)
+        | Command::Check(_)
+        | Command::Demo(_)
+        | Command::DemoTask(_) => Ok(()),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct DayUse {
 pub struct Step {
     /// The step: times from `slot * step` on, before `(slot + 1) * step`.
     pub slot: i64,
+    /// The time of its first row.
+    pub time: i64,
     /// The task's place in `WorkloadTrace::tasks`.
     pub task: u32,
     /// Its day's place in `WorkloadTrace::days`.
@@ -305,6 +307,7 @@ impl Step {
     fn of(row: &TraceRow, slot: i64, task: u32) -> Self {
         Self {
             slot,
+            time: row.time,
             task,
             day: 0,
             cpu: row.cpu,

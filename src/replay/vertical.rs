@@ -71,10 +71,10 @@ const ORACLE_FLOOR: (f64, f64) = (100.0 * 1_048_576.0, 0.01);
 
 impl Teller {
     /// Whether workloads may be replayed apart from each other.
-    pub fn learning(&self) -> Learning {
+    pub fn workloads_apart(&self) -> bool {
         match self {
-            Self::Policy(policy) => policy.learning(),
-            Self::Oracle(_) => Learning::Apart,
+            Self::Policy(policy) => policy.learning() == Learning::Apart,
+            Self::Oracle(_) => true,
         }
     }
 
@@ -113,10 +113,8 @@ pub fn replay(
     done: &dyn Fn(usize),
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let groups: Vec<&[usize]> = match teller.learning() {
-        Learning::Apart => workloads.chunks(1).collect(),
-        Learning::Fleet => vec![workloads],
-    };
+    let groups: Vec<&[usize]> =
+        if teller.workloads_apart() { workloads.chunks(1).collect() } else { vec![workloads] };
     for group in groups {
         let mut runs: Vec<Run<'_>> = group.iter().map(|&place| Run::new(trace, place, record)).collect();
         replay_in_time(trace, &mut runs, teller);
@@ -142,6 +140,9 @@ fn replay_in_time(trace: &Trace, runs: &mut [Run<'_>], teller: &mut Teller) {
         if let Teller::Policy(policy) = teller {
             policy.advance(trace.after(slot));
         }
+        for run in runs.iter_mut().filter(|run| run.last_slot() == Some(slot)) {
+            run.write_next(trace, teller);
+        }
     }
 }
 
@@ -153,6 +154,8 @@ struct Run<'a> {
     at: usize,
     /// What was last said: of the workload, or of each task.
     said: Vec<Option<Limits>>,
+    /// The place in the record of what was last said.
+    noted: Vec<Option<usize>>,
     /// What holds for each task of the current step, in the order of its steps.
     current: Vec<Limits>,
     asked: Asked,
@@ -188,6 +191,7 @@ impl<'a> Run<'a> {
             place,
             at: 0,
             said: vec![None; tasks],
+            noted: vec![None; if recording { tasks } else { 0 }],
             current: Vec::with_capacity(tasks),
             asked: Asked::default(),
             first: [None; 2],
@@ -201,6 +205,10 @@ impl<'a> Run<'a> {
 
     fn next_slot(&self) -> Option<i64> {
         self.trace.steps.get(self.at).map(|step| step.slot)
+    }
+
+    fn last_slot(&self) -> Option<i64> {
+        self.trace.steps[..self.at].last().map(|step| step.slot)
     }
 
     /// The steps of the tasks that run now.
@@ -231,26 +239,66 @@ impl<'a> Run<'a> {
             } else {
                 let task = (!shared).then_some(u64::from(step.task));
                 let limits = teller.limits(trace, self.place, step, task);
-                self.note(trace, step, (!shared).then_some(step.task), limits);
+                let task = (!shared).then_some(step.task);
+                self.count_change(trace, step, task, limits);
+                self.write(task, limits, step.slot * trace.step, step.time);
                 limits
             };
             self.current.push(limits);
         }
     }
 
-    /// Notes what was said, where it is another than before.
-    fn note(&mut self, trace: &Trace, step: &Step, task: Option<u32>, limits: Limits) {
+    /// Writes down what holds from `time` on, where it is another than before. The first time that
+    /// anything is said, it holds from the task's own `start` on.
+    fn write(&mut self, task: Option<u32>, limits: Limits, time: i64, start: i64) {
+        let Some(noted) = self.noted.get_mut(task.unwrap_or(0) as usize) else { return };
+        let Limits { memory, cpu } = limits;
+        let rows = &mut self.record.limits;
+        let workload = self.place as u32;
+        let Some(last) = *noted else {
+            if memory.is_some() || cpu.is_some() {
+                *noted = Some(rows.len());
+                rows.push(LimitChange { workload, task, time: start, memory, cpu });
+            }
+            return;
+        };
+        if (rows[last].memory, rows[last].cpu) == (memory, cpu) {
+            return;
+        }
+        if rows[last].time >= time {
+            // Said again for the same step, since the owner asked for something else.
+            (rows[last].memory, rows[last].cpu) = (memory, cpu);
+            return;
+        }
+        *noted = Some(rows.len());
+        rows.push(LimitChange { workload, task, time, memory, cpu });
+    }
+
+    /// Writes down at once what follows from a step, whether or not the next one comes: what a record
+    /// says before an instant then depends on nothing after it.
+    fn write_next(&mut self, trace: &Trace, teller: &Teller) {
+        let Some(last) = self.at.checked_sub(1).map(|at| self.trace.steps[at]) else { return };
+        if !self.recording || matches!(teller, Teller::Oracle(_)) {
+            return;
+        }
+        let next = last.slot + 1;
+        let told = self.trace.steps[..self.at].iter().rev().take_while(|step| step.slot == last.slot);
+        let each = teller.grain() == Grain::Task;
+        for step in told.take(if each { usize::MAX } else { 1 }) {
+            let step = Step { slot: next, ..*step };
+            let limits = teller.limits(trace, self.place, &step, each.then_some(u64::from(step.task)));
+            self.write(each.then_some(step.task), limits, next * trace.step, next * trace.step);
+        }
+    }
+
+    /// Counts what was said, where it is another than before.
+    fn count_change(&mut self, trace: &Trace, step: &Step, task: Option<u32>, limits: Limits) {
         let said = &mut self.said[task.unwrap_or(0) as usize];
         let before = *said;
         if before == Some(limits) {
             return;
         }
         *said = Some(limits);
-        if self.recording {
-            let (workload, time) = (self.place as u32, step.slot * trace.step);
-            let Limits { memory, cpu } = limits;
-            self.record.limits.push(LimitChange { workload, task, time, memory, cpu });
-        }
         let Some(before) = before else { return };
         if let (Some(from), Some(to)) = (before.memory, limits.memory) {
             let counts = self.tally.memory.of(self.workload_phase(trace, MEMORY, step.slot));
@@ -499,7 +547,7 @@ mod tests {
             let (trace, full) = outcome(&whole, entry.name);
             for _ in 0..4 {
                 noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let cut = ((noise >> 33) % 330_000) as i64 + 20_000;
+                let cut = i64::try_from((noise >> 33) % 330_000).expect("small") + 20_000;
                 let kept: Vec<_> = whole.iter().filter(|row| row.time < cut).cloned().collect();
                 let (short, part) = outcome(&kept, entry.name);
                 let named = |trace: &Trace, outcome: &Outcome| -> Vec<(String, LimitChange)> {
@@ -510,16 +558,7 @@ mod tests {
                     };
                     outcome.record.limits.iter().filter(before).map(of).collect()
                 };
-                // The cut may fall into a step: of its tasks some are there, some are not.
-                let steps = |all: Vec<(String, LimitChange)>| -> Vec<_> {
-                    all.into_iter().filter(|(_, change)| change.time + 300 <= cut).collect()
-                };
-                assert_eq!(
-                    steps(named(&trace, &full)),
-                    steps(named(&short, &part)),
-                    "{} at {cut}",
-                    entry.name
-                );
+                assert_eq!(named(&trace, &full), named(&short, &part), "{} at {cut}", entry.name);
             }
         }
     }

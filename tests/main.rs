@@ -1,6 +1,8 @@
 //! One integration binary: everything that is shown on real files, processes, sockets and traces.
 
 mod architecture;
+#[cfg(feature = "analytics")]
+mod backtest;
 mod config;
 mod conformance;
 #[cfg(feature = "analytics")]

@@ -19,6 +19,13 @@ pub(super) fn say_report(report: &Report) {
         Resource::Cpu => cpu_table(report),
     };
     say_table(&lines);
+    for line in report.lines.iter().filter(|line| line.figures.withheld > 0.0) {
+        say(&format!(
+            "{} knew nothing in {} of the time; there the limit counts as the usage.",
+            line.policy,
+            percent(line.figures.withheld)
+        ));
+    }
     say(
         "The first 24 h of each workload are scored apart, as cold start. Brackets: 95 % intervals over workloads.\n",
     );

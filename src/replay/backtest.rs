@@ -18,7 +18,7 @@ const DRAWS: usize = 400;
 const SEED: u64 = 1;
 
 /// The oracle's factors that draw its curve.
-const ORACLE_SWEEP: [f64; 4] = [0.9, 0.95, 1.0, 1.1];
+const ORACLE_SWEEP: [f64; 9] = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1];
 
 /// A policy in a backtest, or the oracle.
 #[derive(Debug, Clone)]
@@ -176,10 +176,8 @@ pub fn report(trace: &Trace, resource: Resource, contenders: &[Contender], score
     let draws = Draws::new(trace.workloads.len(), DRAWS, SEED);
     let judge = Judge { resource, step: trace.step, draws };
     let of = |label: &str| scored.iter().find(|one| one.asked && one.label == label);
-    let reference = match (of("vpa"), of("oracle")) {
-        (Some(vpa), Some(oracle)) => Some(judge.reference(vpa, oracle)),
-        _ => None,
-    };
+    let oracles: Vec<&Scored> = scored.iter().filter(|one| one.label == "oracle").collect();
+    let reference = of("vpa").zip(of("oracle")).map(|(vpa, oracle)| judge.reference(vpa, oracle, &oracles));
     let asked = |contender: &&Contender| of(contender.label()).is_some();
     let lines = contenders.iter().filter(asked).filter_map(|contender| {
         let points: Vec<&Scored> = scored.iter().filter(|one| one.label == contender.label()).collect();
@@ -244,18 +242,35 @@ impl Judge {
         0.5 * self.rate(&Figures::of(&one, self.step))
     }
 
-    fn reference(&self, vpa: &Scored, oracle: &Scored) -> Reference {
-        let footprint = |tally: &Tally| self.figures(tally).footprint;
-        let vpa_sums = self.draws.sums(&vpa.tallies);
-        let oracle_sums = self.draws.sums(&oracle.tallies);
+    fn reference(&self, vpa: &Scored, oracle: &Scored, oracles: &[&Scored]) -> Reference {
+        let points: Vec<(f64, Vec<Tally>)> =
+            oracles.iter().map(|one| (one.knob, self.draws.sums(&one.tallies))).collect();
+        let asked = self.draws.sums(&oracle.tallies);
+        let vpa_draws = self.draws.sums(&vpa.tallies);
+        let vpa_draws = vpa_draws.iter().enumerate().map(|(draw, tally)| {
+            let point = self.point(vpa.knob, tally);
+            let of_draw = points.iter().map(|(knob, sums)| (*knob, sums[draw]));
+            (point, self.oracle(point.rate, &asked[draw], of_draw))
+        });
+        let point = self.point(vpa.knob, &sum(&vpa.tallies));
+        let whole = oracles.iter().map(|one| (one.knob, sum(&one.tallies)));
         Reference {
-            vpa: self.point(vpa.knob, &sum(&vpa.tallies)),
-            oracle: footprint(&sum(&oracle.tallies)),
-            vpa_draws: vpa_sums
-                .iter()
-                .zip(&oracle_sums)
-                .map(|(of_vpa, of_oracle)| (self.point(vpa.knob, of_vpa), footprint(of_oracle)))
-                .collect(),
+            vpa: point,
+            oracle: self.oracle(point.rate, &sum(&oracle.tallies), whole),
+            vpa_draws: vpa_draws.collect(),
+        }
+    }
+
+    /// What the oracle pays. For memory it is never killed. For CPU it may be short as often as VPA is:
+    /// peaks of a day that are never passed cost more than VPA's request.
+    fn oracle(&self, rate: f64, asked: &Tally, points: impl Iterator<Item = (f64, Tally)>) -> f64 {
+        let never = self.figures(asked).footprint;
+        match self.resource {
+            Resource::Memory => never,
+            Resource::Cpu => {
+                let points = points.map(|(knob, tally)| self.point(knob, &tally));
+                Curve::new(points, self.floor(asked)).footprint_at(rate).unwrap_or(never)
+            }
         }
     }
 

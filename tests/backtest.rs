@@ -23,13 +23,12 @@ fn fault(arguments: &[&str]) -> String {
 
 /// Three days of two workloads: one steady, one with a peak on the third day.
 fn trace(folder: &Path) -> PathBuf {
-    let mut text = HEAD.to_owned();
-    for step in 0..864 {
-        let peak = if (700..703).contains(&step) { 900_000_000 } else { 300_000_000 };
+    let rows = (0..864).map(|step| {
+        let peak = if (576..579).contains(&step) { 900_000_000 } else { 300_000_000 };
         let time = 1_000_000_200 + step * 300;
-        text += &format!("peaky,p,{time},0.5,{peak},1,1000000000\n");
-        text += &format!("steady,s,{time},0.2,300000000,1,1000000000\n");
-    }
+        format!("peaky,p,{time},0.5,{peak},1,1000000000\nsteady,s,{time},0.2,300000000,1,1000000000\n")
+    });
+    let text = std::iter::once(HEAD.to_owned()).chain(rows).collect::<Vec<_>>().concat();
     let path = folder.join("three-days.csv");
     std::fs::write(&path, text).expect("written");
     path
@@ -95,9 +94,10 @@ fn wrong_input_is_named() {
     assert!(wrong("w,a,0,1,2,,\nw,a,300,-1,2,,\n").contains("row 2, column `cpu`: found -1"));
     assert!(wrong("w,a,0,1,2,,\nw,a,300,1,NaN,,\n").contains("row 2, column `memory`: found NaN"));
     assert!(wrong("").contains("the trace has no rows"));
-    let fine: String = (0..50).map(|n| format!("w,fine,{},1,1,,\n", n * 60)).collect();
-    let coarse: String = (0..12).map(|n| format!("w,coarse,{},1,1,,\n", n * 300)).collect();
-    let mixed = wrong(&(fine + &coarse));
+    let rows = |task: &str, count: u32, interval: u32| -> String {
+        (0..count).map(|n| format!("w,{task},{},1,1,,\n", n * interval)).collect::<Vec<_>>().concat()
+    };
+    let mixed = wrong(&(rows("fine", 50, 60) + &rows("coarse", 12, 300)));
     assert!(mixed.contains("row 51, column `time`: rows of task coarse come every 300 s"), "{mixed}");
 }
 

@@ -140,6 +140,18 @@ pub fn encode_trace(
     Err(AnalyticsError::NotBuilt)
 }
 
+/// Rows of a usage trace as the content of a file.
+#[cfg(feature = "analytics")]
+pub fn encode_rows(format: TraceFormat, rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
+    trace_file::encode(format, rows)
+}
+
+/// Rows of a usage trace as the content of a file; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_rows(_format: TraceFormat, _rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
 /// Reads a usage trace, Parquet or CSV by the file's name.
 #[cfg(feature = "analytics")]
 pub fn read_trace(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {

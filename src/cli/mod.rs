@@ -96,7 +96,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Replay usage traces past sizing policies and compare what they would have cost and killed.
     Backtest(backtest::BacktestArgs),
-    /// Record usage traces.
+    /// Record or generate usage traces.
     Dataset(dataset::DatasetArgs),
     /// Run a small shop of real processes through a compressed day.
     Demo(demo::DemoArgs),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::estimation::catalogue::{CatalogueError, ENTRIES, Recipe};
 use crate::replay::curve::{Curve, Point, excess};
 use crate::replay::figures::{Draws, Figures, Interval};
-use crate::replay::grid::{Repairs, Trace};
+use crate::replay::grid::{Repairs, SHORT_SHARES, Trace};
 use crate::replay::tally::{Counts, Tally, sum};
 use crate::replay::vertical::Teller;
 
@@ -17,22 +17,19 @@ const DRAWS: usize = 400;
 /// The seed of the bootstrap.
 const SEED: u64 = 1;
 
-/// The oracle's factors that draw its curve.
-const ORACLE_SWEEP: [f64; 9] = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1];
-
 /// A policy in a backtest, or the oracle.
 #[derive(Debug, Clone)]
 pub enum Contender {
     /// A policy of the catalogue.
     Policy(Recipe),
-    /// The daily oracle; peaks times a factor.
-    Oracle(f64),
+    /// The daily oracle; the place of a share in `SHORT_SHARES`.
+    Oracle(usize),
 }
 
 impl Contender {
     /// Reads `NAME[:key=value]...`, `oracle` among the names.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
-        if text == "oracle" { Ok(Self::Oracle(1.0)) } else { Recipe::parse(text, ENTRIES).map(Self::Policy) }
+        if text == "oracle" { Ok(Self::Oracle(0)) } else { Recipe::parse(text, ENTRIES).map(Self::Policy) }
     }
 
     /// As it was written.
@@ -47,7 +44,7 @@ impl Contender {
     pub fn knob(&self) -> (&'static str, f64) {
         match self {
             Self::Policy(recipe) => recipe.knob(),
-            Self::Oracle(factor) => ("factor", *factor),
+            Self::Oracle(share) => ("short", SHORT_SHARES[*share]),
         }
     }
 
@@ -55,7 +52,7 @@ impl Contender {
     pub fn sweep(&self) -> Vec<Self> {
         match self {
             Self::Policy(recipe) => recipe.sweep().map(Self::Policy).collect(),
-            Self::Oracle(_) => ORACLE_SWEEP.map(Self::Oracle).into(),
+            Self::Oracle(_) => (0..SHORT_SHARES.len()).map(Self::Oracle).collect(),
         }
     }
 
@@ -63,7 +60,7 @@ impl Contender {
     pub fn teller(&self) -> Result<Teller, CatalogueError> {
         Ok(match self {
             Self::Policy(recipe) => Teller::Policy(recipe.make()?),
-            Self::Oracle(factor) => Teller::Oracle(*factor),
+            Self::Oracle(share) => Teller::Oracle(*share),
         })
     }
 }
@@ -290,7 +287,9 @@ impl Judge {
         let drawn: Vec<Figures> =
             self.draws.sums(&asked.tallies).iter().map(|tally| self.figures(tally)).collect();
         let interval = |of: &dyn Fn(&Figures) -> f64| Interval::of(&drawn.iter().map(of).collect::<Vec<_>>());
-        let curve = (points.len() > 1).then(|| self.curve(points, &total));
+        // A policy that mostly knew nothing was charged the usage itself: it is not to be compared.
+        let told = figures.withheld < 0.5;
+        let curve = (told && points.len() > 1).then(|| self.curve(points, &total));
         let (knob, knob_value) = contender.knob();
         Line {
             policy: asked.label.clone(),

@@ -75,11 +75,14 @@ pub struct DayUse {
     pub memory_peak: f64,
     /// 95th percentile of memory.
     pub memory_p95: f64,
-    /// Highest CPU in cores.
-    pub cpu_peak: f64,
+    /// The least CPU in cores that is short for no more than each of `SHORT_SHARES` of the day.
+    pub cpu_short: [f64; SHORT_SHARES.len()],
     /// 95th percentile of CPU.
     pub cpu_p95: f64,
 }
+
+/// Shares of a day's time that an oracle of CPU may be short. With none it says the day's peak.
+pub const SHORT_SHARES: [f64; 7] = [0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 /// One task in one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -293,12 +296,17 @@ impl WorkloadTrace {
         let of_day = |step: &Step| (step.slot - origin).div_euclid(day);
         let days = &mut self.days;
         for steps in self.steps[first..].chunk_by_mut(|a, b| of_day(a) == of_day(b)) {
-            let (cpu_peak, cpu_p95) = peak_and_p95(steps.iter().filter_map(|step| step.cpu));
-            let (memory_peak, memory_p95) = peak_and_p95(steps.iter().filter_map(|step| step.memory));
+            let cpu = sorted(steps.iter().filter_map(|step| step.cpu));
+            let memory = sorted(steps.iter().filter_map(|step| step.memory));
             for step in steps {
                 step.day = days.len() as u32;
             }
-            days.push(DayUse { memory_peak, memory_p95, cpu_peak, cpu_p95 });
+            days.push(DayUse {
+                memory_peak: covering(&memory, 0.0),
+                memory_p95: covering(&memory, 0.05),
+                cpu_short: SHORT_SHARES.map(|share| covering(&cpu, share)),
+                cpu_p95: covering(&cpu, 0.05),
+            });
         }
     }
 }
@@ -331,15 +339,16 @@ impl Step {
     }
 }
 
-/// The nearest rank, as a share of the day's steps; zeros where there is no usage.
-fn peak_and_p95(values: impl Iterator<Item = f64>) -> (f64, f64) {
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
     values.sort_by(f64::total_cmp);
-    let rank = (values.len() as f64 * 0.95).ceil() as usize;
-    (values[values.len() - 1], values[rank.clamp(1, values.len()) - 1])
+    values
+}
+
+/// The least of sorted values that no more than a share of them passes; zero where there are none.
+fn covering(sorted: &[f64], share: f64) -> f64 {
+    let passing = (sorted.len() as f64 * share + 1e-9) as usize;
+    sorted.len().checked_sub(passing + 1).map_or(0.0, |place| sorted[place])
 }
 
 #[cfg(test)]
@@ -403,8 +412,9 @@ mod tests {
         let rows: Vec<_> = (0..288).map(|n| row("a", n * 300, 1.0, f64::from(n as i32))).collect();
         let trace = Trace::new("t", &rows, None).expect("a trace");
         let day = trace.workloads[0].days[0];
-        // 0.95 x 288 = 273.6: the 274th of 0, 1, 2, ..
+        // 0.05 x 288 = 14.4: fourteen of 0, 1, 2, .. may lie above.
         assert_eq!((day.memory_peak, day.memory_p95), (287.0, 273.0));
+        assert!((day.cpu_short[0] - 1.0).abs() < 1e-12);
         assert_eq!(trace.workloads[0].days.len(), 1);
     }
 }

@@ -62,8 +62,9 @@ pub struct Outcome {
 pub enum Teller {
     /// A policy, which sees the past.
     Policy(Box<dyn SizePolicy>),
-    /// The oracle, which knows each task's peak of the day. Memory and CPU are its peaks times a factor.
-    Oracle(f64),
+    /// The oracle, which knows each task's day: its peak of memory, and the CPU that is short for no more
+    /// than a share of it, told by its place in `SHORT_SHARES`.
+    Oracle(usize),
 }
 
 /// The least that the oracle says, in bytes and cores: the floors of most peers.
@@ -88,11 +89,11 @@ impl Teller {
     fn limits(&self, trace: &Trace, workload: usize, step: &Step, task: Option<u64>) -> Limits {
         match self {
             Self::Policy(policy) => policy.limits(number(workload), task, trace.before(step.slot)),
-            Self::Oracle(factor) => {
-                let DayUse { memory_peak, cpu_peak, .. } = trace.workloads[workload].days[step.day as usize];
+            Self::Oracle(share) => {
+                let DayUse { memory_peak, cpu_short, .. } = trace.workloads[workload].days[step.day as usize];
                 Limits {
-                    memory: Some((memory_peak * factor).max(ORACLE_FLOOR.0)),
-                    cpu: Some((cpu_peak * factor).max(ORACLE_FLOOR.1)),
+                    memory: Some(memory_peak.max(ORACLE_FLOOR.0)),
+                    cpu: cpu_short.get(*share).map(|cores| cores.max(ORACLE_FLOOR.1)),
                 }
             }
         }

@@ -9,6 +9,7 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
+use loadline::estimation::policy::Observation;
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
 use loadline::estimation::vpa_state::VpaState;
@@ -22,7 +23,7 @@ fn main() {
     let bytes = |cores: fn(u32) -> f64| {
         let mut state = VpaState::default();
         for i in 0..8 * SAMPLES {
-            state.observe(&model, &sample(i, cores(i)));
+            state.observe(&model, &Observation::of(&sample(i, cores(i))));
         }
         state.size_in_memory()
     };
@@ -77,7 +78,7 @@ fn observe_state(bencher: Bencher<'_, '_>) {
     let (model, day) = (model(), day());
     bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(VpaState::default).bench_values(|mut state| {
         for sample in &day {
-            black_box(state.observe(&model, sample));
+            black_box(state.observe(&model, &Observation::of(sample)));
         }
         state
     });
@@ -110,7 +111,7 @@ fn observe_among_a_thousand_workloads(bencher: Bencher<'_, '_>) {
 fn filled() -> VpaState {
     let (model, mut state) = (model(), VpaState::default());
     for sample in day() {
-        state.observe(&model, &sample);
+        state.observe(&model, &Observation::of(&sample));
     }
     state
 }

@@ -12,8 +12,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scaling", &["domain", "estimation", "placement"]),
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
+    ("replay", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting"]),
     ("ports", &["domain"]),
-    ("analytics", &["domain", "accounting"]),
+    ("analytics", &["domain", "accounting", "replay"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
     ("controllers", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting", "ports"]),
@@ -51,7 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["domain", "accounting", "analytics", "config", "api", "app"]),
+    ("cli", &["domain", "accounting", "replay", "analytics", "config", "api", "app"]),
 ];
 
 /// A file longer than this has a second idea in it.

@@ -16,3 +16,25 @@ fn the_demos_trace_reads_and_its_card_counts_it() {
     let counted = format!("{} rows, {} tasks of 4 workloads", rows.len(), tasks.len());
     assert!(card.contains(&counted), "the card should say: {counted}");
 }
+
+#[test]
+fn generated_usage_is_a_trace_that_can_be_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("made.csv");
+    let loadline = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_loadline"))
+            .args(arguments)
+            .output()
+            .expect("the binary");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), said)
+    };
+    let file = path.to_str().expect("a path");
+    let made = loadline(&["dataset", "generate", file, "--family", "steady,cron", "--days", "3"]);
+    assert!(made.0 && made.1.contains("cron: runs of 30 minutes"), "{}", made.1);
+    let tested =
+        loadline(&["backtest", "--trace", file, "--policy", "vpa", "--resource", "memory", "--no-sweep"]);
+    assert!(tested.0 && tested.1.contains("6 workloads, 39 tasks"), "{}", tested.1);
+    let refused = loadline(&["dataset", "generate", file, "--family", "wavy"]);
+    assert!(!refused.0 && refused.1.contains("there is no family `wavy`; there are steady"), "{}", refused.1);
+}

@@ -2,6 +2,8 @@
 
 mod api;
 mod architecture;
+#[cfg(feature = "analytics")]
+mod backtest;
 mod chaos;
 mod config;
 mod conformance;

@@ -12,10 +12,14 @@ use serde::Deserialize;
 
 use crate::accounting::facts::Facts;
 use crate::accounting::report::Report;
-use crate::analytics::trace::TraceRow;
 use crate::domain::load::LoadSample;
+use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
+use crate::replay::grid::Trace;
+use crate::replay::vertical::Record;
 
+#[cfg(feature = "analytics")]
+mod backtest_file;
 #[cfg(feature = "analytics")]
 mod frame;
 pub mod trace;
@@ -136,6 +140,18 @@ pub fn encode_trace(
     Err(AnalyticsError::NotBuilt)
 }
 
+/// Rows of a usage trace as the content of a file.
+#[cfg(feature = "analytics")]
+pub fn encode_rows(format: TraceFormat, rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
+    trace_file::encode(format, rows)
+}
+
+/// Rows of a usage trace as the content of a file; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_rows(_format: TraceFormat, _rows: &[TraceRow]) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
 /// Reads a usage trace, Parquet or CSV by the file's name.
 #[cfg(feature = "analytics")]
 pub fn read_trace(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
@@ -145,5 +161,30 @@ pub fn read_trace(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
 /// Reads a usage trace; this build cannot.
 #[cfg(not(feature = "analytics"))]
 pub fn read_trace(_path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// The limits that a policy said in a backtest, as a Parquet file: a row at each change, valid from
+/// `time` on; `task` is null where all tasks of the workload share it.
+#[cfg(feature = "analytics")]
+pub fn encode_limits(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    backtest_file::limits(policy, trace, record)
+}
+
+/// The limits that a policy said; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_limits(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// The kills of a backtest under a policy, as a Parquet file.
+#[cfg(feature = "analytics")]
+pub fn encode_kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    backtest_file::kills(policy, trace, record)
+}
+
+/// The kills of a backtest; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_kills(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }

@@ -8,8 +8,8 @@ use polars::prelude::*;
 use polars_io::prelude::{CsvReadOptions, CsvWriter, ParquetReader, ParquetWriter};
 use polars_io::{SerReader, SerWriter};
 
-use crate::analytics::trace::TraceRow;
 use crate::analytics::{AnalyticsError, TraceFormat};
+use crate::domain::trace::TraceRow;
 
 /// The columns of a trace, in the order in which they are written.
 const COLUMNS: [&str; 8] =

@@ -65,9 +65,8 @@ where
 {
     let expired = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     let (log, request) = (Arc::clone(&access.answers), keyed.clone());
-    let known = access.write(move || log.begin(&request, now, expired)).await.map_err(|error| {
-        let problem = Problem::from(error);
-        Problem { detail: format!("{}; nothing was changed", problem.detail), ..problem }
+    let known = access.write(move || log.begin(&request, now, expired)).await.map_err(|error: Problem| {
+        Problem { detail: format!("{}; nothing was changed", error.detail), ..error }
     })?;
     let begun = match known {
         Known::Answered(answer) => return Ok(replay(answer)),

@@ -1,4 +1,4 @@
-//! `loadline dataset`: recorded usage as traces.
+//! `loadline dataset`: recorded and generated usage as traces.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +8,11 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 
+use crate::analytics::{TraceFormat, encode_rows};
 use crate::api::client::Client;
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::say;
+use crate::replay::families::{self, Family, Plan};
 
 /// `loadline dataset`
 #[derive(Debug, Args)]
@@ -35,11 +37,64 @@ enum DatasetAction {
         #[arg(long, default_value_t = 300)]
         interval: u32,
     },
+    /// Write generated usage with known truth; the same arguments give the same file.
+    Generate(GenerateArgs),
+}
+
+#[derive(Debug, Args)]
+struct GenerateArgs {
+    /// The file: `.parquet` or `.csv`.
+    file: PathBuf,
+    /// Families, split by commas. Default: all.
+    #[arg(long, value_delimiter = ',')]
+    family: Vec<String>,
+    /// Workloads of each family.
+    #[arg(long, default_value_t = 3)]
+    workloads: u32,
+    /// Days.
+    #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(i64).range(1..=3650))]
+    days: i64,
+    /// Seconds from one row of a task to the next.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(i64).range(1..=3600))]
+    interval: i64,
+    /// The seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 pub(super) async fn run(client: &Client, args: DatasetArgs) -> anyhow::Result<()> {
-    let DatasetAction::Record { file, from, to, interval } = args.action;
-    record(client, &file, interval, from, to).await
+    match args.action {
+        DatasetAction::Record { file, from, to, interval } => record(client, &file, interval, from, to).await,
+        DatasetAction::Generate(args) => generate(&args),
+    }
+}
+
+/// Writes generated usage, and says what is true of each family in it.
+fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
+    let format = match args.file.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => TraceFormat::Parquet,
+        Some("csv") => TraceFormat::Csv,
+        _ => anyhow::bail!("{}: expected a file name that ends in .parquet or .csv", args.file.display()),
+    };
+    let known: Vec<&str> = Family::ALL.iter().map(|(_, name, _)| *name).collect();
+    let wrong = args.family.iter().find(|name| !known.contains(&name.as_str()));
+    if let Some(name) = wrong {
+        anyhow::bail!("there is no family `{name}`; there are {}", known.join(", "));
+    }
+    let chosen = || {
+        let asked = |name: &str| args.family.is_empty() || args.family.iter().any(|family| family == name);
+        Family::ALL.into_iter().filter(move |(_, name, _)| asked(name))
+    };
+    let families: Vec<Family> = chosen().map(|(family, ..)| family).collect();
+    let plan = Plan { workloads: args.workloads, days: args.days, interval: args.interval, seed: args.seed };
+    let rows = families::generate(&families, plan);
+    let bytes = encode_rows(format, &rows)?;
+    std::fs::write(&args.file, &bytes).with_context(|| format!("cannot write {}", args.file.display()))?;
+    say(&format!("{} rows written to {}", rows.len(), args.file.display()))?;
+    for (_, name, truth) in chosen() {
+        say(&format!("{name}: {truth}"))?;
+    }
+    Ok(())
 }
 
 /// Writes what the engine recorded to a file, a row a task and `interval` seconds.

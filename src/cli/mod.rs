@@ -1,4 +1,4 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo` and `check` talk to a
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check` and `backtest` talk to a
 //! running engine through its API.
 
 mod access;
@@ -6,6 +6,8 @@ mod actions;
 mod alarms;
 mod apply;
 mod approve;
+mod backtest;
+mod backtest_table;
 mod bounce;
 mod change;
 mod check;
@@ -79,6 +81,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Run a small shop of real processes through a compressed day.
     Demo(demo::DemoArgs),
+    /// Replay usage traces past sizing policies and compare what they would have cost and killed.
+    Backtest(backtest::BacktestArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -160,7 +164,7 @@ enum Remote {
     Approve(approve::ApproveArgs),
     /// Report what was requested, used, recommended and idle, with prices.
     Report(report::ReportArgs),
-    /// Record usage traces.
+    /// Record or generate usage traces.
     Dataset(dataset::DatasetArgs),
     /// List the quotas of teams.
     Quotas(rules::QuotasArgs),
@@ -191,6 +195,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::DemoTask(task) => demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => up::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Backtest(args) => backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(command) => return remote(&global, command),
     };

@@ -23,6 +23,7 @@ mod run_policy;
 pub mod scale;
 pub mod strategy;
 pub mod task;
+pub mod trace;
 pub mod usage;
 pub mod workload;
 pub mod world;

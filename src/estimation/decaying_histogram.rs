@@ -60,6 +60,11 @@ impl DecayingHistogram {
         self.histogram.percentile(&scheme.buckets, share)
     }
 
+    /// The faded weights; only their proportions mean something.
+    pub fn weights(&self) -> &Histogram {
+        &self.histogram
+    }
+
     /// Whether nothing is left in it.
     pub fn is_empty(&self) -> bool {
         self.histogram.is_empty()

@@ -16,8 +16,8 @@ pub struct Buckets {
     starts: Vec<f64>,
     /// `(growth - 1) / first`: turns a value into `growth^n - 1`.
     scale: f64,
-    /// Buckets per doubling of `growth^n`.
-    per_doubling: f64,
+    /// Buckets per doubling of `growth^n`; absent where all buckets have the same size.
+    per_doubling: Option<f64>,
 }
 
 impl Buckets {
@@ -28,7 +28,14 @@ impl Buckets {
         let count = (largest * scale).ln_1p() / growth.ln();
         let count = count.ceil() as i32 + 1;
         let starts = (0..=count).map(|n| (growth.powi(n) - 1.0) / scale).collect();
-        Self { starts, scale, per_doubling: 1.0 / growth.log2() }
+        Self { starts, scale, per_doubling: Some(1.0 / growth.log2()) }
+    }
+
+    /// Buckets of the same size from zero to at least `largest`. Both must be positive.
+    pub fn linear(size: f64, largest: f64) -> Self {
+        let count = (largest / size).ceil() as u32;
+        let starts = (0..=count).map(|n| f64::from(n) * size).collect();
+        Self { starts, scale: 1.0 / size, per_doubling: None }
     }
 
     /// How many there are.
@@ -56,7 +63,10 @@ impl Buckets {
         if value >= self.starts[last] {
             return last;
         }
-        let guess = (log2_roughly(value * self.scale + 1.0) * self.per_doubling) as usize;
+        let guess = match self.per_doubling {
+            Some(per_doubling) => (log2_roughly(value * self.scale + 1.0) * per_doubling) as usize,
+            None => (value * self.scale) as usize,
+        };
         let mut n = guess.min(last);
         // The guess is off by one bucket at most; the table settles which side of a bound it is.
         while self.starts[n] > value {
@@ -126,6 +136,23 @@ impl Histogram {
         for (slot, &weight) in other.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
             self.add(usize::from(other.first) + slot, weight);
         }
+    }
+
+    /// Takes away the weights of another histogram with the same buckets, down to none.
+    pub fn unmerge(&mut self, other: &Self) {
+        for (slot, &weight) in other.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+            self.subtract(usize::from(other.first) + slot, weight);
+        }
+    }
+
+    /// The buckets from the lowest to the highest that ever had weight, each with its weight.
+    pub fn weights(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.weights.iter().enumerate().map(|(slot, &weight)| (usize::from(self.first) + slot, weight))
+    }
+
+    /// The sum of all weights.
+    pub fn total(&self) -> f64 {
+        self.total
     }
 
     /// Whether no bucket has weight worth counting.

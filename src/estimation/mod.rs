@@ -3,8 +3,11 @@
 //! In: `UsageSample`s and kills for want of memory, in the order in which they became known.
 //! Out: an `Estimate` for each workload: a recommended size with its reason, or why there is none.
 
+pub mod catalogue;
 pub mod decaying_histogram;
 pub mod histogram;
+pub mod peers;
+pub mod policy;
 pub mod vpa;
 pub mod vpa_parameters;
 mod vpa_size;

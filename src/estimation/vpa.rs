@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::recommendation::Estimate;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
+use crate::estimation::policy::{Kill, Limits, Model, Observation};
 use crate::estimation::vpa_parameters::{ResourceParameters, VpaModel, VpaParameters};
 use crate::estimation::vpa_size;
 use crate::estimation::vpa_state::VpaState;
@@ -63,12 +64,17 @@ impl VpaEstimator {
 impl Estimator for VpaEstimator {
     fn observe(&mut self, sample: &UsageSample) {
         let (model, state) = self.state_mut(&sample.workload);
-        state.observe(model, sample);
+        let used = state.observe(model, &Observation::of(sample));
+        if used && sample.oom_kills > 0 {
+            // The task lived on: a process within it was killed.
+            let reached = sample.request.memory.as_f64();
+            state.observe_oom(model, &Kill { task: sample.task.number(), at: sample.at, reached });
+        }
     }
 
     fn observe_oom(&mut self, kill: &OomKill) {
         let (model, state) = self.state_mut(kill.task.workload());
-        state.observe_oom(model, kill);
+        state.observe_oom(model, &Kill::of(kill));
     }
 
     fn estimate(&self, subject: &Subject<'_>, now: Timestamp) -> Estimate {
@@ -108,6 +114,23 @@ impl Estimator for VpaEstimator {
         }
         self.workloads = content.workloads;
         Ok(())
+    }
+}
+
+/// The same states and sizes for a fleet whose workloads have numbers instead of names.
+impl Model for VpaModel {
+    type State = VpaState;
+
+    fn observe(&self, state: &mut VpaState, sample: &Observation) {
+        state.observe(self, sample);
+    }
+
+    fn observe_oom(&self, state: &mut VpaState, kill: &Kill) {
+        state.observe_oom(self, kill);
+    }
+
+    fn limits(&self, state: &VpaState, _: Timestamp) -> Limits {
+        vpa_size::targets(self, state)
     }
 }
 
@@ -512,11 +535,11 @@ mod tests {
         for i in 0..200_u32 {
             let memory = Bytes::mib(100 + u64::from(i));
             let sample = sample(u64::from(i % 2), i64::from(i) * HOUR, Some(f64::from(i) / 100.0), memory);
-            both.observe(&model, &sample);
+            both.observe(&model, &Observation::of(&sample));
             if i % 2 == 0 {
-                left.observe(&model, &sample)
+                left.observe(&model, &Observation::of(&sample))
             } else {
-                right.observe(&model, &sample)
+                right.observe(&model, &Observation::of(&sample))
             };
         }
         left.merge(&model, &right);

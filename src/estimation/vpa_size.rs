@@ -11,6 +11,7 @@ use crate::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use crate::domain::recommendation::{Estimate, Recommendation, Withheld};
 use crate::estimation::Subject;
 use crate::estimation::decaying_histogram::{DecayingHistogram, Scheme};
+use crate::estimation::policy::Limits;
 use crate::estimation::vpa_parameters::{ConfidenceParameters, ResourceParameters, VpaModel};
 use crate::estimation::vpa_state::VpaState;
 
@@ -45,6 +46,20 @@ pub(super) fn estimate(
         reason: format!("{}; {}", cpu.reason, memory.reason),
         price_effect: price(size.request) - price(subject.current.request),
     }))
+}
+
+/// The request alone, without policy, limits and words: absent where nothing was measured.
+pub(super) fn targets(model: &VpaModel, state: &VpaState) -> Limits {
+    let parameters = model.parameters();
+    let of = |histogram: &DecayingHistogram, scheme: &Scheme, resource: &ResourceParameters| {
+        histogram
+            .percentile(scheme, parameters.target_percentile)
+            .map(|percentile| (percentile * parameters.margin).max(resource.floor))
+    };
+    Limits {
+        cpu: of(state.cpu(), model.cpu(), &parameters.cpu),
+        memory: of(state.memory(), model.memory(), &parameters.memory),
+    }
 }
 
 /// A request with its bounds and why.

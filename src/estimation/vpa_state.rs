@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::quantity::Bytes;
-use crate::domain::usage::UsageSample;
-use crate::estimation::OomKill;
 use crate::estimation::decaying_histogram::DecayingHistogram;
+use crate::estimation::policy::{Kill, Observation};
 use crate::estimation::vpa_parameters::VpaModel;
 
 /// Fewer tasks than this are not worth looking through for those that ended.
@@ -62,42 +61,32 @@ pub struct VpaState {
 
 impl VpaState {
     /// Takes in a sample of any task of the workload; tells whether it was used.
-    pub fn observe(&mut self, model: &VpaModel, sample: &UsageSample) -> bool {
-        let (at, task) = (sample.at.as_millisecond(), sample.task.number());
+    pub fn observe(&mut self, model: &VpaModel, sample: &Observation) -> bool {
+        let (at, task) = (sample.at.as_millisecond(), sample.task);
         if self.tasks.get(&task).is_some_and(|window| at <= window.last) {
             return false;
         }
         self.arrive(model, at);
         self.samples += 1;
-        if let Some(cores) = sample.cpu_cores.filter(|cores| cores.is_finite() && *cores >= 0.0) {
+        if let Some(cores) = sample.cpu.filter(|cores| cores.is_finite() && *cores >= 0.0) {
             self.cpu.add(model.cpu(), cores, model.parameters().cpu.sample_weight, at);
         }
-        self.note_peak(model, task, at, Peak::Sampled(sample.memory.get()));
-        if sample.oom_kills > 0 {
-            // The task lived on: a process within it was killed.
-            let kill = OomKill {
-                task: sample.task.clone(),
-                at: sample.at,
-                request: sample.request.memory,
-                limit: None,
-                peak: None,
-            };
-            self.observe_oom(model, &kill);
+        if let Some(bytes) = sample.memory.filter(|bytes| bytes.is_finite() && *bytes >= 0.0) {
+            self.note_peak(model, task, at, Peak::Sampled(bytes as u64));
         }
         true
     }
 
     /// Takes in a kill; tells whether it was used. One from before the task's current interval is not.
-    pub fn observe_oom(&mut self, model: &VpaModel, kill: &OomKill) -> bool {
-        let (at, task) = (kill.at.as_millisecond(), kill.task.number());
+    pub fn observe_oom(&mut self, model: &VpaModel, kill: &Kill) -> bool {
+        let (at, task) = (kill.at.as_millisecond(), kill.task);
         let window = self.tasks.get(&task);
         if window.is_some_and(|window| at < window.end - model.memory_interval()) {
             return false;
         }
         // The peak of an earlier kill is left out: it was a guess, and guesses would pile up.
         let sampled = window.filter(|window| at < window.end).map(|window| Bytes::new(window.peak));
-        let used = [Some(kill.request), kill.limit, kill.peak, sampled].into_iter().flatten().max();
-        let used = used.unwrap_or_default();
+        let used = sampled.unwrap_or_default().max(Bytes::from_f64(kill.reached));
         let parameters = model.parameters();
         let needed = (used + Bytes::new(parameters.oom_bump_bytes))
             .max(Bytes::from_f64(used.as_f64() * parameters.oom_bump_ratio));

@@ -1,0 +1,21 @@
+//! Traces x policies -> figures: what a sizing policy would have said, killed and cost on recorded usage.
+//!
+//! In: rows of a trace, policies by name. Out: figures, curves and the limits themselves. The policies
+//! are those that the engine runs (`estimation::policy`). Not here: files (`analytics`), threads and
+//! tables (`cli`).
+//!
+//! - `grid`: rows to steps; what a trace must be, and what is repaired.
+//! - `vertical`: steps past a policy, kills and short-falls counted.
+//! - `tally`: what is counted of one workload.
+//! - `figures`: tallies to figures with intervals.
+//! - `curve`: figures over the risk knob; comparison at an equal rate.
+//! - `backtest`: everything for one trace and several policies.
+//! - `families`: usage with known truth, to try policies on.
+
+pub mod backtest;
+pub mod curve;
+pub mod families;
+pub mod figures;
+pub mod grid;
+pub mod tally;
+pub mod vertical;

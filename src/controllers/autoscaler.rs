@@ -121,8 +121,8 @@ impl Autoscaler {
         let mut memory = self.memory.lock().await;
         memory.counts.retain(|name, _| world.workloads.contains_key(name));
         memory.counters.retain(|(task, _), _| world.tasks.contains_key(task));
-        let now = self.state.clock().now();
-        memory.follow_clock(self.state.clock_moved());
+        let (now, moved) = self.state.now_and_moved();
+        memory.follow_clock(moved);
         for workload in world.workloads.values().filter(|workload| !workload.deleted) {
             let policy = world.policy_of(workload);
             if policy.count != PolicyMode::Off {

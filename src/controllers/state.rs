@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, broadcast, watch};
 
 use crate::controllers::driver::chain;
@@ -60,6 +60,14 @@ impl Losses {
             Change::NodeMoved { state: NodeState::Lost, .. } => self.nodes.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
+    }
+}
+
+impl ClockMoves {
+    /// Lets the engine's own clock follow; the caller holds the lock that readers of both take.
+    fn follow(&mut self, clock: &dyn Clock, by: SignedDuration) {
+        clock.follow();
+        self.total = self.total.saturating_add(by);
     }
 }
 
@@ -135,9 +143,11 @@ impl EngineState {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// By how much the clock was set in all since the engine started, as far as the world has followed.
-    pub fn clock_moved(&self) -> SignedDuration {
-        self.moves().total
+    /// What it is, and by how much the clock was set in all since the engine started, as far as the engine's
+    /// own clock has followed: read at one instant, so that what is remembered can be moved along.
+    pub fn now_and_moved(&self) -> (Timestamp, SignedDuration) {
+        let moves = self.moves();
+        (self.clock.now(), moves.total)
     }
 
     fn moves(&self) -> MutexGuard<'_, ClockMoves> {
@@ -150,18 +160,18 @@ impl EngineState {
         let owed = self.moves().owed;
         let Some(by) = owed.or_else(|| self.clock.was_set()) else { return Ok(()) };
         if by.is_negative() && owed.is_none() {
-            self.moves().owed = Some(by);
-            self.clock.follow();
+            let mut moves = self.moves();
+            moves.owed = Some(by);
+            moves.follow(self.clock.as_ref(), by);
         }
         let reason = format!("the machine's clock was set by {by:#}");
         tracing::warn!("{reason}");
         self.commit(&Actor::Engine, vec![Step { change: Change::ClockMoved { by }, reason }]).await?;
-        if by.is_positive() {
-            self.clock.follow();
-        }
         let mut moves = self.moves();
+        if by.is_positive() {
+            moves.follow(self.clock.as_ref(), by);
+        }
         moves.owed = None;
-        moves.total = moves.total.saturating_add(by);
         Ok(())
     }
 

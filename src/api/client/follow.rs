@@ -12,6 +12,8 @@ use crate::api::client::{Client, ClientError, refusal};
 
 /// From a lost connection to the next one.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// A connection that is not answered by then is tried again.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// The server says something more often than this; a connection that is silent is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
@@ -56,15 +58,17 @@ impl Follower {
     async fn reconnect(&mut self) -> Result<(), ClientError> {
         loop {
             tokio::time::sleep(RECONNECT).await;
-            match connect(&self.client, self.after).await {
-                Ok(events) => {
+            let connected = tokio::time::timeout(CONNECT_MAX, connect(&self.client, self.after)).await;
+            match connected {
+                Ok(Ok(events)) => {
                     self.open = Some(events);
                     return Ok(());
                 }
-                Err(ClientError::Refused(problem)) if problem.status < 500 => {
+                // Anything else may be said by whoever has the address while the engine is away.
+                Ok(Err(ClientError::Refused(problem))) if matches!(problem.status, 401 | 403) => {
                     return Err(ClientError::Refused(problem));
                 }
-                Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
         }
     }

@@ -67,7 +67,7 @@ impl<'v, 'w> Preemption<'v, 'w> {
         };
         let node = &board.slot(victims.slot).node.name;
         let here = &mut occupants[victims.slot];
-        let leaving: Vec<&TaskId> = here
+        let mut leaving: Vec<&TaskId> = here
             .iter()
             .enumerate()
             .filter(|(at, task)| {
@@ -75,6 +75,7 @@ impl<'v, 'w> Preemption<'v, 'w> {
             })
             .map(|(_, task)| task.task)
             .collect();
+        leaving.sort();
         let reason = match &leaving[..] {
             [] => format!("tasks that are leaving {node} make room for it"),
             leaving => format!("{} of lower priority on {node} make room for it", in_words(leaving)),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::Change;
 use crate::domain::intent::{Declared, RunOverrides};
@@ -14,6 +14,9 @@ use crate::domain::world::{RunKey, RunOrder, RunOutcome, Workload, World};
 use crate::scheduling::cron;
 use crate::scheduling::intent::{Rejection, Worded};
 use crate::scheduling::launching::RESERVED_PREFIX;
+
+/// How far a run by hand is kept from an occurrence.
+const BESIDE_AN_OCCURRENCE: SignedDuration = SignedDuration::from_micros(1);
 
 /// One run now.
 pub(super) fn run(
@@ -45,7 +48,10 @@ pub(super) fn run(
     if overrides.size.is_some_and(|size| size.request.memory == Bytes::ZERO) {
         return refused("a run needs some memory".to_owned());
     }
-    let key = RunKey { workload: name.clone(), at: now };
+    // Occurrences are on whole seconds: a run that is asked for on one must not take their place.
+    let on_a_second = workload.spec.as_cron().is_some() && now.subsec_nanosecond() == 0;
+    let at = if on_a_second { now + BESIDE_AN_OCCURRENCE } else { now };
+    let key = RunKey { workload: name.clone(), at };
     if world.runs.contains_key(&key) {
         return refused(format!("a run of {name} was asked for at this very instant"));
     }

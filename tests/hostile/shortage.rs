@@ -41,8 +41,13 @@ async fn too_few_open_files_are_told_and_end_nothing() {
         }
     }
     assert!(held.len() > 250, "only {} connections", held.len());
-    let open = fs::read_dir(format!("/proc/{}/fd", engine.pid())).expect("its files").count();
-    assert!(open >= 250, "the engine has {open} files open: there is no shortage");
+    // A connection stands before the engine has taken it up: on a busy machine that takes a while.
+    let files = format!("/proc/{}/fd", engine.pid());
+    engine
+        .wait("the engine has no number left", async || {
+            fs::read_dir(&files).expect("its files").count() >= 250
+        })
+        .await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!engine.has_ended(), "the engine died:\n{}", place.log());
     assert!(

@@ -45,6 +45,10 @@ pub(super) fn estimate(
         confidence_days: days,
         reason: format!("{}; {}", cpu.reason, memory.reason),
         price_effect: price(size.request) - price(subject.current.request),
+        risk: None,
+        reasons: Vec::new(),
+        candidates: Vec::new(),
+        findings: Vec::new(),
     }))
 }
 

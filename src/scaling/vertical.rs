@@ -242,6 +242,10 @@ mod tests {
             confidence_days: 3.0,
             reason: "memory p90".to_owned(),
             price_effect: MicroCents::ZERO,
+            risk: None,
+            reasons: Vec::new(),
+            candidates: Vec::new(),
+            findings: Vec::new(),
         }
     }
 

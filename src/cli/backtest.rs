@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analytics::{encode_kills, encode_limits, read_trace};
 use crate::cli::backtest_table::say_report;
+use crate::cli::fit::{Half, read_model};
 use crate::cli::output::{Output, say_error, say_json};
 use crate::replay::backtest::{Contender, Report, Resource, Scored, report};
 use crate::replay::grid::Trace;
@@ -21,8 +22,8 @@ use crate::replay::tally::Tally;
 use crate::replay::vertical::{Outcome, Record, replay};
 
 /// What is compared unless policies are named.
-const ALL: [&str; 8] =
-    ["vpa", "autopilot-window", "autopilot-ml", "krr", "crane", "nomad", "request", "oracle"];
+const ALL: [&str; 9] =
+    ["loadline", "vpa", "autopilot-window", "autopilot-ml", "krr", "crane", "nomad", "request", "oracle"];
 
 /// `loadline backtest`
 #[derive(Debug, Args)]
@@ -45,6 +46,12 @@ pub(super) struct BacktestArgs {
     /// Replay each policy as it is asked for only; without curves there is no comparison at an equal rate.
     #[arg(long)]
     no_sweep: bool,
+    /// The fitted model of policy `loadline`, as `loadline fit` wrote it. Default: the one built in.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Replay these workloads only.
+    #[arg(long, value_enum, default_value_t = Half::All)]
+    workloads: Half,
     /// Threads. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -57,11 +64,16 @@ enum ResourceArg {
 }
 
 pub(super) fn run(output: Output, args: &BacktestArgs) -> anyhow::Result<()> {
-    let contenders = contenders(&args.policy)?;
+    let mut contenders = contenders(&args.policy)?;
+    if let Some(path) = &args.model {
+        let model = read_model(path)?;
+        contenders = contenders.into_iter().map(|contender| contender.with_model(&model)).collect();
+    }
     let folders = emit_folders(args)?;
     let mut reports = Vec::new();
     for (path, folder) in args.trace.iter().zip(folders) {
-        let rows = read_trace(path)?;
+        let mut rows = read_trace(path)?;
+        args.workloads.keep(&mut rows);
         let trace = Trace::new(&path.display().to_string(), &rows, args.step)
             .with_context(|| path.display().to_string())?;
         drop(rows);

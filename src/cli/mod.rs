@@ -22,6 +22,7 @@ mod drain;
 mod events;
 mod exec;
 mod exit;
+mod fit;
 mod freeze;
 mod lists;
 mod logs;
@@ -83,6 +84,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Replay usage traces past sizing policies and compare what they would have cost and killed.
     Backtest(backtest::BacktestArgs),
+    /// Fit the model of Loadline's own estimator to usage traces.
+    Fit(fit::FitArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -196,6 +199,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Backtest(args) => backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
+        Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(command) => return remote(&global, command),
     };

@@ -3,7 +3,10 @@
 //! In: a text. Out: a policy that knows nothing yet. Each policy has one risk knob, a key that trades
 //! memory and CPU against kills and short-falls; sweeping it draws the policy's curve.
 
+use std::sync::Arc;
+
 use crate::estimation::EstimationError;
+use crate::estimation::loadline::policy::{Budget, Loadline, ModelFile};
 use crate::estimation::peers::autopilot_ml::{AutopilotMl, MlWeights};
 use crate::estimation::peers::crane::Crane;
 use crate::estimation::peers::krr::Krr;
@@ -35,6 +38,14 @@ const VPA_MARGINS: &[f64] = &[1.0, 1.05, 1.1, 1.15, 1.25, 1.4, 1.7, 2.2, 3.0, 5.
 
 /// Every policy that learns from the past alone.
 pub const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "loadline",
+        // Kills per task-day; share of time short of CPU; what a change costs, in hours of the limit.
+        keys: &[("risk", 0.01), ("shortfall", 0.02), ("change", 0.02)],
+        knob: "risk",
+        sweep: &[0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0],
+        make: |values| Ok(Box::new(Loadline::fitted(budget(values))?)),
+    },
     Entry {
         name: "vpa",
         keys: &[("margin", 1.15), ("percentile", 0.9)],
@@ -108,6 +119,12 @@ pub const ENTRIES: &[Entry] = &[
     },
 ];
 
+/// The budget that the values of the keys of `loadline` ask for. A short-fall of 0.02 is that of a risk of
+/// 0.01; where the risk is swept the short-fall goes along.
+fn budget(values: &[f64]) -> Budget {
+    Budget { risk: values[0], shortfall: values[1], change_hours: values[2] }
+}
+
 /// Why a policy could not be made of its text.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -152,6 +169,7 @@ pub enum CatalogueError {
 #[derive(Debug, Clone)]
 pub struct Recipe {
     entry: Entry,
+    model: Option<Arc<ModelFile>>,
     values: Vec<f64>,
     label: String,
 }
@@ -179,7 +197,7 @@ impl Recipe {
             }
             values[place] = value;
         }
-        let recipe = Self { entry: *entry, values, label: text.to_owned() };
+        let recipe = Self { entry: *entry, model: None, values, label: text.to_owned() };
         recipe.make()?;
         Ok(recipe)
     }
@@ -210,10 +228,22 @@ impl Recipe {
         })
     }
 
+    /// The same policy with another fitted model than the one that the program is built with, where it is
+    /// one that has a model.
+    #[must_use]
+    pub fn with_model(mut self, model: &Arc<ModelFile>) -> Self {
+        self.model = (self.entry.name == "loadline").then(|| Arc::clone(model));
+        self
+    }
+
     /// The policy itself, that knows nothing yet.
     pub fn make(&self) -> Result<Box<dyn SizePolicy>, CatalogueError> {
         let policy = self.entry.name;
-        (self.entry.make)(&self.values).map_err(|source| CatalogueError::Parameters { policy, source })
+        let made = match &self.model {
+            Some(model) => Loadline::new(model, budget(&self.values)).map(|policy| Box::new(policy) as _),
+            None => (self.entry.make)(&self.values),
+        };
+        made.map_err(|source| CatalogueError::Parameters { policy, source })
     }
 
     fn knob_place(&self) -> usize {

@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod decaying_histogram;
 pub mod histogram;
+pub mod loadline;
 pub mod peers;
 pub mod policy;
 pub mod vpa;
@@ -66,6 +67,9 @@ pub enum EstimationError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A fitted model holds what no fit could have written.
+    #[error("the fitted model does not fit: {0}")]
+    ModelUnfit(String),
     /// A checkpoint could not be written or read.
     #[error("the checkpoint is malformed")]
     Checkpoint(#[from] serde_json::Error),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::estimation::catalogue::{CatalogueError, ENTRIES, Recipe};
 use crate::replay::curve::{Curve, Point, excess};
 use crate::replay::figures::{Draws, Figures, Interval};
+use crate::replay::fit::FittedModel;
 use crate::replay::grid::{Repairs, SHORT_SHARES, Trace};
 use crate::replay::tally::{Counts, Tally, sum};
 use crate::replay::vertical::Teller;
@@ -30,6 +31,15 @@ impl Contender {
     /// Reads `NAME[:key=value]...`, `oracle` among the names.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         if text == "oracle" { Ok(Self::Oracle(0)) } else { Recipe::parse(text, ENTRIES).map(Self::Policy) }
+    }
+
+    /// The same contender with another fitted model, where it has one.
+    #[must_use]
+    pub fn with_model(self, model: &FittedModel) -> Self {
+        match self {
+            Self::Policy(recipe) => Self::Policy(recipe.with_model(&model.0)),
+            Self::Oracle(share) => Self::Oracle(share),
+        }
     }
 
     /// As it was written.

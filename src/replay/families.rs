@@ -117,7 +117,7 @@ pub fn generate(families: &[Family], plan: Plan) -> Vec<TraceRow> {
     for (family, name, _) in Family::ALL.into_iter().filter(|(family, ..)| families.contains(family)) {
         for number in 0..plan.workloads {
             let mut noise =
-                Noise(plan.seed ^ (u64::from(number) << 32) ^ (family as u64).wrapping_mul(0x9e37_79b9));
+                Noise::new(plan.seed ^ (u64::from(number) << 32) ^ (family as u64).wrapping_mul(0x9e37_79b9));
             workload(family, &format!("{name}-{number}"), plan, &mut noise, &mut rows);
         }
     }
@@ -149,10 +149,17 @@ fn workload(family: Family, name: &str, plan: Plan, noise: &mut Noise, rows: &mu
 }
 
 /// Numbers from 0 to 1 (Steele, Lea and Flood, `SplitMix64`): seeded, the same everywhere.
-struct Noise(u64);
+#[derive(Debug, Clone)]
+pub(super) struct Noise(u64);
 
 impl Noise {
-    fn draw(&mut self) -> f64 {
+    /// A sequence of its own for each seed.
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub(super) fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

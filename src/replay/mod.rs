@@ -16,6 +16,8 @@ pub mod backtest;
 pub mod curve;
 pub mod families;
 pub mod figures;
+pub mod fit;
 pub mod grid;
+pub mod lessons;
 pub mod tally;
 pub mod vertical;

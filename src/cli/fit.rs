@@ -1,0 +1,88 @@
+//! `loadline fit`: the model of Loadline's own estimator, fitted to traces with one command.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::analytics::read_trace;
+use crate::cli::output::say_error;
+use crate::domain::trace::TraceRow;
+use crate::replay::fit::{FitPlan, FittedModel};
+use crate::replay::grid::Trace;
+
+/// `loadline fit`
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
+    /// The file to write.
+    file: PathBuf,
+    /// Usage traces: `.parquet` or `.csv`.
+    #[arg(long, required = true, num_args = 1..)]
+    trace: Vec<PathBuf>,
+    /// Fit on these workloads only, so that the others can judge (`loadline backtest --model`).
+    #[arg(long, value_enum, default_value_t = Half::All)]
+    workloads: Half,
+    /// Trees of a forest.
+    #[arg(long, default_value_t = FitPlan::default().trees)]
+    trees: usize,
+    /// Leaves of a tree.
+    #[arg(long, default_value_t = FitPlan::default().leaves)]
+    leaves: usize,
+    /// Lessons of each trace that the splits of a tree are chosen by.
+    #[arg(long, default_value_t = FitPlan::default().draw)]
+    draw: usize,
+    /// The seed.
+    #[arg(long, default_value_t = FitPlan::default().seed)]
+    seed: u64,
+}
+
+/// Workloads of a trace, by their place in the order of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Half {
+    /// Every workload.
+    All,
+    /// The first, the third, and so on.
+    Even,
+    /// The second, the fourth, and so on.
+    Odd,
+}
+
+impl Half {
+    /// Keeps the rows of these workloads.
+    pub(super) fn keep(self, rows: &mut Vec<TraceRow>) {
+        let names: std::collections::BTreeSet<String> = rows.iter().map(|row| row.workload.clone()).collect();
+        let kept: std::collections::BTreeSet<&String> = names
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| match self {
+                Self::All => true,
+                Self::Even => place % 2 == 0,
+                Self::Odd => place % 2 == 1,
+            })
+            .map(|(_, name)| name)
+            .collect();
+        rows.retain(|row| kept.contains(&row.workload));
+    }
+}
+
+/// Reads a fitted model from a file.
+pub(super) fn read_model(path: &Path) -> anyhow::Result<FittedModel> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    FittedModel::read(&text).with_context(|| format!("{} is no fitted model", path.display()))
+}
+
+pub(super) fn run(args: &FitArgs) -> anyhow::Result<()> {
+    let mut traces = Vec::new();
+    for path in &args.trace {
+        let mut rows = read_trace(path)?;
+        args.workloads.keep(&mut rows);
+        let trace = Trace::new(&path.display().to_string(), &rows, None)
+            .with_context(|| path.display().to_string())?;
+        traces.push(trace);
+    }
+    let plan = FitPlan { trees: args.trees, leaves: args.leaves, draw: args.draw, seed: args.seed };
+    let text = FittedModel::fit(&traces, plan)?.write()?;
+    std::fs::write(&args.file, text).with_context(|| format!("cannot write {}", args.file.display()))?;
+    say_error(&format!("wrote {}", args.file.display()));
+    Ok(())
+}

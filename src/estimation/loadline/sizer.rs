@@ -1,0 +1,179 @@
+//! The limit that costs least: its size, the chance of a miss times the price of one, and what a change costs.
+//!
+//! In: a `Recent`, the fitted model, the price of a miss. Out: the limit that holds from now on. The same
+//! rule serves memory and CPU; units are the resource's own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::estimation::EstimationError;
+use crate::estimation::loadline::forest::{CANDIDATE_REFERENCES, CANDIDATES, Forest, MARGINS, TreeFile};
+use crate::estimation::loadline::price::{Price, RUNGS};
+use crate::estimation::loadline::recent::{Context, REFERENCES, Recent};
+
+/// The fitted parameters of one resource, as in `models/loadline-v1.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizerFile {
+    /// No smaller limit, in the resource's units.
+    pub floor: f64,
+    /// The lowest price of a miss on the ladder, in slots of a task's mean usage.
+    pub lowest_price: f64,
+    /// Misses per task-slot on each rung of the ladder, on the lessons.
+    pub rates: [f64; RUNGS],
+    /// The trees.
+    pub trees: Vec<TreeFile>,
+}
+
+/// The rule for one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sizer {
+    forest: Forest,
+    floor: f64,
+    lowest_price: f64,
+    rates: [f64; RUNGS],
+    /// What a change costs, in slots of the new limit.
+    change: f64,
+}
+
+/// A limit and the chance that usage of the next slot passes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The limit, in the resource's units.
+    pub limit: f64,
+    /// The chance of a miss per slot.
+    pub chance: f64,
+}
+
+/// The limit in force for a workload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The limit; nothing was said where 0.
+    pub limit: f64,
+    /// The chance of a miss per slot that it was said with.
+    pub chance: f32,
+    /// What staying with it has cost so far, over the best choice of each slot.
+    regret: f32,
+}
+
+/// Every candidate with its limit and chance.
+struct Candidates {
+    limits: [f64; CANDIDATES],
+    chances: [f32; CANDIDATES],
+}
+
+impl Candidates {
+    /// Which of them costs least at a price.
+    fn best(&self, price: f64) -> Choice {
+        let mut best = Choice { limit: f64::INFINITY, chance: 0.0 };
+        let mut least = f64::INFINITY;
+        for (limit, chance) in self.limits.iter().zip(self.chances) {
+            let cost = limit + price * f64::from(chance);
+            if cost < least {
+                (least, best) = (cost, Choice { limit: *limit, chance: f64::from(chance) });
+            }
+        }
+        best
+    }
+
+    /// The chance of a miss at any limit: that of the safest candidate that is not above it.
+    fn chance(&self, limit: f64) -> f64 {
+        let below = self.limits.iter().zip(self.chances).filter(|(candidate, _)| **candidate <= limit);
+        f64::from(below.map(|(_, chance)| chance).fold(1.0, f32::min))
+    }
+}
+
+impl Sizer {
+    /// Reads a fitted model. `change` is what a change costs, in slots of the new limit.
+    pub fn new(file: &SizerFile, change: f64) -> Result<Self, EstimationError> {
+        let sound = file.floor > 0.0 && file.lowest_price > 0.0 && file.rates.iter().all(|rate| *rate > 0.0);
+        if !sound {
+            return Err(EstimationError::ModelUnfit("a floor, price or rate is not above 0".to_owned()));
+        }
+        Ok(Self {
+            forest: Forest::new(&file.trees)?,
+            floor: file.floor,
+            lowest_price: file.lowest_price,
+            rates: file.rates,
+            change,
+        })
+    }
+
+    /// The price before anything is known.
+    pub fn price(&self) -> Price {
+        Price::new(&self.rates)
+    }
+
+    /// Lets time pass for the price.
+    pub fn settle(&self, price: &mut Price, days: f64, budget: f64) {
+        price.settle(days, self.lowest_price, budget);
+    }
+
+    fn candidates(&self, context: &Context) -> Candidates {
+        Candidates {
+            limits: limits_of(&context.references, self.floor),
+            chances: self.forest.chances(context),
+        }
+    }
+
+    /// The limit for slot `at` that costs least, whatever holds now; absent where nothing was seen.
+    pub fn choose(&self, recent: &Recent, at: i32, price: f64) -> Option<Choice> {
+        recent.context(at).map(|context| self.candidates(&context).best(price))
+    }
+
+    /// Sets the limit that holds for slot `at`. It changes where staying has cost as much as a change does
+    /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988),
+    /// and at once where `afresh`.
+    pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, afresh: bool) {
+        let Some(context) = recent.context(at) else { return };
+        let candidates = self.candidates(&context);
+        let best = candidates.best(price);
+        let chance = candidates.chance(held.limit);
+        let regret = held.limit + price * chance - best.limit - price * best.chance;
+        held.regret += regret.max(0.0) as f32;
+        if afresh || f64::from(held.regret) > self.change * best.limit {
+            *held = Held { limit: best.limit, chance: best.chance as f32, regret: 0.0 };
+        } else {
+            held.chance = chance as f32;
+        }
+    }
+
+    /// The chance of a miss per slot on each rung of the ladder of prices, for a workload of so many tasks.
+    pub fn chances_on_rungs(&self, context: &Context, price: &Price, tasks: f64) -> [f64; RUNGS] {
+        let candidates = self.candidates(context);
+        std::array::from_fn(|rung| candidates.best(price.rung(self.lowest_price, rung as u8) / tasks).chance)
+    }
+
+    /// Limits that are worth a look and the chance of a miss per slot at each, ascending: each is larger and
+    /// safer than the one before.
+    pub fn frontier(&self, recent: &Recent, at: i32) -> Vec<Choice> {
+        let Some(context) = recent.context(at) else { return Vec::new() };
+        let candidates = self.candidates(&context);
+        let mut all: Vec<Choice> = candidates
+            .limits
+            .iter()
+            .zip(candidates.chances)
+            .map(|(&limit, chance)| Choice { limit, chance: f64::from(chance) })
+            .collect();
+        all.sort_by(|a, b| a.limit.total_cmp(&b.limit).then(a.chance.total_cmp(&b.chance)));
+        let mut safest = f64::INFINITY;
+        all.retain(|choice| {
+            choice.chance < safest && {
+                safest = choice.chance;
+                true
+            }
+        });
+        all
+    }
+}
+
+/// The candidate limits of a context.
+fn limits_of(references: &[f32; REFERENCES], floor: f64) -> [f64; CANDIDATES] {
+    let mut limits = [0.0; CANDIDATES];
+    for (limits, place) in limits.chunks_exact_mut(MARGINS.len()).zip(CANDIDATE_REFERENCES) {
+        let reference = f64::from(references[place].exp());
+        for (limit, margin) in limits.iter_mut().zip(MARGINS) {
+            *limit = (reference * f64::from(margin)).max(floor);
+        }
+    }
+    limits
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loadline::adapters::storage::SqliteStore;
 use loadline::domain::task::TaskState;
@@ -317,9 +317,8 @@ fn readers_do_not_wait_for_a_long_write() {
     store.put_document("a", b"1").expect("put");
     let other = Connection::open(&path).expect("another program");
     other.execute_batch("BEGIN IMMEDIATE; DELETE FROM document").expect("a write that is not over");
-    let before = Instant::now();
+    // The write is not over before this test is: who waited for it would get no answer.
     assert_eq!(store.document("a").expect("an answer"), Some(b"1".to_vec()));
-    assert!(before.elapsed() < Duration::from_secs(2), "a reader waited");
     let kept = store.usage(None, example::at(0), example::at(1)).expect("samples");
     assert!(kept.is_empty());
 }

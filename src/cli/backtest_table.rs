@@ -6,19 +6,20 @@ use crate::replay::figures::Interval;
 
 /// Prints the table of one trace and resource.
 pub(super) fn say_report(report: &Report) -> anyhow::Result<()> {
-    let resource = match report.resource {
-        Resource::Memory => "memory",
-        Resource::Cpu => "CPU",
+    let (resource, columns): (_, &[Column]) = match report.resource {
+        Resource::Memory => ("memory", &MEMORY),
+        Resource::Cpu => ("CPU", &CPU),
     };
     say(&format!(
         "{}: {resource}, {} workloads, {} tasks, {} samples, steps of {} s",
         report.trace, report.workloads, report.tasks, report.samples, report.step
     ))?;
-    let lines = match report.resource {
-        Resource::Memory => memory_table(report),
-        Resource::Cpu => cpu_table(report),
-    };
-    say_table(&lines)?;
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let mut rows = table(&titles);
+    for line in &report.lines {
+        rows.add_row(columns.iter().map(|(_, say)| say(line)));
+    }
+    say_table(&rows)?;
     for line in report.lines.iter().filter(|line| line.figures.withheld > 0.0) {
         say(&format!(
             "{} knew nothing in {} of the time; there the limit counts as the usage.",
@@ -32,75 +33,44 @@ pub(super) fn say_report(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn memory_table(report: &Report) -> comfy_table::Table {
-    let mut rows = table(&[
-        "policy",
-        "knob",
-        "OOM/task-day",
-        "severe days",
-        "footprint/use",
-        "slack",
-        "in place/day",
-        "restarts/day",
-        "excess",
-        "OOM at VPA's footprint",
-        "cold OOM/task-day",
-        "cold footprint/use",
-    ]);
-    for line in &report.lines {
-        let figures = &line.figures;
-        rows.add_row(vec![
-            line.policy.clone(),
-            knob(line),
-            with_interval(figures.rate, line.rate_interval, 4),
-            percent(line.severe_days),
-            with_interval(figures.footprint_over_use, line.footprint_interval, 3),
-            percent(figures.relative_slack),
-            number(figures.in_place, 2),
-            number(figures.restarts, 2),
-            excess(line),
-            or_dash(line.misses_at_footprint, |share| format!("x {share:.2}")),
-            number(line.cold_start.rate, 4),
-            number(line.cold_start.footprint_over_use, 3),
-        ]);
-    }
-    rows
-}
+/// A column: its title, and what it says of a policy.
+type Column = (&'static str, fn(&Line) -> String);
 
-fn cpu_table(report: &Report) -> comfy_table::Table {
-    let mut rows = table(&[
-        "policy",
-        "knob",
-        "time short",
-        "use short",
-        "footprint/use",
-        "slack",
-        "changes/day",
-        "excess",
-        "cold time short",
-        "cold footprint/use",
-    ]);
-    for line in &report.lines {
-        let figures = &line.figures;
-        rows.add_row(vec![
-            line.policy.clone(),
-            knob(line),
-            with_interval(figures.short_time, line.rate_interval, 4),
-            number(figures.short_amount, 4),
-            with_interval(figures.footprint_over_use, line.footprint_interval, 3),
-            percent(figures.relative_slack),
-            number(figures.in_place, 2),
-            excess(line),
-            number(line.cold_start.short_time, 4),
-            number(line.cold_start.footprint_over_use, 3),
-        ]);
-    }
-    rows
-}
+const POLICY: Column = ("policy", |line| line.policy.clone());
+const KNOB: Column = ("knob", |line| format!("{}={}", line.knob, line.knob_value));
+const FOOTPRINT: Column =
+    ("footprint/use", |line| with_interval(line.figures.footprint_over_use, line.footprint_interval, 3));
+const SLACK: Column = ("slack", |line| percent(line.figures.relative_slack));
+const EXCESS: Column = ("excess", excess);
+const COLD_FOOTPRINT: Column = ("cold footprint/use", |line| number(line.cold_start.footprint_over_use, 3));
 
-fn knob(line: &Line) -> String {
-    format!("{}={}", line.knob, line.knob_value)
-}
+const MEMORY: [Column; 12] = [
+    POLICY,
+    KNOB,
+    ("OOM/task-day", |line| with_interval(line.figures.rate, line.rate_interval, 4)),
+    ("severe days", |line| percent(line.severe_days)),
+    FOOTPRINT,
+    SLACK,
+    ("in place/day", |line| number(line.figures.in_place, 2)),
+    ("restarts/day", |line| number(line.figures.restarts, 2)),
+    EXCESS,
+    ("OOM at VPA's footprint", |line| or_dash(line.misses_at_footprint, |share| format!("x {share:.2}"))),
+    ("cold OOM/task-day", |line| number(line.cold_start.rate, 4)),
+    COLD_FOOTPRINT,
+];
+
+const CPU: [Column; 10] = [
+    POLICY,
+    KNOB,
+    ("time short", |line| with_interval(line.figures.short_time, line.rate_interval, 4)),
+    ("use short", |line| number(line.figures.short_amount, 4)),
+    FOOTPRINT,
+    SLACK,
+    ("changes/day", |line| number(line.figures.in_place, 2)),
+    EXCESS,
+    ("cold time short", |line| number(line.cold_start.short_time, 4)),
+    COLD_FOOTPRINT,
+];
 
 fn excess(line: &Line) -> String {
     or_dash(line.excess.value, |value| with_interval(value, line.excess.interval, 2))

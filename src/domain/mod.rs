@@ -20,6 +20,8 @@ mod recurrence;
 pub mod reducer;
 pub mod rollout;
 mod run_policy;
+#[cfg(test)]
+pub(crate) mod sample_specs;
 pub mod scale;
 pub mod strategy;
 pub mod task;

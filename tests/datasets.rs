@@ -124,7 +124,8 @@ fn a_public_trace_becomes_one_of_ours() {
     );
     gz.write_all(rows.collect::<String>().as_bytes()).expect("written");
     gz.finish().expect("finished");
-    let import = |more: &[&str]| loadline(&[&["dataset", "import", "--format", "google-2011"], more].concat());
+    let import =
+        |more: &[&str]| loadline(&[&["dataset", "import", "--format", "google-2011"], more].concat());
     for out in [place("ours.parquet"), place("ours.csv")] {
         let (done, said) = import(&["--cores", "16", "--memory-gib", "64", &usage, &out]);
         assert!(done && said.contains("20 rows written to"), "{said}");
@@ -149,9 +150,9 @@ fn a_public_trace_becomes_one_of_ours() {
     // A fault in the second file leaves the trace that was there, and nothing else.
     let broken = place("part-00001-of-00500.csv");
     std::fs::write(&broken, "600000000,900000000,6251,0,4820,lots,0.01,0,0,0,0.02\n").expect("written");
-    let (done, said) =
-        import(&["--cores", "16", "--memory-gib", "64", "--overwrite", &usage, &broken, &out]);
-    let fault = "part-00001-of-00500.csv: row 1, column `CPU rate`: found `lots`, expected a number of at least 0";
+    let (done, said) = import(&["--cores", "16", "--memory-gib", "64", "--overwrite", &usage, &broken, &out]);
+    let fault =
+        "part-00001-of-00500.csv: row 1, column `CPU rate`: found `lots`, expected a number of at least 0";
     assert!(!done && said.contains(fault), "{said}");
     assert_eq!(std::fs::read(&out).expect("a file"), before);
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();

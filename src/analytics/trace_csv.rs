@@ -9,7 +9,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 
 use crate::analytics::AnalyticsError;
 use crate::analytics::import::broken_row;
-use crate::analytics::trace_file::{COLUMNS, NAME, NEEDED, NUMBER, TIME};
+use crate::analytics::trace_file::{COLUMNS, NAME, NEEDED, NUMBER, TIME, whole_number};
 use crate::domain::trace::TraceRow;
 
 /// One row, and where the columns stand in it.
@@ -37,7 +37,8 @@ impl Row<'_> {
 
     fn time(&self, column: usize) -> Result<i64, AnalyticsError> {
         let text = self.raw(column).ok_or_else(|| self.fault(column, "nothing".to_owned(), TIME))?;
-        text.parse().map_err(|_| self.fault(column, format!("`{text}`"), TIME))
+        let whole = || text.parse().ok().and_then(whole_number);
+        text.parse().ok().or_else(whole).ok_or_else(|| self.fault(column, format!("`{text}`"), TIME))
     }
 
     fn amount(&self, column: usize) -> Result<Option<f64>, AnalyticsError> {

@@ -18,8 +18,12 @@ pub(super) const COLUMNS: [&str; 8] =
 /// So many of them must be there.
 pub(super) const NEEDED: usize = 5;
 
-/// Up to here a float tells every whole number apart.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+/// A whole number that was written as a real one: programs whose whole numbers know no gaps do that.
+pub(super) fn whole_number(real: f64) -> Option<i64> {
+    /// Up to here a float tells every whole number apart.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    (real.fract() == 0.0 && real.abs() < WHOLE_MAX).then_some(real as i64)
+}
 
 /// What names hold, times, and all others.
 pub(super) const NAME: &str = "text";
@@ -86,10 +90,27 @@ pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
 }
 
 fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError> {
-    let frame = ParquetReader::new(file).finish().map_err(|source| AnalyticsError::Parquet {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })?;
+    let refused = |source| AnalyticsError::Parquet { path: path.to_owned(), source: Box::new(source) };
+    let mut reader = ParquetReader::new(file);
+    let schema = reader.schema().map_err(refused)?;
+    let there: Vec<&'static str> =
+        COLUMNS.into_iter().filter(|column| schema.iter_names().any(|name| name == column)).collect();
+    // polars panics on types that this build has no code for, so they are looked at before.
+    for &column in &there {
+        let found = schema.get(column).filter(|field| !is_known(field.dtype()));
+        if let Some(field) = found {
+            let expected = match column {
+                "workload" | "task" => NAME,
+                "time" => TIME,
+                _ => NUMBER,
+            };
+            let found = format!("the type {:?}", field.dtype());
+            return Err(AnalyticsError::Value { path: path.to_owned(), row: 1, column, found, expected });
+        }
+    }
+    // Columns that are ignored may be of any type.
+    let there = there.into_iter().map(str::to_owned).collect();
+    let frame = reader.with_columns(Some(there)).finish().map_err(refused)?;
     let file = TraceFrame { path, frame };
     let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
     let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());
@@ -109,6 +130,17 @@ fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError
             load: load.next().flatten(),
         })
         .collect())
+}
+
+/// Whether this build has code for a type, right or wrong as it may be for its column.
+fn is_known(kind: &ArrowDataType) -> bool {
+    use ArrowDataType::{
+        Boolean, Float32, Float64, Int32, Int64, LargeUtf8, Null, UInt32, UInt64, Utf8, Utf8View,
+    };
+    matches!(
+        kind,
+        Null | Boolean | Int32 | Int64 | UInt32 | UInt64 | Float32 | Float64 | Utf8 | LargeUtf8 | Utf8View
+    )
 }
 
 /// A frame whose columns are read one by one, so that an error can name row and column.
@@ -151,13 +183,11 @@ impl TraceFrame<'_> {
         let fault = |row, found| self.fault(row, column, found, TIME);
         let nothing = |row| fault(row, "nothing".to_owned());
         if values.dtype().is_float() {
-            // Programs that know no whole numbers with gaps write times so.
             let times = values.cast(&DataType::Float64).map_err(|_| fault(0, values.dtype().to_string()))?;
             let times = times.f64().map_err(|_| fault(0, values.dtype().to_string()))?;
             let read = |(row, time): (usize, Option<f64>)| {
                 let time = time.ok_or_else(|| nothing(row))?;
-                let whole = time.fract() == 0.0 && time.abs() < WHOLE_MAX;
-                whole.then_some(time as i64).ok_or_else(|| fault(row, time.to_string()))
+                whole_number(time).ok_or_else(|| fault(row, time.to_string()))
             };
             return times.iter().enumerate().map(read).collect();
         }

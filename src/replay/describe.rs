@@ -101,7 +101,7 @@ impl Spread {
     }
 }
 
-/// The highest values of a series over the whole trace's time, in equal parts; absent where it has none.
+/// The highest values of a series over its own time, in equal parts; absent where it has none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Course {
     /// Cores.
@@ -144,15 +144,17 @@ pub fn describe(trace: &Trace) -> Description {
     }
 }
 
-/// The course of one series, in so many parts of the trace's time.
+/// The course of one series, in so many parts of its time.
 pub fn course(trace: &Trace, series: &Series, parts: usize) -> Course {
     let mut course = Course { cpu: vec![None; parts], memory: vec![None; parts] };
-    let ends = trace.workloads.iter().filter_map(|workload| workload.steps.last()).map(|step| step.slot);
-    let span = ends.max().unwrap_or(trace.origin) - trace.origin + 1;
     let found = trace.workloads.iter().find(|workload| workload.name == series.workload);
     let task = found.and_then(|found| found.tasks.iter().position(|task| *task == series.task));
-    for step in found.iter().flat_map(|found| &found.steps).filter(|step| Some(step.task as usize) == task) {
-        let part = ((step.slot - trace.origin) as usize * parts / span.max(1) as usize).min(parts - 1);
+    let own = |step: &&Step| Some(step.task as usize) == task;
+    let steps: Vec<&Step> = found.iter().flat_map(|found| &found.steps).filter(own).collect();
+    let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return course };
+    let span = (last.slot - first.slot + 1) as usize;
+    for step in &steps {
+        let part = (step.slot - first.slot) as usize * parts / span;
         for (of, value) in [(&mut course.cpu, step.cpu), (&mut course.memory, step.memory)] {
             of[part] = of[part].into_iter().chain(value).reduce(f64::max);
         }

@@ -137,7 +137,9 @@ fn say_description(
         rows.add_row(line(head, "cpu", series.cpu, cores, &course.cpu));
         rows.add_row(line(below, "memory", series.memory, |bytes| memory(bytes as u64), &course.memory));
     }
-    say_table(&rows)?;
+    if !courses.is_empty() {
+        say_table(&rows)?;
+    }
     if left_out > 0 {
         say(&format!("{left_out} more series; --limit {tasks} shows all, --sort chooses which come first"))?;
     }

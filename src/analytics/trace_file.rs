@@ -104,7 +104,8 @@ fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError
                 "time" => TIME,
                 _ => NUMBER,
             };
-            let found = format!("the type {:?}", field.dtype());
+            let kind = format!("{:?}", field.dtype());
+            let found = format!("the type {}", kind.split('(').next().unwrap_or(&kind));
             return Err(AnalyticsError::Value { path: path.to_owned(), row: 1, column, found, expected });
         }
     }

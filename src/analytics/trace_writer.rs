@@ -20,7 +20,7 @@ const BATCH: usize = 1 << 17;
 
 /// No buffer in between: what it holds at the end would be lost without a word on a full disk.
 enum Batches {
-    Parquet(BatchedWriter<File>),
+    Parquet(Box<BatchedWriter<File>>),
     Csv(File),
 }
 
@@ -46,7 +46,7 @@ impl TraceWriter {
         let batches = match format {
             TraceFormat::Parquet => {
                 let schema = frame(&[]).map(|frame| frame.schema().clone()).map_err(refused)?;
-                Batches::Parquet(ParquetWriter::new(file).batched(&schema).map_err(refused)?)
+                Batches::Parquet(Box::new(ParquetWriter::new(file).batched(&schema).map_err(refused)?))
             }
             TraceFormat::Csv => Batches::Csv(file),
         };

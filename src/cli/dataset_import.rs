@@ -22,7 +22,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_enum)]
     format: Format,
     /// The published files, plain or gzip, and at the end the trace to write: `.parquet` or `.csv`.
-    #[arg(value_names = ["IN", "OUT"], required = true, num_args = 1..)]
+    #[arg(value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
     /// Cores that a share of CPU is of: those of the largest machine (google), of each container (alibaba)
     /// or VM (azure).
@@ -65,21 +65,21 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Google ClusterData 2011: task_usage.
+    /// Google's cluster data of 2011: `task_usage`.
     #[value(name = "google-2011")]
     Google2011,
-    /// Google ClusterData 2019: instance_usage.
+    /// Google's cluster data of 2019: `instance_usage`.
     #[value(name = "google-2019")]
     Google2019,
-    /// Alibaba cluster-trace-v2018: container_usage.
+    /// Alibaba cluster-trace-v2018: `container_usage`.
     #[value(name = "alibaba-2018")]
     Alibaba2018,
-    /// Azure public VM traces of 2017 and 2019: vm_cpu_readings.
+    /// Azure public VM traces of 2017 and 2019: `vm_cpu_readings`.
     #[value(name = "azure-vm")]
     AzureVm,
     /// Bitbrains GWA-T-12, a file a VM.
     Bitbrains,
-    /// Answers of Prometheus to query_range.
+    /// Answers of Prometheus to `query_range`.
     Prometheus,
 }
 
@@ -220,13 +220,14 @@ fn source(args: &ImportArgs) -> anyhow::Result<Source> {
                 "usage is in percent of each container; say its size, or give --containers",
             )?),
         },
-        Format::AzureVm => match &args.vms {
-            Some(vms) => Source::AzureTable { vms: vms.clone() },
-            None => {
+        Format::AzureVm => {
+            if let Some(vms) = &args.vms {
+                Source::AzureTable { vms: vms.clone() }
+            } else {
                 let what = "usage is in percent of each VM; say its cores, or give --vms";
                 Source::Azure { cores: above_zero("--cores", args.cores, what)? }
             }
-        },
+        }
         Format::Bitbrains => Source::Bitbrains,
         Format::Prometheus => {
             if args.cpu.is_none() && args.memory.is_none() {

@@ -41,9 +41,9 @@ pub struct Size {
 /// A published format, and what is needed to read it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// Google ClusterData 2011, `task_usage`; the size of its largest machine.
+    /// Google `ClusterData` 2011, `task_usage`; the size of its largest machine.
     Google2011(Size),
-    /// Google ClusterData 2019, `instance_usage`; the size of its largest machine.
+    /// Google `ClusterData` 2019, `instance_usage`; the size of its largest machine.
     Google2019(Size),
     /// Alibaba cluster-trace-v2018, `container_usage`; the size of every container.
     Alibaba2018(Size),
@@ -100,6 +100,8 @@ pub struct Import {
     pub workloads_max: Option<usize>,
 }
 
+/// Makes a row of ours of a file's fields, or none.
+type Make<'a> = dyn FnMut(&Fields<'_>, &Path) -> Result<Option<TraceRow>, Fault> + 'a;
 /// Takes in a row of ours.
 type Take<'a> = dyn FnMut(TraceRow) -> Result<(), AnalyticsError> + 'a;
 /// Told how many bytes of a file were read.
@@ -200,7 +202,7 @@ impl Import {
         columns: &'static [&'static str],
         advance: &Advance<'_>,
         take: &mut Take<'_>,
-        row: &mut dyn FnMut(&Fields<'_>, &Path) -> Result<Option<TraceRow>, Fault>,
+        row: &mut Make<'_>,
     ) -> Result<(), AnalyticsError> {
         for path in &self.inputs {
             let table = Table { path, layout: layout(path), columns };
@@ -220,17 +222,19 @@ mod tests {
 
     use super::*;
 
+    type Counts = Vec<(String, u64)>;
+
     /// What is made of files with these contents, or the error without the folder's name.
     pub(super) fn import(
         source: impl Fn(&Path) -> Source,
         files: &[(&str, &str)],
-    ) -> Result<(Vec<TraceRow>, Vec<(String, u64)>), String> {
+    ) -> Result<(Vec<TraceRow>, Counts), String> {
         let folder = tempfile::tempdir().expect("a folder");
         let mut inputs = Vec::new();
         for (name, text) in files {
             let path = folder.path().join(name);
             let file = std::fs::File::create(&path).expect("a file");
-            if name.ends_with(".gz") {
+            if path.extension().is_some_and(|extension| extension == "gz") {
                 let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
                 gz.write_all(text.as_bytes()).expect("written");
                 gz.finish().expect("finished");

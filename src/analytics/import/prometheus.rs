@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::analytics::AnalyticsError;
-use crate::analytics::import::table::open;
+use crate::analytics::import::table::{SECONDS_MAX, open};
 use crate::analytics::import::{Advance, Notes, Take};
 use crate::domain::trace::TraceRow;
 
@@ -97,6 +97,9 @@ pub(super) fn read(
                 let value = value(text).map_err(|problem| fault(format!("value {}: {problem}", at + 1)))?;
                 if value.is_none() {
                     notes.count("values that are NaN: taken as nothing");
+                }
+                if time.abs() > SECONDS_MAX {
+                    return Err(fault(format!("value {}: found {time}, expected a time in seconds", at + 1)));
                 }
                 points.entry(time.round() as i64).or_default()[place] = value;
             }
@@ -211,6 +214,10 @@ mod tests {
         assert_eq!(
             of(&CPU.replace("0.25", "-3")),
             "cpu.json: series 1: value 3: found `-3`, expected a number of at least 0"
+        );
+        assert!(
+            of(&CPU.replace("1120", "1e15"))
+                .contains("value 3: found 1000000000000000, expected a time in seconds")
         );
         assert!(of(&CPU.replace("0.25", "+Inf")).contains("value 3: found `+Inf`"));
         assert!(

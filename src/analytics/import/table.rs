@@ -17,7 +17,7 @@ use crate::analytics::import::{Advance, Take};
 use crate::domain::trace::TraceRow;
 
 /// Some millennia either way; what lies beyond is no time of a trace.
-const SECONDS_MAX: f64 = 1e11;
+pub(super) const SECONDS_MAX: f64 = 1e11;
 
 const NUMBER: &str = "a number of at least 0";
 
@@ -77,8 +77,8 @@ impl Fields<'_> {
                 Ok(text.filter(|text| !text.is_empty()).map(Cow::Borrowed))
             }
             Row::Object(object) => {
-                let parts = self.columns[column].split('.');
-                let value = parts.fold(Some(object), |object, name| object?.get(name));
+                let mut parts = self.columns[column].split('.');
+                let value = parts.try_fold(object, |object, name| object.get(name));
                 match value {
                     None | Some(Value::Null) => Ok(None),
                     Some(Value::String(text)) => Ok(Some(Cow::Borrowed(text.trim()))),

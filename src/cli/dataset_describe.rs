@@ -2,17 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use anyhow::Context;
-
 use crate::analytics::read_trace;
 use crate::cli::backtest::say_repairs;
-use crate::cli::output::{
-    Output, cores, duration, memory, or_dash, plain, say, say_json, say_table, table, time,
-};
+use crate::cli::output::{DIM, Output, cores, duration, memory, or_dash, paint, plain, say, say_json, time};
 use crate::cli::report_table::BARS;
 use crate::replay::describe::{Course, Description, Series, Spread, course, describe};
 use crate::replay::grid::Trace;
@@ -123,22 +120,14 @@ fn say_description(
     ];
     let columns = columns.map(|(name, share)| format!("{name} {}", percent(share)));
     say(&format!("rows with a value: {}\n", columns.join(", ")))?;
-    let mut rows =
-        table(&["series", "rows", "span", "gaps", "", "min", "p50", "p95", "max", "course (peaks)"]);
-    for (series, course) in description.series.iter().zip(courses) {
-        let every = match series.interval {
-            Some(interval) if interval != step => format!("every {}", seconds(interval)),
-            _ => String::new(),
-        };
-        let gaps = if series.gaps == 0 { String::new() } else { format!("-{} rows", series.missing) };
-        let head =
-            [plain(&label(series)), series.samples.to_string(), span(series, step), series.gaps.to_string()];
-        let below = [String::new(), every, String::new(), gaps];
-        rows.add_row(line(head, "cpu", series.cpu, cores, &course.cpu));
-        rows.add_row(line(below, "memory", series.memory, |bytes| memory(bytes as u64), &course.memory));
-    }
     if !courses.is_empty() {
-        say_table(&rows)?;
+        let [min, p50, p95, max] = ["min", "p50", "p95", "max"];
+        say(&paint(DIM, &format!("{:8}{min:>11}{p50:>11}{p95:>11}{max:>11}  course (peaks)", "")))?;
+    }
+    for (series, course) in description.series.iter().zip(courses) {
+        say(&head(series, step))?;
+        say(&line("cpu", series.cpu, cores, &course.cpu))?;
+        say(&line("memory", series.memory, |bytes| memory(bytes as u64), &course.memory))?;
     }
     if left_out > 0 {
         say(&format!("{left_out} more series; --limit {tasks} shows all, --sort chooses which come first"))?;
@@ -152,21 +141,27 @@ fn label(series: &Series) -> String {
     if task.starts_with(workload.as_str()) { task.clone() } else { format!("{workload}/{task}") }
 }
 
-fn span(series: &Series, step: i64) -> String {
-    duration(SignedDuration::from_secs(series.last - series.first + step))
+/// Which series it is, how long and how dense.
+fn head(series: &Series, step: i64) -> String {
+    let seconds = |span: i64| duration(SignedDuration::from_secs(span));
+    let every = match series.interval {
+        Some(interval) if interval != step => format!(" every {}", seconds(interval)),
+        _ => String::new(),
+    };
+    let gaps = match series.gaps {
+        0 => "no gaps".to_owned(),
+        1 => format!("1 gap of {} rows", series.missing),
+        gaps => format!("{gaps} gaps, together {} rows", series.missing),
+    };
+    let span = seconds(series.last - series.first + step);
+    format!("{}: {} rows{every} over {span}, {gaps}", plain(&label(series)), series.samples)
 }
 
-fn line(
-    head: [String; 4],
-    what: &str,
-    spread: Option<Spread>,
-    show: impl Fn(f64) -> String,
-    course: &[Option<f64>],
-) -> Vec<String> {
+/// No wider than a terminal of 80 characters.
+fn line(what: &str, spread: Option<Spread>, show: impl Fn(f64) -> String, course: &[Option<f64>]) -> String {
     let of = |value: fn(&Spread) -> f64| or_dash(spread, |spread| show(value(&spread)));
-    let figures = [of(|s| s.min), of(|s| s.p50), of(|s| s.p95), of(|s| s.max)];
-    let sparkline = std::iter::once(sparkline(course));
-    head.into_iter().chain([what.to_owned()]).chain(figures).chain(sparkline).collect()
+    let [min, p50, p95, max] = [of(|s| s.min), of(|s| s.p50), of(|s| s.p95), of(|s| s.max)];
+    format!("  {what:6}{min:>11}{p50:>11}{p95:>11}{max:>11}  {}", sparkline(course))
 }
 
 /// Bars from nothing to the highest value; a point where there is none.

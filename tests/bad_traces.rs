@@ -8,7 +8,6 @@ use polars_io::SerWriter;
 use polars_io::prelude::{CsvWriter, ParquetWriter};
 
 /// A column as a file may hold it.
-#[derive(Clone)]
 enum Cells {
     Text(Vec<Option<&'static str>>),
     Whole(Vec<Option<i64>>),
@@ -41,8 +40,13 @@ fn name(name: &'static str, rows: usize) -> Cells {
     Text(vec![Some(name); rows])
 }
 
+/// A trace by its columns.
+type Columns = Vec<(&'static str, Cells)>;
+/// What is wrong, the trace, what comes of it.
+type Case = (&'static str, Columns, Comes);
+
 /// Rows of one task that use 1 core and 100 MB, at these times.
-fn at(times: &[i64]) -> Vec<(&'static str, Cells)> {
+fn at(times: &[i64]) -> Columns {
     let rows = times.len();
     vec![
         ("workload", name("w", rows)),
@@ -55,22 +59,25 @@ fn at(times: &[i64]) -> Vec<(&'static str, Cells)> {
 }
 
 /// The same with one column replaced.
-fn with(times: &[i64], column: &str, cells: Cells) -> Vec<(&'static str, Cells)> {
+fn with(times: &[i64], column: &str, cells: Cells) -> Columns {
     let mut columns = at(times);
-    for (name, of) in &mut columns {
-        if *name == column {
-            *of = cells.clone();
-        }
-    }
+    let place = columns.iter().position(|(name, _)| *name == column).expect("a column");
+    columns[place].1 = cells;
     columns
 }
 
 const THREE: [i64; 3] = [300, 600, 900];
 
-fn cases() -> Vec<(&'static str, Vec<(&'static str, Cells)>, Comes)> {
-    let reals = |values: [f64; 3]| Real(values.map(Some).to_vec());
-    let whole = |values: [i64; 3]| Whole(values.map(Some).to_vec());
-    let texts = |values: [&'static str; 3]| Text(values.map(Some).to_vec());
+fn reals(values: [f64; 3]) -> Cells {
+    Real(values.map(Some).to_vec())
+}
+
+fn texts(values: [&'static str; 3]) -> Cells {
+    Text(values.map(Some).to_vec())
+}
+
+/// Rows that are there or not, and when.
+fn wrong_rows() -> Vec<Case> {
     let mut without = at(&THREE);
     without.retain(|(column, _)| *column != "memory");
     let minutes: Vec<i64> = (1..=60).map(|n| n * 60).collect();
@@ -81,86 +88,52 @@ fn cases() -> Vec<(&'static str, Vec<(&'static str, Cells)>, Comes)> {
     unused[4].1 = Real(vec![None; 3]);
     let mut away = with(&THREE, "cpu", Real(vec![Some(1.0), None, Some(1.0)]));
     away[4].1 = Real(vec![Some(1e8), None, Some(1e8)]);
+    let unordered = "1 rows stood before an earlier one of their task: sorted";
+    let twice = "1 rows repeat the workload, task and time of another: joined";
+    let gone = "1 rows have neither CPU nor memory: left out, as if the task had not run";
+    let of_b = "row 61, column `time`: rows of task b come every 300 s, those of the trace every 60 s";
+    let of_a = "row 60, column `time`: rows of task a come every 300 s, those of the trace every 60 s";
     vec![
         ("missing column", without, Fault("there is no column `memory`; a trace has workload, task, time")),
-        (
-            "unordered",
-            at(&[300, 900, 600]),
-            Repair("1 rows stood before an earlier one of their task: sorted"),
-        ),
-        (
-            "duplicates",
-            at(&[300, 600, 600]),
-            Repair("1 rows repeat the workload, task and time of another: joined"),
-        ),
-        ("gone", away, Repair("1 rows have neither CPU nor memory: left out, as if the task had not run")),
-        (
-            "negative",
-            with(&THREE, "cpu", reals([1.0, -1.0, 1.0])),
-            Fault("row 2, column `cpu`: found -1, expected"),
-        ),
-        (
-            "not a number",
-            with(&THREE, "memory", reals([1e8, 1e8, f64::NAN])),
-            Fault("row 3, column `memory`: found NaN, expected a number of at least 0, or nothing"),
-        ),
-        (
-            "infinite",
-            with(&THREE, "memory", reals([f64::INFINITY, 1e8, 1e8])),
-            Fault("row 1, column `memory`: found inf, expected"),
-        ),
-        (
-            "negative request",
-            with(&THREE, "memory_request", reals([1.0, 1.0, -5.0])),
-            Fault("row 3, column `memory_request`: found -5, expected"),
-        ),
-        (
-            "two intervals",
-            tasks,
-            Fault("row 61, column `time`: rows of task b come every 300 s, those of the trace every 60 s"),
-        ),
-        (
-            "an interval that changes",
-            at(&slower),
-            Fault("row 60, column `time`: rows of task a come every 300 s, those of the trace every 60 s"),
-        ),
+        ("unordered", at(&[300, 900, 600]), Repair(unordered)),
+        ("duplicates", at(&[300, 600, 600]), Repair(twice)),
+        ("gone", away, Repair(gone)),
+        ("two intervals", tasks, Fault(of_b)),
+        ("an interval that changes", at(&slower), Fault(of_a)),
         ("no rows", at(&[]), Fault("the trace has no rows")),
         ("no usage", unused, Fault("no row of the trace has a value in column `cpu` or `memory`")),
-        (
-            "text for times",
-            with(&THREE, "time", texts(["noon", "1", "2"])),
-            Fault("row 1, column `time`: found"),
-        ),
-        (
-            "text for numbers",
-            with(&THREE, "cpu", texts(["fast", "x", "y"])),
-            Fault("row 1, column `cpu`: found"),
-        ),
-        (
-            "half seconds",
-            with(&THREE, "time", reals([300.0, 600.5, 900.0])),
-            Fault("row 2, column `time`: found"),
-        ),
-        (
-            "times beyond all calendars",
-            with(&THREE, "time", whole([300, 600, 1_000_000_000_000_000])),
-            Fault("row 3, column `time`: found 1000000000000000, expected seconds since the epoch"),
-        ),
-        (
-            "no time",
-            with(&THREE, "time", Whole(vec![Some(300), None, Some(900)])),
-            Fault("row 2, column `time`: found nothing, expected a whole number of seconds"),
-        ),
-        (
-            "no workload",
-            with(&THREE, "workload", Text(vec![Some("w"), None, Some("w")])),
-            Fault("row 2, column `workload`: found nothing, expected text"),
-        ),
-        (
-            "no task's name",
-            with(&THREE, "task", texts(["a", "a", ""])),
-            Fault("row 3, column `task`: found nothing, expected text"),
-        ),
+    ]
+}
+
+/// Numbers that are none, or none that can be.
+fn wrong_numbers() -> Vec<Case> {
+    let cpu = |cells| with(&THREE, "cpu", cells);
+    let memory = |values| with(&THREE, "memory", reals(values));
+    let request = with(&THREE, "memory_request", reals([1.0, 1.0, -5.0]));
+    let nan = "row 3, column `memory`: found NaN, expected a number of at least 0, or nothing";
+    vec![
+        ("negative", cpu(reals([1.0, -1.0, 1.0])), Fault("row 2, column `cpu`: found -1, expected")),
+        ("not a number", memory([1e8, 1e8, f64::NAN]), Fault(nan)),
+        ("infinite", memory([f64::INFINITY, 1e8, 1e8]), Fault("row 1, column `memory`: found inf, expected")),
+        ("negative request", request, Fault("row 3, column `memory_request`: found -5, expected")),
+        ("text for numbers", cpu(texts(["fast", "x", "y"])), Fault("row 1, column `cpu`: found")),
+    ]
+}
+
+/// Names and times that are none.
+fn wrong_names_and_times() -> Vec<Case> {
+    let time = |cells| with(&THREE, "time", cells);
+    let late = "row 3, column `time`: found 1000000000000000, expected seconds since the epoch";
+    let none = "row 2, column `time`: found nothing, expected a whole number of seconds";
+    let nobody = with(&THREE, "workload", Text(vec![Some("w"), None, Some("w")]));
+    let nameless = with(&THREE, "task", texts(["a", "a", ""]));
+    vec![
+        ("text for times", time(texts(["noon", "1", "2"])), Fault("row 1, column `time`: found")),
+        ("half seconds", time(reals([300.0, 600.5, 900.0])), Fault("row 2, column `time`: found")),
+        ("beyond all calendars", time(Whole(vec![Some(300), Some(600), Some(10_i64.pow(15))])), Fault(late)),
+        ("no time", time(Whole(vec![Some(300), None, Some(900)])), Fault(none)),
+        ("no workload", nobody, Fault("row 2, column `workload`: found nothing, expected text")),
+        ("no task's name", nameless, Fault("row 3, column `task`: found nothing, expected text")),
     ]
 }
 
@@ -192,7 +165,8 @@ fn check(case: &str, path: &Path, comes: &Comes) {
 #[test]
 fn bad_traces_are_named_or_repaired_in_both_formats() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (case, columns, comes) in cases() {
+    let cases = [wrong_rows(), wrong_numbers(), wrong_names_and_times()];
+    for (case, columns, comes) in cases.into_iter().flatten() {
         let rows = match &columns[0].1 {
             Text(values) => values.len(),
             Whole(_) | Real(_) => panic!("{case}: the first column is a name"),

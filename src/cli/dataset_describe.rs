@@ -150,8 +150,8 @@ fn head(series: &Series, step: i64) -> String {
     };
     let gaps = match series.gaps {
         0 => "no gaps".to_owned(),
-        1 => format!("1 gap of {} rows", series.missing),
-        gaps => format!("{gaps} gaps, together {} rows", series.missing),
+        1 => format!("1 gap ({} rows missing)", series.missing),
+        gaps => format!("{gaps} gaps ({} rows missing)", series.missing),
     };
     let span = seconds(series.last - series.first + step);
     format!("{}: {} rows{every} over {span}, {gaps}", plain(&label(series)), series.samples)

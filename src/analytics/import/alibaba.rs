@@ -6,7 +6,6 @@
 //! is the share of an instant, not a peak. That percents are of a container's own size is how they
 //! are commonly read; the documents do not say it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +90,7 @@ pub(super) fn row(
         return Ok(None);
     };
     Ok(Some(TraceRow {
-        workload: Cow::from(&*workload).into_owned(),
+        workload: workload.to_string(),
         task,
         time,
         cpu: cpu.map(|share| share * cores),

@@ -22,9 +22,17 @@ use crate::replay::vertical::Record;
 mod backtest_file;
 #[cfg(feature = "analytics")]
 mod frame;
+pub mod import;
 pub mod trace;
 #[cfg(feature = "analytics")]
+mod trace_csv;
+#[cfg(feature = "analytics")]
 mod trace_file;
+#[cfg(feature = "analytics")]
+mod trace_writer;
+
+#[cfg(feature = "analytics")]
+pub use trace_writer::TraceWriter;
 
 /// Why there is no report or trace.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +63,54 @@ pub enum AnalyticsError {
         /// What was asked for.
         found: SignedDuration,
     },
-    /// A trace lacks a column that every trace has.
-    #[error("{path}: there is no column `{column}`; a trace has {expected}")]
+    /// A file has no rows.
+    #[error("{path}: there are no rows")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is an archive of files.
+    #[error("{path}: this is a tar archive: unpack it first (tar -xf) and name the files that come out")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row cannot be told apart into fields.
+    #[error("{path}: row {row}: {problem}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1; a header is row 0.
+        row: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file holds no answer of Prometheus.
+    #[error("{path}: this is no answer of Prometheus: {problem}")]
+    Answer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A series of an answer of Prometheus is not what it should be.
+    #[error("{path}: series {series}: {problem}")]
+    Series {
+        /// The file.
+        path: PathBuf,
+        /// The series, counted from 1.
+        series: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file lacks a column that it must have.
+    #[error("{path}: there is no column `{column}`; {expected}")]
     Column {
         /// The file.
         path: PathBuf,
         /// The column.
         column: &'static str,
-        /// The columns of a trace.
+        /// The columns that there should be.
         expected: String,
     },
     /// A value of a trace is not what its column holds.
@@ -79,6 +127,15 @@ pub enum AnalyticsError {
         /// What should be there.
         expected: &'static str,
     },
+    /// What is named Parquet is none, or one that polars cannot read.
+    #[error("{path}: this cannot be read as Parquet")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// polars refused.
     #[error("cannot {operation}")]
     Frame {
@@ -88,6 +145,13 @@ pub enum AnalyticsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl AnalyticsError {
+    /// Whether what was read is at fault, not the machine or this build.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Self::NotBuilt | Self::File { .. } | Self::Frame { .. })
+    }
 }
 
 /// Reports what a window of time came to: a row a workload, sums by owner and in all.
@@ -187,4 +251,26 @@ pub fn encode_kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<
 #[cfg(not(feature = "analytics"))]
 pub fn encode_kills(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
+}
+
+/// Writes a usage trace bit by bit; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub struct TraceWriter(std::convert::Infallible);
+
+#[cfg(not(feature = "analytics"))]
+impl TraceWriter {
+    /// Begins a trace; this build cannot.
+    pub fn create(_path: &Path) -> Result<Self, AnalyticsError> {
+        Err(AnalyticsError::NotBuilt)
+    }
+
+    /// Takes in a row.
+    pub fn push(&mut self, _row: TraceRow) -> Result<(), AnalyticsError> {
+        match self.0 {}
+    }
+
+    /// Ends the trace.
+    pub fn finish(self) -> Result<usize, AnalyticsError> {
+        match self.0 {}
+    }
 }

@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check` and `backtest` talk to a
-//! running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest` and most of
+//! `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -16,6 +16,8 @@ mod completions;
 mod connection;
 mod cron;
 mod dataset;
+mod dataset_describe;
+mod dataset_import;
 mod delete;
 pub mod demo;
 mod drain;
@@ -167,7 +169,7 @@ enum Remote {
     Approve(approve::ApproveArgs),
     /// Report what was requested, used, recommended and idle, with prices.
     Report(report::ReportArgs),
-    /// Record or generate usage traces.
+    /// Record, generate, import or describe usage traces.
     Dataset(dataset::DatasetArgs),
     /// List the quotas of teams.
     Quotas(rules::QuotasArgs),
@@ -201,6 +203,9 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Backtest(args) => backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Remote(Remote::Dataset(args)) if args.is_local() => {
+            dataset::run_local(global.output, &args).map(|()| ExitCode::SUCCESS)
+        }
         Command::Remote(command) => return remote(&global, command),
     };
     ended.inspect_err(print_error)
@@ -256,7 +261,7 @@ async fn call(client: &Client, output: Output, command: Remote) -> anyhow::Resul
         Remote::Why(args) => why::why(client, output, args).await,
         Remote::Approve(args) => approve::run(client, output, args).await,
         Remote::Report(args) => report::run(client, output, args).await,
-        Remote::Dataset(args) => dataset::run(client, args).await,
+        Remote::Dataset(args) => dataset::run(client, output, args).await,
         Remote::Quotas(args) => rules::quotas(client, output, args).await,
         Remote::Policies(args) => rules::policies(client, output, args).await,
         Remote::Token(args) => access::token(client, output, args).await,

@@ -11,9 +11,11 @@
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
 //! - `families`: usage with known truth, to try policies on.
+//! - `describe`: what is in a trace, in figures.
 
 pub mod backtest;
 pub mod curve;
+pub mod describe;
 pub mod families;
 pub mod figures;
 pub mod fit;

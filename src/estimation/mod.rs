@@ -8,6 +8,7 @@ pub mod decaying_histogram;
 pub mod histogram;
 pub mod peers;
 pub mod policy;
+pub mod profile;
 pub mod vpa;
 pub mod vpa_parameters;
 mod vpa_size;

@@ -15,6 +15,8 @@
 pub mod backtest;
 pub mod curve;
 pub mod families;
+#[cfg(test)]
+mod families_findings;
 pub mod figures;
 pub mod grid;
 pub mod tally;

@@ -11,4 +11,5 @@ mod harness;
 mod interface;
 mod load;
 mod operations;
+mod recommend;
 mod rollouts;

@@ -118,7 +118,7 @@ impl Analyst {
     /// Reads every agent and the front door, keeps the samples, tells the estimator.
     pub async fn sample(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
-        self.inform(&world).await?;
+        self.inform(&world).await;
         let mut usage = Vec::new();
         for agent in &self.agents {
             usage.extend(self.scrape(agent).await);
@@ -193,21 +193,22 @@ impl Analyst {
     }
 
     /// Tells the estimator the recorded usage of the workloads that are there, before any other sample.
-    async fn inform(&self, world: &World) -> Result<(), StoreError> {
+    async fn inform(&self, world: &World) {
         if self.informed.load(Ordering::Acquire) {
-            return Ok(());
+            return;
         }
         let tell = |sample: &UsageSample| {
             if world.workloads.contains_key(&sample.workload) {
                 self.lock().estimator.observe(sample);
             }
         };
-        let told = recall(&self.history, self.state.clock().now(), tell).await?;
-        if told > 0 {
-            tracing::info!(samples = told, "estimates begin from the recorded usage");
+        match recall(&self.history, self.state.clock().now(), tell).await {
+            Ok(0) => {}
+            Ok(samples) => tracing::info!(samples, "estimates begin from the recorded usage"),
+            // What is measured from now on is worth more than what cannot be read.
+            Err(error) => tracing::warn!(error = %chain(&error), "the recorded usage cannot be read"),
         }
         self.informed.store(true, Ordering::Release);
-        Ok(())
     }
 
     /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.

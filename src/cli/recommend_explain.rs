@@ -160,7 +160,7 @@ impl Curves {
             used += length;
             let mark = paint(Style::new().fg_color(Some(colour.into())), &mark.to_string());
             if let Some(line) = lines.last_mut() {
-                line.push_str(&format!("   {mark} {text}"));
+                line.extend(["   ", &mark, " ", &text]);
             }
         }
         lines

@@ -19,6 +19,7 @@ use crate::estimation::profile::code::{Visit, code, decoded, distance, log_steps
 const SLOT: i64 = 3 * 3600;
 /// Slots of a day.
 const SLOTS: usize = 8;
+const SLOTS_OF_DAY: i32 = 8;
 /// Days that are remembered.
 const DAYS: usize = 8;
 /// A day with usage in fewer slots tells nothing.
@@ -167,9 +168,9 @@ impl Profile {
 
     fn visit(&mut self, visit: &mut impl Visit) {
         visit.i32(&mut self.slot);
-        let instants = [&mut self.task, &mut self.first, &mut self.last];
-        instants.into_iter().for_each(|number| visit.u32(number));
-        visit.u32(&mut self.newest);
+        for instant in [&mut self.task, &mut self.first, &mut self.last, &mut self.newest] {
+            visit.u32(instant);
+        }
         visit.u32(&mut self.newest_first);
         visit.u16(&mut self.newest_starting);
         self.sums.iter_mut().for_each(|sum| visit.f32(sum));
@@ -190,8 +191,9 @@ impl Profile {
         self.parts.iter_mut().for_each(|part| visit.u16(part));
         visit.u8(&mut self.width);
         visit.u8(&mut self.flags);
-        let levels = [&mut self.growth, &mut self.fallen_below, &mut self.starting, &mut self.since];
-        levels.into_iter().for_each(|level| visit.u16(level));
+        for level in [&mut self.growth, &mut self.fallen_below, &mut self.starting, &mut self.since] {
+            visit.u16(level);
+        }
         visit.u16(&mut self.high_start);
         visit.u16(&mut self.high_since);
         for count in [&mut self.grown, &mut self.flat, &mut self.falls, &mut self.high, &mut self.low] {
@@ -220,7 +222,7 @@ impl Profile {
         if slot < self.slot {
             return;
         }
-        let place = self.slot.rem_euclid(SLOTS as i32) as usize;
+        let place = self.slot.rem_euclid(SLOTS_OF_DAY) as usize;
         for resource in [CPU, MEMORY] {
             let count = self.counts[resource];
             if count == 0 {
@@ -234,10 +236,10 @@ impl Profile {
             }
         }
         (self.sums, self.counts) = ([0.0; 2], [0; 2]);
-        let days = slot.div_euclid(SLOTS as i32) - self.slot.div_euclid(SLOTS as i32);
+        let days = slot.div_euclid(SLOTS_OF_DAY) - self.slot.div_euclid(SLOTS_OF_DAY);
         if days > 0 {
             self.end_day();
-            for _ in 1..days.min(DAYS as i32 + 1) {
+            for _ in (1..days).take(DAYS) {
                 self.push(Day::default());
             }
         }
@@ -281,7 +283,9 @@ impl Profile {
             values.iter().enumerate().filter(|(slot, _)| is_there(*slot)).map(|(_, value)| value).sum()
         };
         let mean = present(&above) / there.count_ones() as f32;
-        above.iter_mut().for_each(|slot| *slot -= mean);
+        for slot in &mut above {
+            *slot -= mean;
+        }
         let usual = self.usual[resource].map(f32::from);
         let energy = |values: [f32; SLOTS]| present(&values.map(|value| value * value));
         let (swing, expected) = (energy(above), energy(usual));
@@ -390,7 +394,9 @@ impl Profile {
                 self.fallen_below = 0;
             }
             if self.grown + self.flat > LIVES_MAX {
-                [&mut self.grown, &mut self.flat, &mut self.falls].into_iter().for_each(|count| *count /= 2);
+                for count in [&mut self.grown, &mut self.flat, &mut self.falls] {
+                    *count /= 2;
+                }
             }
         }
         if let Some((start, since)) = self.start_and_rest() {

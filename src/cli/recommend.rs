@@ -255,10 +255,10 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        let narrow = sizes(&[row("web", -4.0)], 80).trim_fmt();
+        let narrow = anstream::adapter::strip_str(&sizes(&[row("web", -4.0)], 80).trim_fmt()).to_string();
         assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
         assert!(narrow.contains("512.0 MiB") && !narrow.contains("400.0 MiB"), "{narrow}");
-        let notes = notes(&row("web", -4.0), 50).join("\n");
+        let notes = notes(&row("web", -4.0), 80).join("\n");
         assert!(notes.contains("200.0 MiB to 400.0 MiB"), "{notes}");
         assert!(notes.contains("third") && !notes.contains("fourth"), "{notes}");
         assert!(notes.contains("-> a leak to report"), "{notes}");

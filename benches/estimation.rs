@@ -10,6 +10,7 @@ use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
 use loadline::estimation::policy::Observation;
+use loadline::estimation::profile::Profile;
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
 use loadline::estimation::vpa_state::VpaState;
@@ -82,6 +83,31 @@ fn observe_state(bencher: Bencher<'_, '_>) {
         }
         state
     });
+}
+
+/// The same sample into the profile of a workload with three tasks.
+#[divan::bench]
+fn observe_profile(bencher: Bencher<'_, '_>) {
+    let day: Vec<Observation> = day().iter().map(Observation::of).collect();
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(Profile::default).bench_values(|mut profile| {
+        for (number, sample) in (0_u64..).zip(&day) {
+            let (cpu, memory) = (sample.cpu.map(|cpu| cpu as f32), sample.memory.map(|memory| memory as f32));
+            profile.observe(number % 3, black_box(sample.at), cpu, memory);
+        }
+        profile
+    });
+}
+
+/// Everything that eight days of it show.
+#[divan::bench]
+fn findings(bencher: Bencher<'_, '_>) {
+    let mut profile = Profile::default();
+    for i in 0..8 * SAMPLES {
+        let sample = Observation::of(&sample(i, wave(i)));
+        profile.observe(1, sample.at, Some(wave(i) as f32), sample.memory.map(|memory| memory as f32));
+    }
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(8 * 24);
+    bencher.bench(|| black_box(&profile).findings(now));
 }
 
 /// The same through the trait, among a thousand workloads.

@@ -13,6 +13,8 @@ mod conformance;
 mod datasets;
 mod demo_parts;
 mod engine;
+#[cfg(feature = "analytics")]
+mod findings;
 mod freezes;
 mod front_door;
 mod harness;

@@ -49,6 +49,7 @@ conforms! {
     decisions_are_numbered_settled_and_found,
     documents_are_replaced,
     samples_come_back_by_time_and_workload,
+    usage_is_told_in_parts_of_a_span,
     pruning_by_age_keeps_what_the_world_holds,
     pruning_by_count_keeps_the_newest,
     any_commits_load_as_the_last_world,

@@ -30,6 +30,8 @@ mod openapi;
 mod origin;
 mod page;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+mod recommendations;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod reports;
 mod rules;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -95,6 +97,7 @@ fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(engine::routes())
         .merge(workloads::routes())
+        .merge(recommendations::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

@@ -31,6 +31,7 @@ mod logs;
 mod output;
 mod pause;
 mod recommend;
+mod recommend_explain;
 mod report;
 mod report_table;
 mod resize;

@@ -131,6 +131,37 @@ pub(super) fn table(header: &[&str]) -> Table {
 pub(super) fn say_table(table: &Table) -> anyhow::Result<()> {
     Ok(say(&table.trim_fmt())?)
 }
+
+/// Characters of a line where neither the environment nor a terminal says how many.
+const WIDTH_DEFAULT: usize = 120;
+
+/// Characters of a line: `COLUMNS` where it is set, else the terminal's.
+pub(super) fn line_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let shown = || crossterm::terminal::size().ok().filter(|_| io::stdout().is_terminal());
+    told.or_else(|| shown().map(|(width, _)| usize::from(width)))
+        .filter(|width| *width > 0)
+        .unwrap_or(WIDTH_DEFAULT)
+}
+
+/// A text in lines of at most `width` characters, cut between words; a longer word has a line of its own.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        if last > 0 && last + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 /// An amount of memory.
 pub(super) fn memory(bytes: u64) -> String {
     Bytes::new(bytes).to_string()

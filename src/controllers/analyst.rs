@@ -1,6 +1,7 @@
 //! In: readings of agents and of the front door. Out: samples in the history, recommendations.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
+use crate::controllers::recall::recall;
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
@@ -66,6 +68,8 @@ pub struct Analyst {
     history: Arc<dyn History>,
     prices: Prices,
     memory: Mutex<Memory>,
+    /// Whether the estimator knows what happened before this engine.
+    informed: AtomicBool,
     published: watch::Sender<Analysis>,
 }
 
@@ -81,8 +85,8 @@ struct Memory {
 }
 
 impl Analyst {
-    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off,
-    /// if that can be read.
+    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off, or,
+    /// where that cannot be read, begins from the recorded usage.
     pub fn new(
         state: Arc<EngineState>,
         agents: Vec<AgentSource>,
@@ -91,12 +95,13 @@ impl Analyst {
         (mut estimator, prices): (Box<dyn Estimator>, Prices),
         published: watch::Sender<Analysis>,
     ) -> Result<Self, StoreError> {
-        if let Some(checkpoint) = state.store().document(CHECKPOINT)?
-            && let Err(error) = estimator.restore(&checkpoint)
-        {
-            // The state is derived: a version that cannot be read costs history, not correctness.
-            tracing::warn!(error = %chain(&error), "estimates begin anew");
+        let checkpoint = state.store().document(CHECKPOINT)?;
+        let restored = checkpoint.map(|checkpoint| estimator.restore(&checkpoint));
+        if let Some(Err(error)) = &restored {
+            // The state is derived: a version that cannot be read costs time, not correctness.
+            tracing::warn!(error = %chain(error), "estimates begin from the recorded usage");
         }
+        let informed = AtomicBool::new(matches!(restored, Some(Ok(()))));
         let memory = Memory {
             estimator,
             changes: state.subscribe(),
@@ -106,12 +111,14 @@ impl Analyst {
             load: BTreeMap::new(),
             scrapes: BTreeMap::new(),
         };
-        Ok(Self { state, agents, front_door, history, prices, memory: Mutex::new(memory), published })
+        let memory = Mutex::new(memory);
+        Ok(Self { state, agents, front_door, history, prices, memory, informed, published })
     }
 
     /// Reads every agent and the front door, keeps the samples, tells the estimator.
     pub async fn sample(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
+        self.inform(&world).await;
         let mut usage = Vec::new();
         for agent in &self.agents {
             usage.extend(self.scrape(agent).await);
@@ -139,6 +146,9 @@ impl Analyst {
 
     /// Asks the estimator for every workload, and keeps its state.
     pub async fn recommend(&self) -> Result<(), StoreError> {
+        if !self.informed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let world = self.state.world().await;
         let now = self.state.clock().now();
         let checkpoint = {
@@ -180,6 +190,25 @@ impl Analyst {
     /// When a task of the workload was last killed for want of memory.
     pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
         self.lock().estimator.last_oom(workload)
+    }
+
+    /// Tells the estimator the recorded usage of the workloads that are there, before any other sample.
+    async fn inform(&self, world: &World) {
+        if self.informed.load(Ordering::Acquire) {
+            return;
+        }
+        let tell = |sample: &UsageSample| {
+            if world.workloads.contains_key(&sample.workload) {
+                self.lock().estimator.observe(sample);
+            }
+        };
+        match recall(&self.history, self.state.clock().now(), tell).await {
+            Ok(0) => {}
+            Ok(samples) => tracing::info!(samples, "estimates begin from the recorded usage"),
+            // What is measured from now on is worth more than what cannot be read.
+            Err(error) => tracing::warn!(error = %chain(&error), "the recorded usage cannot be read"),
+        }
+        self.informed.store(true, Ordering::Release);
     }
 
     /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.

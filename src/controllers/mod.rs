@@ -11,6 +11,7 @@ pub mod housekeeper;
 mod judges;
 pub mod notices;
 pub mod real_use;
+mod recall;
 pub mod routes;
 pub mod scheduler;
 pub mod state;

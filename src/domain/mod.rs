@@ -1,6 +1,7 @@
 //! The nouns: every other module speaks these words. They know no back end, no clock and no file.
 
 pub mod action;
+pub mod advice;
 pub mod change;
 mod civil;
 pub mod cron;

@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod loadline;
 pub mod peers;
 pub mod policy;
+pub mod profile;
 pub mod vpa;
 pub mod vpa_parameters;
 mod vpa_size;

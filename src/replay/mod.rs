@@ -17,6 +17,8 @@ pub mod backtest;
 pub mod curve;
 pub mod describe;
 pub mod families;
+#[cfg(test)]
+mod families_findings;
 pub mod figures;
 pub mod fit;
 pub mod grid;

@@ -11,5 +11,6 @@ mod harness;
 mod interface;
 mod load;
 mod operations;
+mod recommend;
 mod rollouts;
 mod shop;

@@ -9,8 +9,8 @@ use crate::api::answers::{
 };
 use crate::api::client::{Client, ClientError, encoded};
 use crate::api::dto::{
-    ApplyRequest, Approved, Changed, LogDto, MessageRequest, NodeDto, PoolDto, RecommendationDto, RunDto,
-    ScaleRequest, StatusDto, TaskDto, WorkloadDto,
+    ApplyRequest, Approved, Changed, ExplanationDto, LogDto, MessageRequest, NodeDto, PoolDto,
+    RecommendationDto, RunDto, ScaleRequest, StatusDto, TaskDto, WorkloadDto,
 };
 use crate::api::requests::{
     BounceRequest, LastingRequest, ResizeRequest, RollbackRequest, RunRequest, TokenRequest,
@@ -128,6 +128,12 @@ impl Client {
     /// Recommended sizes.
     pub async fn recommendations(&self) -> Answer<Vec<RecommendationDto>> {
         self.get("/v1/recommendations").await
+    }
+
+    /// A recommendation with usage of the last hours in so many parts, and with the decisions about it.
+    pub async fn explanation(&self, name: &str, hours: u32, parts: u32) -> Answer<ExplanationDto> {
+        let asked = [("hours", Some(hours.to_string())), ("parts", Some(parts.to_string()))];
+        self.get(&with_query(&format!("/v1/recommendations/{}", encoded(name)), &asked)).await
     }
 
     /// Makes what specs declare so, or tells what would change.

@@ -16,12 +16,15 @@ use crate::domain::load::LoadSample;
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 use crate::replay::grid::Trace;
+use crate::replay::jobs::JobRow;
 use crate::replay::vertical::Record;
 
 #[cfg(feature = "analytics")]
 mod backtest_file;
 #[cfg(feature = "analytics")]
 mod frame;
+#[cfg(feature = "analytics")]
+mod jobs_file;
 pub mod trace;
 #[cfg(feature = "analytics")]
 mod trace_file;
@@ -186,5 +189,17 @@ pub fn encode_kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<
 /// The kills of a backtest; this build cannot.
 #[cfg(not(feature = "analytics"))]
 pub fn encode_kills(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// Reads recorded batch runs, Parquet or CSV by the file's name; on request the sizes of their inputs.
+#[cfg(feature = "analytics")]
+pub fn read_jobs(path: &Path, with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
+    jobs_file::read(path, with_input)
+}
+
+/// Reads recorded batch runs; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn read_jobs(_path: &Path, _with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }

@@ -61,22 +61,7 @@ fn frame(rows: &[TraceRow]) -> PolarsResult<DataFrame> {
 
 /// Reads all rows, in the file's order.
 pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
-    let format = format(path)?;
-    let open = |source| AnalyticsError::File { operation: "open", path: path.to_owned(), source };
-    let file = File::open(path).map_err(open)?;
-    let frame = match format {
-        TraceFormat::Parquet => ParquetReader::new(file).finish(),
-        // Every column as text: polars' own errors do not tell the row of a value that it cannot read.
-        TraceFormat::Csv => CsvReadOptions::default()
-            .with_infer_schema_length(Some(0))
-            .into_reader_with_file_handle(file)
-            .finish(),
-    }
-    .map_err(|source| AnalyticsError::Frame {
-        operation: format!("read the trace {}", path.display()),
-        source: Box::new(source),
-    })?;
-    let file = TraceFrame { path, frame };
+    let file = TraceFrame::open(path, &COLUMNS)?;
     let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
     let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());
     let mut cpu_request = file.optional("cpu_request")?.into_iter();
@@ -98,17 +83,43 @@ pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
 }
 
 /// A frame whose columns are read one by one, so that an error can name row and column.
-struct TraceFrame<'a> {
+pub(super) struct TraceFrame<'a> {
     path: &'a Path,
+    /// The columns that such a file has, for errors.
+    columns: &'static [&'static str],
     frame: DataFrame,
 }
 
-impl TraceFrame<'_> {
+impl<'a> TraceFrame<'a> {
+    /// Reads a file whole.
+    pub(super) fn open(path: &'a Path, columns: &'static [&'static str]) -> Result<Self, AnalyticsError> {
+        let format = format(path)?;
+        let open = |source| AnalyticsError::File { operation: "open", path: path.to_owned(), source };
+        let file = File::open(path).map_err(open)?;
+        let frame = match format {
+            TraceFormat::Parquet => ParquetReader::new(file).finish(),
+            // Every column as text: polars' own errors do not tell the row of a value that it cannot read.
+            TraceFormat::Csv => CsvReadOptions::default()
+                .with_infer_schema_length(Some(0))
+                .into_reader_with_file_handle(file)
+                .finish(),
+        }
+        .map_err(|source| AnalyticsError::Frame {
+            operation: format!("read the trace {}", path.display()),
+            source: Box::new(source),
+        })?;
+        Ok(Self { path, columns, frame })
+    }
+
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.frame.column(column).is_ok()
+    }
+
     fn column(&self, column: &'static str) -> Result<&Column, AnalyticsError> {
         self.frame.column(column).map_err(|_| AnalyticsError::Column {
             path: self.path.to_owned(),
             column,
-            expected: COLUMNS.join(", "),
+            expected: self.columns.join(", "),
         })
     }
 
@@ -122,7 +133,7 @@ impl TraceFrame<'_> {
         AnalyticsError::Value { path: self.path.to_owned(), row: row + 1, column, found, expected }
     }
 
-    fn text(&self, column: &'static str) -> Result<Vec<String>, AnalyticsError> {
+    pub(super) fn text(&self, column: &'static str) -> Result<Vec<String>, AnalyticsError> {
         const EXPECTED: &str = "text";
         let values = self.column(column)?;
         let texts = values.str().map_err(|_| self.fault(0, column, values.dtype().to_string(), EXPECTED))?;
@@ -133,7 +144,7 @@ impl TraceFrame<'_> {
         texts.iter().enumerate().map(read).collect()
     }
 
-    fn times(&self, column: &'static str) -> Result<Vec<i64>, AnalyticsError> {
+    pub(super) fn times(&self, column: &'static str) -> Result<Vec<i64>, AnalyticsError> {
         const EXPECTED: &str = "a whole number of seconds";
         let values = self.column(column)?;
         let fault = |row, found| self.fault(row, column, found, EXPECTED);
@@ -152,7 +163,7 @@ impl TraceFrame<'_> {
     }
 
     /// Numbers of a column that must be there.
-    fn needed(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+    pub(super) fn needed(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
         const EXPECTED: &str = "a number of at least 0, or nothing";
         let values = self.column(column)?;
         let fault = |row, found| self.fault(row, column, found, EXPECTED);
@@ -178,8 +189,8 @@ impl TraceFrame<'_> {
     }
 
     /// Numbers of a column that may be absent.
-    fn optional(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
-        if self.frame.column(column).is_ok() { self.needed(column) } else { Ok(Vec::new()) }
+    pub(super) fn optional(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+        if self.has(column) { self.needed(column) } else { Ok(Vec::new()) }
     }
 }
 

@@ -11,11 +11,13 @@
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
 //! - `families`: usage with known truth, to try policies on.
+//! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
 
 pub mod backtest;
 pub mod curve;
 pub mod families;
 pub mod figures;
 pub mod grid;
+pub mod jobs;
 pub mod tally;
 pub mod vertical;

@@ -29,6 +29,8 @@ const DRAWS: usize = 400;
 const SEED: u64 = 1;
 /// What all policies are compared with.
 const BASE: &str = "doubling";
+/// Milliseconds: some times are whole seconds, others not, so they may seem out of order by that much.
+const ROUNDING: i64 = 1000;
 /// A retry that asks for no more than it had would go on for ever.
 const STEP_LEAST: f64 = 1.01;
 
@@ -116,7 +118,7 @@ impl JobTrace {
         let mut lowest: BTreeMap<&str, f64> = BTreeMap::new();
         let mut known = Vec::new();
         for (place, row) in rows.iter().enumerate() {
-            if row.start < row.submit || row.end < row.start {
+            if row.start < row.submit - ROUNDING || row.end < row.start - ROUNDING {
                 return Err(JobTraceError::Times { row: place + 1 });
             }
             let (Some(request), Some(peak)) = (positive(row.request), positive(row.peak)) else { continue };
@@ -139,12 +141,13 @@ impl JobTrace {
             if job.0 == next {
                 jobs.push(row.job.clone());
             }
-            let lasts = row.end - row.start;
+            let start = row.start.max(row.submit);
+            let lasts = (row.end - start).max(0);
             let memory = if row.attempt > 1 { lowest[row.job.as_str()] } else { request };
             runs.push(Run {
                 job,
                 asked: asked(row),
-                start: row.start,
+                start,
                 lasts,
                 hours: row.took.unwrap_or(lasts as f64) / HOUR,
                 ask: Ask { memory, input: positive(row.input) },
@@ -361,4 +364,95 @@ pub fn report(trace: &JobTrace, policies: &[&str]) -> Result<JobReport, Catalogu
         unknown: trace.unknown,
         lines: policies.iter().map(line).collect::<Result<_, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn row(job: &str, submit: i64, peak_gib: f64) -> JobRow {
+        JobRow {
+            job: job.to_owned(),
+            submit: submit * HOUR_MS,
+            start: submit * HOUR_MS,
+            end: (submit + 1) * HOUR_MS,
+            took: None,
+            request: Some(8.0 * GIB),
+            peak: Some(peak_gib * GIB),
+            input: None,
+            attempt: 1,
+        }
+    }
+
+    fn tally(rows: &[JobRow], policy: &str, killed_after: f64) -> JobTally {
+        let trace = JobTrace::new("t", rows, AskedAt::Submit).expect("runs");
+        replay(&trace, job_policy(policy).expect("a policy").as_mut(), killed_after).all()
+    }
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-6, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn what_is_wasted_follows_its_definition() {
+        // 8 GiB are too little for 10, 16 are not: 8 wasted by the kill and 6 by the retry.
+        let rows = [row("a", 0, 2.0), row("a", 5, 10.0)];
+        let all = tally(&rows, "doubling", 1.0);
+        assert_eq!((all.runs, all.failed_runs, all.killed), (2, 1, 1));
+        close(all.wasted, 6.0 + 8.0 + 6.0);
+        close(all.wasted_by_kills, 8.0);
+        close(all.used_over_reserved(), 12.0 / 32.0);
+        close(tally(&rows, "doubling", 0.5).wasted, 6.0 + 4.0 + 6.0);
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_run_before_it_ends() {
+        // The second run is submitted before the first has ended, the third afterwards.
+        let mut rows = vec![row("a", 0, 2.0), row("a", 0, 2.0), row("a", 3, 2.0)];
+        rows[1].submit += HOUR_MS / 2;
+        rows[1].start += HOUR_MS * 2;
+        rows[1].end += HOUR_MS * 2;
+        let policy = "percentile:margin=1.5";
+        close(tally(&rows, policy, 1.0).wasted, 6.0 + 6.0 + 1.0);
+        let trace = JobTrace::new("t", &rows, AskedAt::Start).expect("runs");
+        let asked_later = replay(&trace, job_policy(policy).expect("a policy").as_mut(), 1.0).all();
+        close(asked_later.wasted, 6.0 + 1.0 + 1.0);
+    }
+
+    #[test]
+    fn later_runs_change_nothing_that_came_before() {
+        let rows: Vec<JobRow> = (0..60).map(|n| row("a", n * 2, 1.0 + (n % 7) as f64 / 3.0)).collect();
+        let mut other = rows.clone();
+        other[59].peak = Some(100.0 * GIB);
+        for policy in ["loadline", "tovar-ppm", "witt-lr"] {
+            let halves = |rows: &[JobRow]| {
+                let trace = JobTrace::new("t", rows, AskedAt::Submit).expect("runs");
+                replay(&trace, job_policy(policy).expect("a policy").as_mut(), 1.0)
+            };
+            assert_eq!(halves(&rows).halves[0][0], halves(&other).halves[0][0], "{policy}");
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_replayed_are_counted_or_named() {
+        let mut rows = vec![row("a", 0, 2.0), row("a", 1, 2.0)];
+        rows[1].peak = None;
+        let trace = JobTrace::new("t", &rows, AskedAt::Submit).expect("runs");
+        assert_eq!((trace.runs(), trace.unknown), (1, 1));
+        rows[0].end = -1_000_000;
+        let fault = JobTrace::new("t", &rows, AskedAt::Submit).expect_err("a fault");
+        assert_eq!(fault.to_string(), "row 1: submit, start and end are out of order");
+        assert_eq!(JobTrace::new("t", &[], AskedAt::Submit), Err(JobTraceError::Empty));
+    }
+
+    #[test]
+    fn a_later_attempt_asks_for_what_the_first_asked_for() {
+        let mut rows = vec![row("a", 0, 2.0), row("a", 5, 10.0)];
+        (rows[1].request, rows[1].attempt) = (Some(16.0 * GIB), 2);
+        assert_eq!(tally(&rows, "request", 1.0).killed, 1);
+        rows[1].attempt = 1;
+        assert_eq!(tally(&rows, "request", 1.0).killed, 0);
+    }
 }

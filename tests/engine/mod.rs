@@ -12,3 +12,4 @@ mod interface;
 mod load;
 mod operations;
 mod rollouts;
+mod run_peaks;

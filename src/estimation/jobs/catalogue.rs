@@ -42,7 +42,7 @@ pub const JOB_ENTRIES: &[JobEntry] = &[
     JobEntry {
         name: "loadline",
         // The floor in MiB.
-        keys: &[("price", 1000.0), ("risk", 1e-4), ("excess", 0.2), ("floor", 32.0)],
+        keys: &[("price", 2000.0), ("risk", 1e-4), ("excess", 0.2), ("floor", 32.0)],
         make: |values| {
             let &[price, risk, excess, floor] = values else {
                 return Ok(Box::new(LadderPolicy::default()));

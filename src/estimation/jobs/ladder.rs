@@ -49,7 +49,7 @@ pub struct LadderParameters {
 
 impl Default for LadderParameters {
     fn default() -> Self {
-        Self { price: 1000.0, risk: 1e-4, excess: 0.2, floor: 33_554_432.0 }
+        Self { price: 2000.0, risk: 1e-4, excess: 0.2, floor: 33_554_432.0 }
     }
 }
 
@@ -91,7 +91,7 @@ impl Fleet {
 
     /// How much too low chances have been.
     fn calibration(&self) -> f64 {
-        (CALIBRATION_PRIOR + self.killed) / (CALIBRATION_PRIOR + self.expected)
+        ((CALIBRATION_PRIOR + self.killed) / (CALIBRATION_PRIOR + self.expected)).max(1.0)
     }
 
     fn is_sound(&self) -> bool {
@@ -201,7 +201,11 @@ impl Ladder {
 
     fn known<'a>(&self, job: Option<&'a LadderState>, ask: &Ask) -> Option<(&'a JobState, Prediction)> {
         let state = &job?.state;
-        Some((state, Prediction::of(state, ask.input, self.fleet.excess(&self.parameters))?))
+        let pool = self.fleet.excess(&self.parameters);
+        // Peaks near what was asked for may have been held back by it, as heaps sized by the limit are:
+        // how far they would go is not known, but doubling is what everyone tries next.
+        let excess = if is_near(state, ask) { pool.max(std::f64::consts::LN_2) } else { pool };
+        Some((state, Prediction::of(state, ask.input, excess)?))
     }
 
     fn chance(&self, prediction: &Prediction, bytes: f64) -> f64 {
@@ -211,7 +215,7 @@ impl Ladder {
     /// The size above `limit` of least expected cost, given that `limit` did not do.
     fn choose(&self, state: &JobState, prediction: &Prediction, ask: &Ask, limit: f64) -> f64 {
         let asked = ask.memory;
-        let trusted = state.highest() < asked * NEAR && state.reached() < asked && limit < asked;
+        let trusted = !is_near(state, ask) && limit < asked;
         let reached = if limit > 0.0 { prediction.survival(limit) } else { 1.0 };
         let given = |bytes: f64| (prediction.survival(bytes) / reached.max(f64::MIN_POSITIVE)).min(1.0);
         let calibration = self.fleet.calibration();
@@ -247,6 +251,11 @@ impl Ladder {
     }
 }
 
+/// Whether a run has come near what its owner asks for, or was killed there.
+fn is_near(state: &JobState, ask: &Ask) -> bool {
+    state.highest() >= ask.memory * NEAR || state.reached() >= ask.memory * NEAR
+}
+
 /// The ladder with the states of any number of jobs.
 #[derive(Debug, Clone, Default)]
 pub struct LadderPolicy {
@@ -276,5 +285,91 @@ impl JobPolicy for LadderPolicy {
 
     fn forget(&mut self, job: JobIndex) {
         self.ladder.forget(self.jobs.of(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOB: JobIndex = JobIndex(0);
+
+    fn run(end: RunEnd, limit: f64, hours: f64) -> RunOutcome {
+        RunOutcome { end, limit: limit * GIB, hours, cpu: None, input: None }
+    }
+
+    /// Twenty runs of so many hours with peaks from 1 to 1.2 GiB.
+    fn after(parameters: LadderParameters, hours: f64) -> LadderPolicy {
+        let mut policy = LadderPolicy::new(parameters).expect("a policy");
+        for n in 0..20 {
+            let peak = (1.0 + f64::from(n % 5) * 0.05) * GIB;
+            policy.observe_run(JOB, &run(RunEnd::Finished { peak }, 16.0, hours));
+        }
+        policy
+    }
+
+    const ASK: Ask = Ask { memory: 16.0 * GIB, input: None };
+
+    #[test]
+    fn long_runs_get_little_room_and_short_ones_much() {
+        let parameters = LadderParameters { risk: 1e-9, ..LadderParameters::default() };
+        let first = |hours| after(parameters, hours).first_size(JOB, &ASK) / GIB;
+        let sizes = [1000.0, 10.0, 0.1, 0.0001].map(first);
+        assert!(sizes[0] > 1.2 && sizes[0] < 2.0, "{sizes:?}");
+        assert!(sizes.windows(2).all(|pair| pair[0] <= pair[1]), "{sizes:?}");
+        assert!((sizes[3] - 16.0).abs() < 1e-6, "what its owner asks for costs next to nothing: {sizes:?}");
+        // A chance that is low enough whatever the price ends that.
+        let short = after(LadderParameters::default(), 0.0001).first_size(JOB, &ASK) / GIB;
+        assert!(short < 8.0 && short > 1.2, "{short}");
+    }
+
+    #[test]
+    fn a_dearer_kill_gives_more_room() {
+        let first = |price| {
+            let parameters = LadderParameters { price, ..LadderParameters::default() };
+            after(parameters, 1.0).first_size(JOB, &ASK)
+        };
+        let sizes = [1.0, 10.0, 100.0, 1000.0].map(first);
+        assert!(sizes.windows(2).all(|pair| pair[0] < pair[1]), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_retry_climbs_and_ends_at_what_was_asked_for_while_that_is_trusted() {
+        let policy = after(LadderParameters::default(), 1.0);
+        let (mut limit, mut rungs) = (1.3 * GIB, 0);
+        while limit < ASK.memory {
+            let next = policy.retry_size(JOB, &ASK, 1, limit);
+            assert!(next >= limit * STEP_LEAST && next <= ASK.memory, "{} after {}", next / GIB, limit / GIB);
+            (limit, rungs) = (next, rungs + 1);
+        }
+        assert!(rungs <= 3, "{rungs}");
+        assert!(policy.retry_size(JOB, &ASK, 2, 16.0 * GIB) <= 64.0 * GIB);
+    }
+
+    #[test]
+    fn kills_make_the_whole_fleet_more_careful() {
+        let mut policy = after(LadderParameters::default(), 1.0);
+        let before = policy.first_size(JOB, &ASK);
+        for _ in 0..30 {
+            policy.observe_run(JobIndex(1), &run(RunEnd::Finished { peak: GIB }, 8.0, 1.0));
+            policy.observe_run(JobIndex(1), &run(RunEnd::Killed, 2.0, 1.0));
+        }
+        assert!(policy.ladder.fleet.calibration() > 5.0, "{:?}", policy.ladder.fleet);
+        assert!(policy.first_size(JOB, &ASK) > before);
+    }
+
+    #[test]
+    fn near_its_limit_a_job_gets_more_than_it_asks_for() {
+        let ask = Ask { memory: 1.22 * GIB, input: None };
+        assert!(after(LadderParameters::default(), 0.1).first_size(JOB, &ask) > 1.5 * ask.memory);
+    }
+
+    #[test]
+    fn a_job_that_is_forgotten_leaves_the_pool() {
+        let mut policy = after(LadderParameters::default(), 1.0);
+        assert!((policy.ladder.fleet.jobs - 1.0).abs() < 1e-12);
+        policy.forget(JOB);
+        assert!(policy.ladder.fleet.jobs.abs() < 1e-12 && policy.ladder.fleet.excess.abs() < 1e-9);
+        assert!((policy.first_size(JOB, &ASK) - ASK.memory).abs() < 1e-3);
     }
 }

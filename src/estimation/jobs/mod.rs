@@ -12,6 +12,7 @@
 //! - `estimator`: by the names of workloads, with words, for the engine.
 
 pub mod catalogue;
+pub mod estimator;
 
 pub mod ladder;
 pub mod peers;

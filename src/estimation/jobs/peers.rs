@@ -133,3 +133,85 @@ fn tovar(state: &JobState) -> f64 {
     let best = state.runs().map(bytes).min_by(|a, b| waste(*a).total_cmp(&waste(*b)));
     best.unwrap_or(highest) * 1.0001
 }
+
+#[cfg(test)]
+mod known_answers {
+    use crate::estimation::jobs::catalogue::job_policy;
+    use crate::estimation::jobs::{Ask, JobIndex, JobPolicy, RunEnd, RunOutcome};
+
+    const JOB: JobIndex = JobIndex(2);
+    const GIB: f64 = 1_073_741_824.0;
+    const ASK: Ask = Ask { memory: 16.0 * GIB, input: None };
+
+    /// Runs of an hour each with these peaks in GiB and inputs in GB.
+    fn after(policy: &str, runs: &[(f64, f64)]) -> Box<dyn JobPolicy> {
+        let mut policy = job_policy(policy).expect("a policy");
+        for &(peak, input) in runs {
+            let end = RunEnd::Finished { peak: peak * GIB };
+            let (limit, input) = (ASK.memory, Some(input * 1e9));
+            policy.observe_run(JOB, &RunOutcome { end, limit, hours: 1.0, cpu: None, input });
+        }
+        policy
+    }
+
+    fn close(found: f64, gib: f64) {
+        assert!((found / GIB / gib - 1.0).abs() < 2e-4, "{} GiB, expected {gib}", found / GIB);
+    }
+
+    #[test]
+    fn all_give_what_is_asked_for_until_a_run_has_done_its_work() {
+        for name in ["request", "doubling", "percentile", "witt-lr", "tovar-ppm", "loadline"] {
+            close(after(name, &[]).first_size(JOB, &ASK), 16.0);
+            close(after(name, &[]).retry_size(JOB, &ASK, 1, ASK.memory), 32.0);
+        }
+    }
+
+    #[test]
+    fn request_multiplies_and_doubling_doubles() {
+        let runs = [(1.0, 1.0); 9];
+        close(after("request", &runs).first_size(JOB, &ASK), 16.0);
+        close(after("request", &runs).retry_size(JOB, &ASK, 2, 32.0 * GIB), 48.0);
+        close(after("doubling", &runs).first_size(JOB, &ASK), 16.0);
+        close(after("doubling", &runs).retry_size(JOB, &ASK, 2, 32.0 * GIB), 64.0);
+    }
+
+    #[test]
+    fn a_percentile_has_its_margin() {
+        let runs: Vec<(f64, f64)> = (1..=20).map(|n| (f64::from(n) / 10.0, 1.0)).collect();
+        close(after("percentile", &runs).first_size(JOB, &ASK), 1.9 * 1.15);
+        close(after("percentile:percentile=0.5:margin=2", &runs).first_size(JOB, &ASK), 2.0);
+        close(after("percentile", &runs).retry_size(JOB, &ASK, 1, GIB), 2.0);
+    }
+
+    #[test]
+    fn witts_line_follows_the_input_and_adds_a_deviation() {
+        let exact = [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)];
+        let at = |input| Ask { input: Some(input), ..ASK };
+        close(after("witt-lr", &exact).first_size(JOB, &at(8e9)), 8.0);
+        // Without an input: mean 2, deviation sqrt(2 / 3).
+        close(after("witt-lr", &exact).first_size(JOB, &ASK), 2.0 + (2.0_f64 / 3.0).sqrt());
+    }
+
+    #[test]
+    fn tovars_size_wastes_least_over_the_peaks_seen() {
+        // 1 GiB wastes 1 + 4 - 4 = 1 GiB-h over these runs, 4 GiB wastes 9 x 3.
+        let rare = [[(1.0, 1.0); 9].as_slice(), &[(4.0, 1.0)]].concat();
+        let tovar = after("tovar-ppm", &rare);
+        close(tovar.first_size(JOB, &ASK), 1.0);
+        close(tovar.retry_size(JOB, &ASK, 1, 1.0001 * GIB), 4.0);
+        close(tovar.retry_size(JOB, &ASK, 2, 4.001 * GIB), 16.0);
+        let even = [[(3.0, 1.0); 5].as_slice(), &[(4.0, 1.0); 5]].concat();
+        close(after("tovar-ppm", &even).first_size(JOB, &ASK), 4.0);
+    }
+
+    #[test]
+    fn unknown_names_and_keys_are_refused() {
+        let fault = |text: &str| job_policy(text).err().expect("a fault").to_string();
+        assert!(fault("best").starts_with("there is no policy `best`; there are request, doubling"));
+        assert_eq!(fault("loadline:speed=1"), "policy loadline has no key `speed`; it has price, risk, excess, floor");
+        assert_eq!(fault("loadline:risk=2"), "policy loadline cannot be made");
+        let mut forgotten = after("percentile", &[(1.0, 1.0)]);
+        forgotten.forget(JOB);
+        close(forgotten.first_size(JOB, &ASK), 16.0);
+    }
+}

@@ -101,7 +101,14 @@ fn runs_become_a_table_and_json_and_faults_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("runs.csv");
     let rows: String = (0..40)
-        .map(|n| format!("nightly,{0},{0},{1},8000000000,{2},\n", n * 100, n * 100 + 60, 900_000_000 + n * 1_000_000))
+        .map(|n| {
+            format!(
+                "nightly,{0},{0},{1},8000000000,{2},\n",
+                n * 100,
+                n * 100 + 60,
+                900_000_000 + n * 1_000_000
+            )
+        })
         .collect();
     let head = "job,submit,start,end,memory_request,memory_peak,note\n";
     std::fs::write(&path, format!("{head}{rows}nightly,9000,9000,9060,8000000000,,\n")).expect("written");

@@ -89,7 +89,8 @@ retry = {{ backoff = \"100ms\", backoff_max = \"1s\" }}
     std::fs::write(&amount, "120M").expect("written");
     engine
         .wait("a run that succeeded at its second try", async || {
-            let runs: Vec<RunDto> = engine.client.get("/v1/runs?workload=hog&limit=1000").await.expect("runs");
+            let runs: Vec<RunDto> =
+                engine.client.get("/v1/runs?workload=hog&limit=1000").await.expect("runs");
             runs.iter().any(|run| run.outcome.as_str() == "succeeded" && run.tasks.len() == 2)
         })
         .await;

@@ -115,7 +115,13 @@ impl JobEstimator {
 
     /// The memory limits that retries climb after a kill at the workload's own size, ascending, none above
     /// `most`. Empty where too little is known.
-    pub fn rungs(&self, workload: &WorkloadName, own: TaskSize, declared: TaskSize, most: Bytes) -> Vec<Bytes> {
+    pub fn rungs(
+        &self,
+        workload: &WorkloadName,
+        own: TaskSize,
+        declared: TaskSize,
+        most: Bytes,
+    ) -> Vec<Bytes> {
         let job = self.jobs.get(workload).filter(|job| job.state.finished() >= RUNS_LEAST);
         let mut rungs = Vec::new();
         let mut limit = own.memory_limit;
@@ -227,8 +233,7 @@ mod tests {
     fn estimate(estimator: &JobEstimator, bounds: SizeBounds) -> Estimate {
         let name = name();
         let prices = Prices { core_hour: MicroCents::new(4_000_000), gib_hour: MicroCents::new(400_000) };
-        let subject =
-            Subject { workload: &name, declared: declared(), current: declared(), bounds, prices };
+        let subject = Subject { workload: &name, declared: declared(), current: declared(), bounds, prices };
         estimator.estimate(&subject, Timestamp::UNIX_EPOCH)
     }
 
@@ -272,8 +277,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_exact_and_checked() {
         let mut estimator = after(20);
-        let killed =
-            RunOutcome { end: RunEnd::Killed, limit: 6e7, hours: 0.01, cpu: None, input: None };
+        let killed = RunOutcome { end: RunEnd::Killed, limit: 6e7, hours: 0.01, cpu: None, input: None };
         estimator.observe_run(&name(), &killed);
         let kept = estimator.checkpoint().expect("written");
         let mut again = JobEstimator::default();

@@ -208,7 +208,10 @@ mod known_answers {
     fn unknown_names_and_keys_are_refused() {
         let fault = |text: &str| job_policy(text).err().expect("a fault").to_string();
         assert!(fault("best").starts_with("there is no policy `best`; there are request, doubling"));
-        assert_eq!(fault("loadline:speed=1"), "policy loadline has no key `speed`; it has price, risk, excess, floor");
+        assert_eq!(
+            fault("loadline:speed=1"),
+            "policy loadline has no key `speed`; it has price, risk, excess, floor"
+        );
         assert_eq!(fault("loadline:risk=2"), "policy loadline cannot be made");
         let mut forgotten = after("percentile", &[(1.0, 1.0)]);
         forgotten.forget(JOB);

@@ -118,7 +118,8 @@ impl JobTrace {
         let mut lowest: BTreeMap<&str, f64> = BTreeMap::new();
         let mut known = Vec::new();
         for (place, row) in rows.iter().enumerate() {
-            if row.start < row.submit - ROUNDING || row.end < row.start - ROUNDING {
+            if row.start < row.submit.saturating_sub(ROUNDING) || row.end < row.start.saturating_sub(ROUNDING)
+            {
                 return Err(JobTraceError::Times { row: place + 1 });
             }
             let (Some(request), Some(peak)) = (positive(row.request), positive(row.peak)) else { continue };
@@ -142,7 +143,7 @@ impl JobTrace {
                 jobs.push(row.job.clone());
             }
             let start = row.start.max(row.submit);
-            let lasts = (row.end - start).max(0);
+            let lasts = row.end.saturating_sub(start).max(0);
             let memory = if row.attempt > 1 { lowest[row.job.as_str()] } else { request };
             runs.push(Run {
                 job,
@@ -171,7 +172,9 @@ fn positive(value: Option<f64>) -> Option<f64> {
 
 fn mark_late(runs: &mut [Run], jobs: usize) {
     let mut left = vec![0_usize; jobs];
-    runs.iter().for_each(|run| left[run.job.0 as usize] += 1);
+    for run in runs.iter() {
+        left[run.job.0 as usize] += 1;
+    }
     let all = left.clone();
     for run in runs {
         let job = run.job.0 as usize;
@@ -280,12 +283,12 @@ pub fn replay(trace: &JobTrace, policy: &mut dyn JobPolicy, killed_after: f64) -
             tally.wasted += wasted;
             tally.wasted_by_kills += wasted;
             let lasts = (run.hours * killed_after * HOUR) as i64;
-            events.push(Reverse((from + lasts, Kind::Killed, number, attempt)));
+            events.push(Reverse((from.saturating_add(lasts), Kind::Killed, number, attempt)));
         } else {
             tally.wasted += (limit - run.peak) / GIB * run.hours;
             tally.used += run.peak / GIB * run.hours;
             let lasts = run.lasts.max((run.hours * HOUR) as i64);
-            events.push(Reverse((from + lasts, Kind::Finished, number, attempt)));
+            events.push(Reverse((from.saturating_add(lasts), Kind::Finished, number, attempt)));
         }
     }
     tallies

@@ -20,25 +20,25 @@ pub struct JobEntry {
     make: Make,
 }
 
-fn peer(rule: Rule) -> Result<Box<dyn JobPolicy>, EstimationError> {
-    Ok(Box::new(Peer::new(rule)))
+fn peer(rule: Rule) -> Box<dyn JobPolicy> {
+    Box::new(Peer::new(rule))
 }
 
 /// Every policy, in the order in which they are compared.
 pub const JOB_ENTRIES: &[JobEntry] = &[
-    JobEntry { name: "request", keys: &[], make: |_| peer(Rule::Request) },
-    JobEntry { name: "doubling", keys: &[], make: |_| peer(Rule::Doubling) },
+    JobEntry { name: "request", keys: &[], make: |_| Ok(peer(Rule::Request)) },
+    JobEntry { name: "doubling", keys: &[], make: |_| Ok(peer(Rule::Doubling)) },
     JobEntry {
         name: "percentile",
         keys: &[("percentile", 0.95), ("margin", 1.15)],
-        make: |values| peer(Rule::Percentile { percentile: values[0], margin: values[1] }),
+        make: |values| Ok(peer(Rule::Percentile { percentile: values[0], margin: values[1] })),
     },
     JobEntry {
         name: "witt-lr",
         keys: &[("deviations", 1.0)],
-        make: |values| peer(Rule::WittLine { deviations: values[0] }),
+        make: |values| Ok(peer(Rule::WittLine { deviations: values[0] })),
     },
-    JobEntry { name: "tovar-ppm", keys: &[], make: |_| peer(Rule::Tovar) },
+    JobEntry { name: "tovar-ppm", keys: &[], make: |_| Ok(peer(Rule::Tovar)) },
     JobEntry {
         name: "loadline",
         // The floor in MiB.

@@ -146,7 +146,9 @@ fn level(kept: &[KeptRun], residuals: &mut [f64]) -> f64 {
     }
     residuals.sort_by(f64::total_cmp);
     let median = residuals[kept.len() / 2];
-    residuals.iter_mut().for_each(|residual| *residual -= median);
+    for residual in residuals.iter_mut() {
+        *residual -= median;
+    }
     median
 }
 

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn file_cache_is_no_need_and_what_no_sample_saw_is() {
-        let mib = |used, seen| Some(Sampled { used: used << 20, seen: seen << 20, cpu: None });
+        let mib = |used: u64, seen: u64| Some(Sampled { used: used << 20, seen: seen << 20, cpu: None });
         assert_eq!(need(None, None), None);
         assert_eq!(need(Some(Bytes::mib(100)), None), Some(Bytes::mib(100)));
         assert_eq!(need(None, mib(30, 90)), Some(Bytes::mib(30)));

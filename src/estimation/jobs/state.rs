@@ -182,7 +182,7 @@ mod tests {
         }
         assert_eq!((state.reached(), state.killed()), (1e9, 1));
         state.observe(&finished(1e6));
-        assert_eq!(state.reached(), 0.0);
+        assert!(state.reached() < 1.0);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
+use loadline::estimation::jobs::ladder::{Ladder, LadderState};
+use loadline::estimation::jobs::{RunEnd, RunOutcome};
 use loadline::estimation::policy::Observation;
 use loadline::estimation::profile::Profile;
 use loadline::estimation::vpa::VpaEstimator;
@@ -132,6 +134,24 @@ fn observe_among_a_thousand_workloads(bencher: Bencher<'_, '_>) {
             of(minute)
         })
         .bench_local_refs(|samples| samples.iter().for_each(|sample| estimator.observe(sample)));
+}
+
+/// The end of one run, into the full state of one job and what all jobs together say.
+#[divan::bench]
+fn observe_a_run(bencher: Bencher<'_, '_>) {
+    let outcome = |n: u32| RunOutcome {
+        end: RunEnd::Finished { peak: 1e9 + f64::from(n % 37) * 1e7 },
+        limit: 4e9,
+        hours: 0.5,
+        cpu: Some(0.4),
+        input: None,
+    };
+    let (mut ladder, mut job) = (Ladder::default(), LadderState::default());
+    let mut runs = 0;
+    bencher.bench_local(|| {
+        runs += 1;
+        ladder.observe(&mut job, black_box(&outcome(runs)));
+    });
 }
 
 fn filled() -> VpaState {

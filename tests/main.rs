@@ -6,6 +6,7 @@ mod architecture;
 mod backtest;
 #[cfg(feature = "analytics")]
 mod bad_traces;
+mod backtest_jobs;
 mod chaos;
 mod config;
 mod conformance;

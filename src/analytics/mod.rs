@@ -16,6 +16,7 @@ use crate::domain::load::LoadSample;
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 use crate::replay::grid::Trace;
+use crate::replay::jobs::JobRow;
 use crate::replay::vertical::Record;
 
 #[cfg(feature = "analytics")]
@@ -23,6 +24,8 @@ mod backtest_file;
 #[cfg(feature = "analytics")]
 mod frame;
 pub mod import;
+#[cfg(feature = "analytics")]
+mod jobs_file;
 pub mod trace;
 #[cfg(feature = "analytics")]
 mod trace_csv;
@@ -273,4 +276,16 @@ impl TraceWriter {
     pub fn finish(self) -> Result<usize, AnalyticsError> {
         match self.0 {}
     }
+}
+
+/// Reads recorded batch runs, Parquet or CSV by the file's name; on request the sizes of their inputs.
+#[cfg(feature = "analytics")]
+pub fn read_jobs(path: &Path, with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
+    jobs_file::read(path, with_input)
+}
+
+/// Reads recorded batch runs; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn read_jobs(_path: &Path, _with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
 }

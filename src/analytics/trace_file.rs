@@ -77,42 +77,26 @@ pub(super) fn frame(rows: &[TraceRow]) -> PolarsResult<DataFrame> {
 
 /// Reads all rows, in the file's order.
 pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
-    let format = format_of(path)?;
-    let failed = |operation| move |source| AnalyticsError::File { operation, path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed("open"))?;
-    if file.metadata().map_err(failed("read"))?.len() == 0 {
-        return Err(AnalyticsError::Empty { path: path.to_owned() });
-    }
+    let (format, file) = open(path)?;
     match format {
         TraceFormat::Parquet => read_parquet(path, file),
         TraceFormat::Csv => trace_csv::read(path, file),
     }
 }
 
-fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError> {
-    let refused = |source| AnalyticsError::Parquet { path: path.to_owned(), source: Box::new(source) };
-    let mut reader = ParquetReader::new(file);
-    let schema = reader.schema().map_err(refused)?;
-    let there: Vec<&'static str> =
-        COLUMNS.into_iter().filter(|column| schema.iter_names().any(|name| name == column)).collect();
-    // polars panics on types that this build has no code for, so they are looked at before.
-    for &column in &there {
-        let found = schema.get(column).filter(|field| !is_known(field.dtype()));
-        if let Some(field) = found {
-            let expected = match column {
-                "workload" | "task" => NAME,
-                "time" => TIME,
-                _ => NUMBER,
-            };
-            let kind = format!("{:?}", field.dtype());
-            let found = format!("the type {}", kind.split('(').next().unwrap_or(&kind));
-            return Err(AnalyticsError::Value { path: path.to_owned(), row: 1, column, found, expected });
-        }
+/// The file of a trace, which has something in it, and its format.
+pub(super) fn open(path: &Path) -> Result<(TraceFormat, File), AnalyticsError> {
+    let format = format_of(path)?;
+    let failed = |operation| move |source| AnalyticsError::File { operation, path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed("open"))?;
+    if file.metadata().map_err(failed("read"))?.len() == 0 {
+        return Err(AnalyticsError::Empty { path: path.to_owned() });
     }
-    // Columns that are ignored may be of any type.
-    let there = there.into_iter().map(str::to_owned).collect();
-    let frame = reader.with_columns(Some(there)).finish().map_err(refused)?;
-    let file = TraceFrame { path, frame };
+    Ok((format, file))
+}
+
+fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError> {
+    let file = TraceFrame::read(path, file, &COLUMNS, &COLUMNS)?;
     let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
     let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());
     let mut cpu_request = file.optional("cpu_request")?.into_iter();
@@ -145,17 +129,55 @@ fn is_known(kind: &ArrowDataType) -> bool {
 }
 
 /// A frame whose columns are read one by one, so that an error can name row and column.
-struct TraceFrame<'a> {
+pub(super) struct TraceFrame<'a> {
     path: &'a Path,
+    /// The columns that such a file has, for errors.
+    columns: &'static [&'static str],
     frame: DataFrame,
 }
 
-impl TraceFrame<'_> {
+impl<'a> TraceFrame<'a> {
+    /// Reads those columns of a file that are `wanted`; `columns` are told to who lacks one.
+    pub(super) fn read(
+        path: &'a Path,
+        file: File,
+        wanted: &[&'static str],
+        columns: &'static [&'static str],
+    ) -> Result<Self, AnalyticsError> {
+        let refused = |source| AnalyticsError::Parquet { path: path.to_owned(), source: Box::new(source) };
+        let mut reader = ParquetReader::new(file);
+        let schema = reader.schema().map_err(refused)?;
+        let is_there = |column: &&'static str| schema.iter_names().any(|name| name == column);
+        let there: Vec<&'static str> = wanted.iter().copied().filter(is_there).collect();
+        // polars panics on types that this build has no code for, so they are looked at before.
+        for &column in &there {
+            let found = schema.get(column).filter(|field| !is_known(field.dtype()));
+            if let Some(field) = found {
+                let expected = match column {
+                    "workload" | "task" | "job" | "process" | "workflow" => NAME,
+                    "time" | "submit" | "start" | "end" | "complete" => TIME,
+                    _ => NUMBER,
+                };
+                let kind = format!("{:?}", field.dtype());
+                let found = format!("the type {}", kind.split('(').next().unwrap_or(&kind));
+                return Err(AnalyticsError::Value { path: path.to_owned(), row: 1, column, found, expected });
+            }
+        }
+        // Columns that are ignored may be of any type.
+        let there = there.into_iter().map(str::to_owned).collect();
+        let frame = reader.with_columns(Some(there)).finish().map_err(refused)?;
+        Ok(Self { path, columns, frame })
+    }
+
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.frame.column(column).is_ok()
+    }
+
     fn column(&self, column: &'static str) -> Result<&Column, AnalyticsError> {
         self.frame.column(column).map_err(|_| AnalyticsError::Column {
             path: self.path.to_owned(),
             column,
-            expected: format!("a trace has {}", COLUMNS.join(", ")),
+            expected: format!("a trace has {}", self.columns.join(", ")),
         })
     }
 
@@ -169,7 +191,7 @@ impl TraceFrame<'_> {
         AnalyticsError::Value { path: self.path.to_owned(), row: row + 1, column, found, expected }
     }
 
-    fn text(&self, column: &'static str) -> Result<Vec<String>, AnalyticsError> {
+    pub(super) fn text(&self, column: &'static str) -> Result<Vec<String>, AnalyticsError> {
         let values = self.column(column)?;
         let texts = values.str().map_err(|_| self.fault(0, column, values.dtype().to_string(), NAME))?;
         let read = |(row, text): (usize, Option<&str>)| match text {
@@ -179,7 +201,7 @@ impl TraceFrame<'_> {
         texts.iter().enumerate().map(read).collect()
     }
 
-    fn times(&self, column: &'static str) -> Result<Vec<i64>, AnalyticsError> {
+    pub(super) fn times(&self, column: &'static str) -> Result<Vec<i64>, AnalyticsError> {
         let values = self.column(column)?;
         let fault = |row, found| self.fault(row, column, found, TIME);
         let nothing = |row| fault(row, "nothing".to_owned());
@@ -199,7 +221,7 @@ impl TraceFrame<'_> {
     }
 
     /// Numbers of a column that must be there.
-    fn needed(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+    pub(super) fn needed(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
         let values = self.column(column)?;
         let fault = |row, found| self.fault(row, column, found, NUMBER);
         if *values.dtype() == DataType::Null {
@@ -217,8 +239,8 @@ impl TraceFrame<'_> {
     }
 
     /// Numbers of a column that may be absent.
-    fn optional(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
-        if self.frame.column(column).is_ok() { self.needed(column) } else { Ok(Vec::new()) }
+    pub(super) fn optional(&self, column: &'static str) -> Result<Vec<Option<f64>>, AnalyticsError> {
+        if self.has(column) { self.needed(column) } else { Ok(Vec::new()) }
     }
 }
 

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analytics::{encode_kills, encode_limits, read_trace};
+use crate::cli::backtest_jobs::{self, JobOptions};
 use crate::cli::backtest_table::say_report;
 use crate::cli::fit::{Half, read_model};
 use crate::cli::output::{Output, say_error, say_json};
@@ -29,8 +30,15 @@ const ALL: [&str; 9] =
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {
     /// Usage traces: `.parquet` or `.csv` with the columns workload, task, time, cpu, memory.
-    #[arg(long, required = true, num_args = 1..)]
+    #[arg(long, required_unless_present = "jobs", num_args = 1..)]
     trace: Vec<PathBuf>,
+    /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
+    /// memory_request, memory_peak, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
+    /// tovar-ppm, loadline.
+    #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "resource", "emit", "step", "no_sweep"])]
+    jobs: Vec<PathBuf>,
+    #[command(flatten)]
+    of_jobs: JobOptions,
     /// A policy as NAME[:key=value]..., for example krr:margin=1.3. Default: all.
     #[arg(long, num_args = 1..)]
     policy: Vec<String>,
@@ -64,6 +72,9 @@ enum ResourceArg {
 }
 
 pub(super) fn run(output: Output, args: &BacktestArgs) -> anyhow::Result<()> {
+    if !args.jobs.is_empty() {
+        return backtest_jobs::run(output, &args.jobs, &args.policy, &args.of_jobs);
+    }
     let mut contenders = contenders(&args.policy)?;
     if let Some(path) = &args.model {
         let model = read_model(path)?;

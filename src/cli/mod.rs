@@ -7,6 +7,7 @@ mod alarms;
 mod apply;
 mod approve;
 mod backtest;
+mod backtest_jobs;
 mod backtest_table;
 mod bounce;
 mod change;

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
 use crate::controllers::recall::recall;
+use crate::controllers::run_peaks::{self, RunPeaks};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
 use crate::domain::money::Prices;
 use crate::domain::policy::PolicyMode;
+use crate::domain::quantity::Bytes;
 use crate::domain::recommendation::{Estimate, Withheld};
 use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
@@ -40,6 +43,8 @@ pub struct Analysis {
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
     /// The newest recommendation of each workload.
     pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
+    /// The memory that retries of each cron job and job climb to after kills.
+    pub rungs: Arc<BTreeMap<WorkloadName, Vec<Bytes>>>,
     /// How reading the agents goes.
     pub scrapes: Vec<ScrapeHealth>,
     /// When the agents were last read.
@@ -48,7 +53,8 @@ pub struct Analysis {
 
 impl Default for Analysis {
     fn default() -> Self {
-        Self { usage: shared(), load: shared(), recommendations: shared(), scrapes: Vec::new(), at: None }
+        let (usage, load, recommendations, rungs) = (shared(), shared(), shared(), shared());
+        Self { usage, load, recommendations, rungs, scrapes: Vec::new(), at: None }
     }
 }
 
@@ -76,6 +82,7 @@ pub struct Analyst {
 /// What the analyst remembers from one pass to the next.
 struct Memory {
     estimator: Box<dyn Estimator>,
+    runs: RunPeaks,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
     usage: BTreeMap<TaskId, UsageSample>,
@@ -104,6 +111,7 @@ impl Analyst {
         let informed = AtomicBool::new(matches!(restored, Some(Ok(()))));
         let memory = Memory {
             estimator,
+            runs: RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref()),
             changes: state.subscribe(),
             readings: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -125,14 +133,18 @@ impl Analyst {
         }
         let now = self.state.clock().now();
         let load = self.take_load(&world, now);
+        // Reading takes a while: tasks that began and ended meanwhile are in the world of now.
+        let world = self.state.world().await;
         {
             let mut memory = self.lock();
-            memory.take_ooms(&world);
+            memory.take_ends(&world);
             for sample in &usage {
                 memory.estimator.observe(sample);
+                memory.runs.sampled(&world, sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
+            memory.runs.retain(&world);
             memory.readings.retain(|task, _| world.tasks.contains_key(task));
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
@@ -153,6 +165,8 @@ impl Analyst {
         let now = self.state.clock().now();
         let checkpoint = {
             let memory = self.lock();
+            let largest = largest_node(&world).map(|node| node.memory);
+            let mut rungs = BTreeMap::new();
             let recommendations: BTreeMap<_, _> = world
                 .workloads
                 .values()
@@ -169,16 +183,28 @@ impl Analyst {
                         bounds: policy.bounds,
                         prices: self.prices,
                     };
+                    if workload.spec.run_policy().is_some() {
+                        let learned = memory.runs.rungs(&subject, largest);
+                        rungs.extend((!learned.is_empty()).then(|| (workload.name.clone(), learned)));
+                        return (workload.name.clone(), memory.runs.estimate(&subject, now));
+                    }
                     (workload.name.clone(), memory.estimator.estimate(&subject, now))
                 })
                 .collect();
-            self.published.send_modify(|analysis| analysis.recommendations = Arc::new(recommendations));
-            memory.estimator.checkpoint()
+            self.published.send_modify(|analysis| {
+                analysis.recommendations = Arc::new(recommendations);
+                analysis.rungs = Arc::new(rungs);
+            });
+            memory.estimator.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?)))
         };
         match checkpoint {
-            Ok(checkpoint) => {
+            Ok((estimator, runs)) => {
                 let store = Arc::clone(self.state.store());
-                blocking(move || store.put_document(CHECKPOINT, &checkpoint)).await
+                blocking(move || {
+                    store.put_document(CHECKPOINT, &estimator)?;
+                    store.put_document(run_peaks::CHECKPOINT, &runs)
+                })
+                .await
             }
             Err(error) => Err(StoreError::Failed {
                 operation: "write the estimators' state".to_owned(),
@@ -298,9 +324,9 @@ impl Analyst {
 }
 
 impl Memory {
-    /// Kills for want of memory among the ends of tasks since the last pass. The samples tell of kills
+    /// Kills for want of memory and ends of runs among the changes since the last pass. The samples tell of kills
     /// too, but a task that dies between two samples is told by its end alone.
-    fn take_ooms(&mut self, world: &World) {
+    fn take_ends(&mut self, world: &World) {
         loop {
             let change = match self.changes.try_recv() {
                 Ok(change) => change,
@@ -310,6 +336,12 @@ impl Memory {
                 }
                 Err(_) => return,
             };
+            if let Change::TaskMoved { task, state, exit: Some(exit), .. } = &change.change
+                && state.is_terminal()
+                && let Some(task) = world.tasks.get(task)
+            {
+                self.runs.ended(task, exit);
+            }
             match &change.change {
                 Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
                     let known = world.tasks.get(task).map(|task| task.size);
@@ -324,7 +356,10 @@ impl Memory {
                         peak: exit.peak_memory,
                     });
                 }
-                Change::WorkloadForgotten { workload } => self.estimator.forget(workload),
+                Change::WorkloadForgotten { workload } => {
+                    self.estimator.forget(workload);
+                    self.runs.forget(workload);
+                }
                 _ => {}
             }
         }

@@ -13,6 +13,7 @@ pub mod notices;
 pub mod real_use;
 mod recall;
 pub mod routes;
+mod run_peaks;
 pub mod scheduler;
 pub mod state;
 pub mod steady_clock;

@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod decaying_histogram;
 pub mod histogram;
+pub mod jobs;
 pub mod loadline;
 pub mod peers;
 pub mod policy;

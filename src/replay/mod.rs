@@ -12,6 +12,7 @@
 //! - `backtest`: everything for one trace and several policies.
 //! - `families`: usage with known truth, to try policies on.
 //! - `describe`: what is in a trace, in figures.
+//! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
 
 pub mod backtest;
 pub mod curve;
@@ -22,6 +23,7 @@ mod families_findings;
 pub mod figures;
 pub mod fit;
 pub mod grid;
+pub mod jobs;
 pub mod lessons;
 pub mod tally;
 pub mod vertical;

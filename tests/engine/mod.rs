@@ -13,4 +13,5 @@ mod load;
 mod operations;
 mod recommend;
 mod rollouts;
+mod run_peaks;
 mod shop;

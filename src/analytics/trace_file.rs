@@ -2,6 +2,7 @@
 //! `memory_request` and `load` may be absent, others are ignored.
 
 use std::fs::File;
+use std::io::Cursor;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -72,10 +73,22 @@ pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
             .into_reader_with_file_handle(file)
             .finish(),
     }
-    .map_err(|source| AnalyticsError::Frame {
-        operation: format!("read the trace {}", path.display()),
-        source: Box::new(source),
-    })?;
+    .map_err(|source| unreadable(path, source))?;
+    rows(path, frame)
+}
+
+/// The same of the content of a Parquet file; `name` tells people where it came from.
+pub(super) fn decode(name: &Path, content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    let frame = ParquetReader::new(Cursor::new(content)).finish();
+    rows(name, frame.map_err(|source| unreadable(name, source))?)
+}
+
+fn unreadable(path: &Path, source: PolarsError) -> AnalyticsError {
+    let operation = format!("read the trace {}", path.display());
+    AnalyticsError::Frame { operation, source: Box::new(source) }
+}
+
+fn rows(path: &Path, frame: DataFrame) -> Result<Vec<TraceRow>, AnalyticsError> {
     let file = TraceFrame { path, frame };
     let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
     let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());

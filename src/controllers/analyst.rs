@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
+use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill, policy_of};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
@@ -18,16 +19,12 @@ use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::estimation::{Estimator, OomKill, Subject};
+use crate::estimation::Subject;
 use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
-use crate::ports::history::History;
 use crate::ports::store::StoreError;
 use crate::ports::telemetry::ScrapeOutcome;
 use crate::ports::usage_source::{UsageError, UsageSource};
-
-/// The document that the estimators' state is kept in.
-const CHECKPOINT: &str = "estimators";
 
 /// What was measured last, and what follows from everything that was measured.
 #[derive(Debug, Clone)]
@@ -42,11 +39,23 @@ pub struct Analysis {
     pub scrapes: Vec<ScrapeHealth>,
     /// When the agents were last read.
     pub at: Option<Timestamp>,
+    /// The policy that sizes come from.
+    pub size_policy: String,
+    /// Why that is not the one that was chosen, if so.
+    pub size_policy_problem: Option<String>,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
-        Self { usage: shared(), load: shared(), recommendations: shared(), scrapes: Vec::new(), at: None }
+        Self {
+            usage: shared(),
+            load: shared(),
+            recommendations: shared(),
+            scrapes: Vec::new(),
+            at: None,
+            size_policy: String::new(),
+            size_policy_problem: None,
+        }
     }
 }
 
@@ -63,15 +72,16 @@ pub struct Analyst {
     state: Arc<EngineState>,
     agents: Vec<AgentSource>,
     front_door: Arc<dyn FrontDoor>,
-    history: Arc<dyn History>,
+    past: Past,
     prices: Prices,
+    sizing: Sizing,
     memory: Mutex<Memory>,
     published: watch::Sender<Analysis>,
 }
 
 /// What the analyst remembers from one pass to the next.
 struct Memory {
-    estimator: Box<dyn Estimator>,
+    in_force: InForce,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
     usage: BTreeMap<TaskId, UsageSample>,
@@ -81,24 +91,20 @@ struct Memory {
 }
 
 impl Analyst {
-    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off,
-    /// if that can be read.
+    /// An analyst that sizes by the policy that the world names; takes up where the last engine left off, if that
+    /// can be read.
     pub fn new(
         state: Arc<EngineState>,
         agents: Vec<AgentSource>,
         front_door: Arc<dyn FrontDoor>,
-        history: Arc<dyn History>,
-        (mut estimator, prices): (Box<dyn Estimator>, Prices),
+        past: Past,
+        (sizing, world, prices): (Sizing, &World, Prices),
         published: watch::Sender<Analysis>,
     ) -> Result<Self, StoreError> {
-        if let Some(checkpoint) = state.store().document(CHECKPOINT)?
-            && let Err(error) = estimator.restore(&checkpoint)
-        {
-            // The state is derived: a version that cannot be read costs history, not correctness.
-            tracing::warn!(error = %chain(&error), "estimates begin anew");
-        }
+        let in_force = sizing.at_start(world, state.store().as_ref())?;
+        in_force.publish(&published);
         let memory = Memory {
-            estimator,
+            in_force,
             changes: state.subscribe(),
             readings: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -106,7 +112,7 @@ impl Analyst {
             load: BTreeMap::new(),
             scrapes: BTreeMap::new(),
         };
-        Ok(Self { state, agents, front_door, history, prices, memory: Mutex::new(memory), published })
+        Ok(Self { state, agents, front_door, past, prices, sizing, memory: Mutex::new(memory), published })
     }
 
     /// Reads every agent and the front door, keeps the samples, tells the estimator.
@@ -122,7 +128,7 @@ impl Analyst {
             let mut memory = self.lock();
             memory.take_ooms(&world);
             for sample in &usage {
-                memory.estimator.observe(sample);
+                memory.in_force.estimator.observe(sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
@@ -133,13 +139,14 @@ impl Analyst {
         if usage.is_empty() && load.is_empty() {
             return Ok(());
         }
-        let history = Arc::clone(&self.history);
+        let history = Arc::clone(&self.past.history);
         self.state.noted(blocking(move || history.append(&usage, &load)).await)
     }
 
     /// Asks the estimator for every workload, and keeps its state.
     pub async fn recommend(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
+        self.follow_choice(&world).await?;
         let now = self.state.clock().now();
         let checkpoint = {
             let memory = self.lock();
@@ -159,11 +166,11 @@ impl Analyst {
                         bounds: policy.bounds,
                         prices: self.prices,
                     };
-                    (workload.name.clone(), memory.estimator.estimate(&subject, now))
+                    (workload.name.clone(), memory.in_force.estimator.estimate(&subject, now))
                 })
                 .collect();
             self.published.send_modify(|analysis| analysis.recommendations = Arc::new(recommendations));
-            memory.estimator.checkpoint()
+            memory.in_force.checkpoint()
         };
         match checkpoint {
             Ok(checkpoint) => {
@@ -177,9 +184,32 @@ impl Analyst {
         }
     }
 
+    /// Puts the policy in force that the world names, once it was told what was recorded.
+    async fn follow_choice(&self, world: &Arc<World>) -> Result<(), StoreError> {
+        let asked = policy_of(world).to_owned();
+        if self.lock().in_force.follows(&asked) {
+            return Ok(());
+        }
+        let found = match self.sizing.make(&asked) {
+            Ok(estimator) => {
+                let (past, world, now) = (self.past.clone(), Arc::clone(world), self.state.clock().now());
+                let began = std::time::Instant::now();
+                let warm = blocking(move || past.tell(estimator, &world, now)).await?;
+                tracing::info!(policy = asked, took = ?began.elapsed(), "sizes come from this policy");
+                Ok(warm)
+            }
+            Err(why) => Err(why),
+        };
+        let mut memory = self.lock();
+        let Memory { in_force, usage, .. } = &mut *memory;
+        in_force.take(&asked, found, usage.values());
+        in_force.publish(&self.published);
+        Ok(())
+    }
+
     /// When a task of the workload was last killed for want of memory.
     pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
-        self.lock().estimator.last_oom(workload)
+        self.lock().in_force.estimator.last_oom(workload)
     }
 
     /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.
@@ -287,15 +317,9 @@ impl Memory {
                     let declared =
                         || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
-                    self.estimator.observe_oom(&OomKill {
-                        task: task.clone(),
-                        at: exit.at,
-                        request: size.request.memory,
-                        limit: exit.memory_limit,
-                        peak: exit.peak_memory,
-                    });
+                    self.in_force.estimator.observe_oom(&oom_kill(task, exit, size));
                 }
-                Change::WorkloadForgotten { workload } => self.estimator.forget(workload),
+                Change::WorkloadForgotten { workload } => self.in_force.estimator.forget(workload),
                 _ => {}
             }
         }

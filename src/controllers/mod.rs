@@ -13,5 +13,6 @@ pub mod notices;
 pub mod real_use;
 pub mod routes;
 pub mod scheduler;
+pub mod sizing;
 pub mod state;
 pub mod steady_clock;

@@ -21,6 +21,7 @@ pub mod reducer;
 pub mod rollout;
 mod run_policy;
 pub mod scale;
+pub mod size_policy;
 pub mod strategy;
 pub mod task;
 pub mod trace;

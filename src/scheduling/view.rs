@@ -232,7 +232,11 @@ impl<'a> View<'a> {
                 }
                 return;
             }
-            EntityKey::Pool(_) | EntityKey::Policy(_) | EntityKey::Action(_) | EntityKey::Quota(_) => return,
+            EntityKey::Pool(_)
+            | EntityKey::Policy(_)
+            | EntityKey::Action(_)
+            | EntityKey::Quota(_)
+            | EntityKey::SizePolicy => return,
         };
         if !self.dirty.contains(workload) {
             self.dirty.insert(workload.clone());
@@ -326,6 +330,7 @@ impl<'a> View<'a> {
             EntityKey::Policy(name) => copy_row(&self.base.policies, &mut self.changed.policies, name),
             EntityKey::Action(key) => copy_row(&self.base.actions, &mut self.changed.actions, key),
             EntityKey::Quota(team) => copy_row(&self.base.quotas, &mut self.changed.quotas, team),
+            EntityKey::SizePolicy => self.changed.size_policy.clone_from(&self.base.size_policy),
         }
     }
 

@@ -9,7 +9,8 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
-use loadline::estimation::policy::Observation;
+use loadline::estimation::catalogue::{ENTRIES, Recipe};
+use loadline::estimation::policy::{Observation, WorkloadIndex};
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
 use loadline::estimation::vpa_state::VpaState;
@@ -70,6 +71,23 @@ fn sample(i: u32, cores: f64) -> UsageSample {
 
 fn day() -> Vec<UsageSample> {
     (0..SAMPLES).map(|i| sample(i, 0.05 + wave(i) * 1.95)).collect()
+}
+
+/// CPU and memory of one sample, into each policy of the catalogue, and its answer.
+#[divan::bench(args = ENTRIES.iter().map(|entry| entry.name))]
+fn observe_policy(bencher: Bencher<'_, '_>, name: &str) {
+    let day = day();
+    let workload = WorkloadIndex(0);
+    bencher
+        .counter(ItemsCount::new(SAMPLES))
+        .with_inputs(|| Recipe::parse(name, ENTRIES).and_then(|recipe| recipe.make()).expect("a policy"))
+        .bench_values(|mut policy| {
+            for sample in &day {
+                black_box(policy.limits(workload, None, sample.at));
+                policy.observe(workload, &Observation::of(sample));
+            }
+            policy
+        });
 }
 
 /// CPU and memory of one sample, into the state of one workload.

@@ -4,6 +4,8 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+#[cfg(feature = "analytics")]
+mod causality;
 mod chaos;
 mod config;
 mod conformance;

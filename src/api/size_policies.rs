@@ -26,6 +26,7 @@ pub struct SizePoliciesDto {
     /// Who chose it.
     pub by: Option<String>,
     /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// Each policy.
     pub policies: Vec<SizePolicyDto>,

@@ -5,7 +5,6 @@
 //! serves light and dark pages and a curve's elements are found by its colour; a picture that stands
 //! alone gets them as fixed colours.
 
-use kuva::backend::png::PngBackend;
 use kuva::backend::svg::SvgBackend;
 use kuva::plot::legend::LegendPosition;
 use kuva::plot::scatter::MarkerShape;
@@ -124,11 +123,6 @@ pub fn svg_for_page(chart: &Chart, frame: Frame) -> String {
 /// The SVG of a chart that stands alone, with title and legend on white.
 pub fn svg(chart: &Chart) -> String {
     SvgBackend::new().render_scene(&alone(chart))
-}
-
-/// The same as PNG, at twice the size.
-pub fn png(chart: &Chart) -> Result<Vec<u8>, String> {
-    PngBackend::new().with_scale(2.0).render_scene(&alone(chart))
 }
 
 fn alone(chart: &Chart) -> Scene {
@@ -281,8 +275,6 @@ mod tests {
             drawn.contains("a &amp; b") && drawn.contains(COLOURS[0]) && !drawn.contains("var(--"),
             "{drawn}"
         );
-        let picture = png(&chart(&[30.0, 2.0, 1.5])).expect("a picture");
-        assert!(picture.starts_with(b"\x89PNG"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Charts and pages: figures in, SVG, PNG or HTML out. Pure: no file is read or written here.
+//! Charts and pages: figures in, SVG or HTML out. Pure: no file is read or written here.
 //!
 //! - `draw`: a chart of curves by the crate kuva, the only place that names it.
 //! - `pareto`: what a backtest came to as such a chart.

@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use crate::analytics::read_trace;
 use crate::charts::{draw, page, pareto};
 use crate::cli::Global;
+use crate::cli::backtest_fit::fit;
 use crate::cli::backtest_history::{History, recorded};
 use crate::cli::backtest_run::{How, score};
 use crate::cli::backtest_table::say_report;
@@ -53,7 +54,7 @@ pub(super) struct BacktestArgs {
     /// With --output html or json: write to this file.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// Draw footprint against kills or short-falls to this file, `.svg` or `.png`; one each where there are several
+    /// Draw footprint against kills or short-falls to this file, `.svg`; one each where there are several
     /// traces or resources.
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
@@ -63,6 +64,9 @@ pub(super) struct BacktestArgs {
     /// Replay each policy as it is asked for only; without curves there is no comparison at an equal rate.
     #[arg(long)]
     no_sweep: bool,
+    /// Sweep the weights of a baseline on the training halves of the traces instead; --file takes them.
+    #[arg(long, hide = true, value_name = "POLICY", conflicts_with_all = ["from_store", "policy", "emit", "chart"])]
+    fit: Option<String>,
     /// Threads. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -75,6 +79,10 @@ enum ResourceArg {
 }
 
 pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
+    if let Some(policy) = &args.fit {
+        let how = How { threads: args.threads, ..How::default() };
+        return fit(policy, &args.trace, args.file.as_deref(), how);
+    }
     let contenders = contenders(&args.policy)?;
     let folders = emit_folders(args)?;
     check_files(global.output, args)?;
@@ -138,9 +146,9 @@ fn check_files(output: Format, args: &BacktestArgs) -> anyhow::Result<()> {
         _ => {}
     }
     if let Some(chart) = &args.chart
-        && picture(chart).is_none()
+        && chart.extension().is_none_or(|ending| ending != "svg")
     {
-        return bad(&format!("{}: expected a file name that ends in .svg or .png", chart.display()));
+        return bad(&format!("{}: expected a file name that ends in .svg", chart.display()));
     }
     let places = args.file.iter().chain(&args.chart);
     for place in places {
@@ -152,31 +160,12 @@ fn check_files(output: Format, args: &BacktestArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Picture {
-    Svg,
-    Png,
-}
-
-fn picture(file: &Path) -> Option<Picture> {
-    match file.extension()?.to_str()? {
-        "svg" => Some(Picture::Svg),
-        "png" => Some(Picture::Png),
-        _ => None,
-    }
-}
-
 /// A picture a report. Several get names of their own: `chart-TRACE-memory.svg`.
 fn draw_charts(file: &Path, reports: &[Report]) -> anyhow::Result<()> {
-    let Some(kind) = picture(file) else { return Ok(()) };
     for report in reports {
-        let chart = pareto::chart(report);
-        let content = match kind {
-            Picture::Svg => draw::svg(&chart).into_bytes(),
-            Picture::Png => draw::png(&chart).map_err(anyhow::Error::msg).context("cannot draw the chart")?,
-        };
+        let content = draw::svg(&pareto::chart(report));
         let path = if reports.len() == 1 { file.to_owned() } else { named_apart(file, report) };
-        write(&path, &content)?;
+        write(&path, content.as_bytes())?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod alarms;
 mod apply;
 mod approve;
 mod backtest;
+mod backtest_fit;
 mod backtest_history;
 mod backtest_run;
 mod backtest_table;

@@ -10,12 +10,14 @@
 //! - `figures`: tallies to figures with intervals.
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
+//! - `fit`: weights of a baseline that publishes none.
 //! - `families`: usage with known truth, to try policies on.
 
 pub mod backtest;
 pub mod curve;
 pub mod families;
 pub mod figures;
+pub mod fit;
 pub mod grid;
 pub mod tally;
 pub mod vertical;

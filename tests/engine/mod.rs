@@ -11,4 +11,6 @@ mod harness;
 mod interface;
 mod load;
 mod operations;
+#[cfg(feature = "analytics")]
+mod policies;
 mod rollouts;

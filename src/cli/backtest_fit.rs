@@ -1,0 +1,64 @@
+//! `loadline backtest --fit autopilot-ml`: the command that made `models/autopilot-ml-v1.json`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::analytics::read_trace;
+use crate::charts::cells;
+use crate::cli::backtest_run::{How, score};
+use crate::cli::exit::{Exit, ended};
+use crate::cli::output::{say, say_table, table};
+use crate::replay::backtest::{Contender, Resource};
+use crate::replay::fit::{candidates, document, nearest, training_half, tried};
+use crate::replay::grid::Trace;
+
+/// The only policy whose weights are swept.
+const FITTED: &str = "autopilot-ml";
+
+/// Sweeps the weights on the training halves of traces; prints what each came to, and writes those that were found.
+pub(super) fn fit(policy: &str, traces: &[PathBuf], file: Option<&Path>, how: How<'_>) -> anyhow::Result<()> {
+    if policy != FITTED {
+        return Err(ended(Exit::BadInput, format!("{policy} has no weights to fit; {FITTED} has")));
+    }
+    let (reference, candidates) = candidates()?;
+    let contenders: Vec<Contender> =
+        std::iter::once(reference).chain(candidates.iter().map(|one| one.contender.clone())).collect();
+    let mut scored = Vec::new();
+    for path in traces {
+        let rows = training_half(&read_trace(path)?);
+        let name = format!("training half of {}", path.display());
+        let trace = Trace::new(&name, &rows, None).with_context(|| name.clone())?;
+        drop(rows);
+        say(&format!("{name}: {} workloads, {} samples", trace.workloads.len(), trace.samples()))?;
+        scored.push((trace.step, score(&trace, &contenders, How { no_sweep: true, ..how })?));
+    }
+    let tried = tried(&candidates, &scored);
+    let mut rows = table(&["resource", "overrun", "rate / VPA's", "chosen"]);
+    for one in &tried {
+        let chosen = nearest(&tried, one.resource).is_some_and(|best| best == *one);
+        rows.add_row(vec![
+            cells::resource(one.resource).to_owned(),
+            one.overrun.to_string(),
+            format!("{:.3}", one.ratio),
+            if chosen { "*".to_owned() } else { String::new() },
+        ]);
+    }
+    say_table(&rows)?;
+    let Some(text) = document(&tried)? else {
+        let missing =
+            [Resource::Memory, Resource::Cpu].into_iter().filter(|one| nearest(&tried, *one).is_none());
+        let missing: Vec<&str> = missing.map(cells::resource).collect();
+        return Err(ended(
+            Exit::BadInput,
+            format!("the traces have no usable rate for {}", missing.join(" and ")),
+        ));
+    };
+    match file {
+        Some(file) => {
+            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            Ok(say(&format!("{} written", file.display()))?)
+        }
+        None => Ok(say(text.trim_end())?),
+    }
+}

@@ -178,7 +178,7 @@ fn scene(
     render_multiple(plots, layout)
 }
 
-/// A curve as a line, its points, and the point that was asked for: larger, and ringed.
+/// A curve as a line, its points, and a ring around the point that was asked for.
 fn plots_of(series: &Series, (place, colour): (usize, &str), name: Option<&str>) -> Vec<Plot> {
     let mut plots = Vec::new();
     if series.marks.len() > 1 {
@@ -201,8 +201,8 @@ fn plots_of(series: &Series, (place, colour): (usize, &str), name: Option<&str>)
         plots.push(Plot::Scatter(named(dots(&series.marks, 3.0))));
     }
     if let Some(asked) = &series.asked {
-        let asked =
-            dots(std::slice::from_ref(asked), 6.5).with_marker_opacity(0.45).with_marker_stroke_width(2.0);
+        let ring = dots(std::slice::from_ref(asked), 7.5).with_marker(MarkerShape::Circle);
+        let asked = ring.with_marker_opacity(0.35).with_marker_stroke_width(2.0);
         plots.push(Plot::Scatter(if series.marks.is_empty() { named(asked) } else { asked }));
     }
     plots

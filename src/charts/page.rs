@@ -32,10 +32,11 @@ pub fn page(reports: &[Report]) -> String {
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <title>Backtest of sizing policies</title>\n<style>{}{STYLE}</style>\n</head>\n<body>\n\
          <header><h1>Backtest of sizing policies</h1>\n<p>Each curve is a policy with its risk knob swept: \
-         lower and further left is better. The large mark is the value that was asked for. {}</p></header>\n\
+         lower and further left is better. The ring is the value that was asked for. {} {}</p></header>\n\
          <main>\n{body}</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>{SCRIPT}</script>\n\
          </body>\n</html>\n",
         colours(),
+        pareto::FAR_NOTE,
         cells::LEGEND
     )
 }
@@ -50,8 +51,11 @@ fn colours() -> String {
 
 fn section(reports: &[Report]) -> String {
     let Some(first) = reports.first() else { return String::new() };
-    let mut out =
-        format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n", escaped(&first.trace), escaped(&cells::extent(first)));
+    let mut out = format!(
+        "<section>\n<h2>{}</h2>\n<p>{}</p>\n",
+        escaped(pareto::name(&first.trace)),
+        escaped(&cells::extent(first))
+    );
     for report in reports {
         let _ = write!(
             out,
@@ -130,4 +134,71 @@ fn cells_of(row: &[String]) -> String {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::backtest::{Contender, Resource, Scored, report};
+    use crate::replay::families::{Family, Plan, generate};
+    use crate::replay::grid::Trace;
+    use crate::replay::vertical::replay;
+
+    fn reports(name: &str, labels: &[&str]) -> Vec<Report> {
+        let plan = Plan { workloads: 1, days: 4, interval: 900, seed: 1 };
+        let rows = generate(&[Family::Diurnal, Family::OomLoop, Family::Leak], plan);
+        let trace = Trace::new(name, &rows, None).expect("a trace");
+        let asked: Vec<Contender> =
+            labels.iter().map(|label| Contender::parse(label).expect("a policy")).collect();
+        let mut scored = Vec::new();
+        for contender in &asked {
+            let swept = contender.sweep().into_iter().map(|one| (one, false));
+            for (one, asked) in swept.chain([(contender.clone(), true)]) {
+                let mut teller = one.teller().expect("a teller");
+                let tallies = replay(&trace, &[0, 1, 2], &mut teller, false, &|_| {}).tallies;
+                scored.push(Scored {
+                    label: contender.label().to_owned(),
+                    knob: one.knob().1,
+                    asked,
+                    tallies: tallies.into_iter().map(|(_, tally)| tally).collect(),
+                });
+            }
+        }
+        [Resource::Memory, Resource::Cpu].map(|resource| report(&trace, resource, &asked, &scored)).into()
+    }
+
+    #[test]
+    fn a_page_holds_every_trace_and_loads_nothing() {
+        let mut all = reports("/somewhere/<one>.parquet", &["vpa", "krr:margin=1.3", "oracle"]);
+        all.extend(reports("two.csv", &["vpa", "oracle"]));
+        let page = page(&all);
+        assert_eq!((page.matches("<h2>").count(), page.matches("<figure>").count()), (2, 4));
+        assert!(
+            page.contains("<h2>&lt;one&gt;.parquet</h2>") && !page.contains("somewhere"),
+            "names are escaped"
+        );
+        assert_eq!(page.matches("Cold start: ").count(), 4);
+        assert!(page.contains("data-series=\"1\"><i class=\"c1\"></i>krr:margin=1.3</label>"));
+        assert!(page.contains("krr:margin=1.3\nmargin=1.3\n"), "points tell their knob");
+        assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
+        for elsewhere in ["src=", "href=", "@import", "url(", "eval(", "new Function", "fetch("] {
+            assert!(!page.contains(elsewhere), "{elsewhere}");
+        }
+        // The one address in it names the language of pictures.
+        assert_eq!(page.matches("http").count(), page.matches("http://www.w3.org/2000/svg").count() + 1);
+    }
+
+    #[test]
+    fn a_trace_of_hours_says_that_there_is_nothing_to_draw() {
+        let plan = Plan { workloads: 1, days: 1, interval: 900, seed: 1 };
+        let rows = generate(&[Family::Steady], plan);
+        let trace = Trace::new("short", &rows, None).expect("a trace");
+        let vpa = Contender::parse("vpa").expect("a policy");
+        let mut teller = vpa.teller().expect("a teller");
+        let tallies = replay(&trace, &[0], &mut teller, false, &|_| {}).tallies;
+        let tallies = tallies.into_iter().map(|(_, tally)| tally).collect();
+        let scored = [Scored { label: "vpa".to_owned(), knob: 1.15, asked: true, tallies }];
+        let page = page(&[report(&trace, Resource::Memory, &[vpa], &scored)]);
+        assert!(page.contains("Nothing to draw") && page.contains("Cold start"), "{page}");
+    }
 }

@@ -1,6 +1,8 @@
 //! What a backtest came to as a chart: what the policies cost against how often they fall short, a curve a
 //! policy with its risk knob swept, the value that was asked for marked.
 
+use std::path::Path;
+
 use crate::charts::cells::{number, rate_of};
 use crate::charts::draw::{Chart, Mark, Series};
 use crate::replay::backtest::{Line, Report, Resource};
@@ -18,12 +20,35 @@ pub fn chart(report: &Report) -> Chart {
     };
     let floor = report.lines.iter().filter_map(|line| Some(line.curve.as_ref()?.floor())).next();
     let floor = floor.unwrap_or_else(|| smallest(report));
-    let series = report.lines.iter().map(|line| series(report, line, floor));
+    let mut all: Vec<Series> = report.lines.iter().map(|line| series(report, line, floor)).collect();
+    leave_out_far_points(&mut all);
+    all.retain(|series| !series.marks.is_empty() || series.asked.is_some());
     Chart {
-        title: format!("{}: {what}, {} workloads", report.trace, report.workloads),
+        title: format!("{}: {what}, {} workloads", name(&report.trace), report.workloads),
         x: x.to_owned(),
         y: y.to_owned(),
-        series: series.filter(|series| !series.marks.is_empty() || series.asked.is_some()).collect(),
+        series: all,
+    }
+}
+
+/// A trace's name without the folders that it lies in.
+pub(super) fn name(trace: &str) -> &str {
+    Path::new(trace).file_name().and_then(|name| name.to_str()).unwrap_or(trace)
+}
+
+/// So many times beyond what was asked for, in rate and in footprint, nobody looks; points there would press all
+/// others into a corner.
+const FAR: (f64, f64) = (10.0, 3.0);
+/// What readers are told of that.
+pub(super) const FAR_NOTE: &str = "Points of a curve beyond 10 times the highest rate, or 3 times the highest footprint, \
+     of the values that were asked for are not drawn.";
+
+fn leave_out_far_points(all: &mut [Series]) {
+    let most =
+        |of: fn(&Mark) -> f64| all.iter().filter_map(|series| series.asked.as_ref()).map(of).reduce(f64::max);
+    let (Some(x), Some(y)) = (most(|mark| mark.x), most(|mark| mark.y)) else { return };
+    for series in all {
+        series.marks.retain(|mark| mark.x <= x * FAR.0 && mark.y <= y * FAR.1);
     }
 }
 
@@ -73,4 +98,26 @@ fn more(resource: Resource, figures: &Figures) -> String {
         Resource::Cpu => format!("{} changes a day", number(figures.in_place, 2)),
     };
     format!("slack {} %, {changes}", number(figures.relative_slack * 100.0, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_points_are_left_out_and_asked_ones_stay() {
+        let mark = |x: f64, y: f64| Mark { x, y, words: String::new() };
+        let of = |marks: Vec<Mark>, asked: Mark| Series { name: "p".to_owned(), marks, asked: Some(asked) };
+        let marks = vec![mark(0.1, 2.0), mark(0.9, 5.9), mark(0.1, 7.0), mark(1.1, 1.0)];
+        let mut all = [of(marks, mark(0.1, 2.0)), of(vec![mark(50.0, 1.0)], mark(0.01, 0.5))];
+        leave_out_far_points(&mut all);
+        assert_eq!(all[0].marks, [mark(0.1, 2.0), mark(0.9, 5.9)]);
+        assert_eq!((all[1].marks.len(), all[1].asked.is_some()), (0, true));
+    }
+
+    #[test]
+    fn folders_are_no_part_of_a_name() {
+        let names = ["/a/b/t.parquet", "t.csv", "recorded by the engine"].map(name);
+        assert_eq!(names, ["t.parquet", "t.csv", "recorded by the engine"]);
+    }
 }

@@ -45,6 +45,8 @@ pub struct Mark {
 pub struct Series {
     /// Its name.
     pub name: String,
+    /// Its colour and its marks: the same number in each chart of a page.
+    pub place: usize,
     /// Its points, in the order in which the line goes through them.
     pub marks: Vec<Mark>,
     /// The point that was asked for; it need not lie on the line.
@@ -139,9 +141,9 @@ fn scene(
     title: Option<&str>,
 ) -> Scene {
     let mut plots = Vec::new();
-    for (place, series) in chart.series.iter().enumerate() {
+    for series in &chart.series {
         let name = title.is_some().then_some(series.name.as_str());
-        plots.extend(plots_of(series, (place, &colour(place)), name));
+        plots.extend(plots_of(series, &colour(series.place), name));
     }
     let (left, right) = chart.range(|mark| mark.x);
     let (bottom, top) = chart.range(|mark| mark.y);
@@ -179,7 +181,7 @@ fn scene(
 }
 
 /// A curve as a line, its points, and a ring around the point that was asked for.
-fn plots_of(series: &Series, (place, colour): (usize, &str), name: Option<&str>) -> Vec<Plot> {
+fn plots_of(series: &Series, colour: &str, name: Option<&str>) -> Vec<Plot> {
     let mut plots = Vec::new();
     if series.marks.len() > 1 {
         let line = LinePlot::new().with_data(series.marks.iter().map(|mark| (mark.x, mark.y)));
@@ -189,7 +191,7 @@ fn plots_of(series: &Series, (place, colour): (usize, &str), name: Option<&str>)
         ScatterPlot::new()
             .with_data(marks.iter().map(|mark| (mark.x, mark.y)))
             .with_color(colour)
-            .with_marker(MARKERS[place % MARKERS.len()])
+            .with_marker(MARKERS[series.place % MARKERS.len()])
             .with_size(size)
             .with_tooltip_labels(marks.iter().map(|mark| mark.words.clone()))
     };
@@ -256,7 +258,7 @@ mod tests {
             |(place, y): (usize, &f64)| Mark { x: 0.01 * (place + 1) as f64, y: *y, words: format!("<{y}>") };
         let marks: Vec<Mark> = y.iter().enumerate().map(mark).collect();
         let asked = marks.first().cloned();
-        let series = Series { name: "a & b".to_owned(), marks, asked };
+        let series = Series { name: "a & b".to_owned(), place: 0, marks, asked };
         Chart { title: "t".to_owned(), x: "rate".to_owned(), y: "cost".to_owned(), series: vec![series] }
     }
 

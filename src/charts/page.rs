@@ -85,8 +85,8 @@ fn figure(chart: &Chart) -> String {
             .to_owned();
     }
     let mut legend = String::new();
-    for (place, series) in chart.series.iter().enumerate() {
-        let place = place % COLOURS.len();
+    for series in &chart.series {
+        let place = series.place % COLOURS.len();
         let _ = write!(
             legend,
             "<label><input type=\"checkbox\" checked data-series=\"{place}\"><i class=\"c{place}\"></i>{}</label>",

@@ -20,7 +20,8 @@ pub fn chart(report: &Report) -> Chart {
     };
     let floor = report.lines.iter().filter_map(|line| Some(line.curve.as_ref()?.floor())).next();
     let floor = floor.unwrap_or_else(|| smallest(report));
-    let mut all: Vec<Series> = report.lines.iter().map(|line| series(report, line, floor)).collect();
+    let mut all: Vec<Series> =
+        report.lines.iter().enumerate().map(|line| series(report, line, floor)).collect();
     leave_out_far_points(&mut all);
     all.retain(|series| !series.marks.is_empty() || series.asked.is_some());
     Chart {
@@ -62,7 +63,7 @@ fn smallest(report: &Report) -> f64 {
     }
 }
 
-fn series(report: &Report, line: &Line, floor: f64) -> Series {
+fn series(report: &Report, (place, line): (usize, &Line), floor: f64) -> Series {
     let figures = &line.figures;
     let use_of = figures.footprint / figures.footprint_over_use;
     let mark = |knob: f64, rate: f64, footprint: f64| {
@@ -81,7 +82,7 @@ fn series(report: &Report, line: &Line, floor: f64) -> Series {
     let asked = told.then(|| mark(line.knob_value, rate, figures.footprint_over_use)).flatten();
     let asked = asked
         .map(|mark| Mark { words: format!("{}\n{}", mark.words, more(report.resource, figures)), ..mark });
-    Series { name: line.policy.clone(), marks, asked }
+    Series { name: line.policy.clone(), place, marks, asked }
 }
 
 fn words(resource: Resource, line: &Line, knob: f64, rate: f64, footprint: f64) -> String {
@@ -107,7 +108,12 @@ mod tests {
     #[test]
     fn far_points_are_left_out_and_asked_ones_stay() {
         let mark = |x: f64, y: f64| Mark { x, y, words: String::new() };
-        let of = |marks: Vec<Mark>, asked: Mark| Series { name: "p".to_owned(), marks, asked: Some(asked) };
+        let of = |marks: Vec<Mark>, asked: Mark| Series {
+            name: "p".to_owned(),
+            place: 0,
+            marks,
+            asked: Some(asked),
+        };
         let marks = vec![mark(0.1, 2.0), mark(0.9, 5.9), mark(0.1, 7.0), mark(1.1, 1.0)];
         let mut all = [of(marks, mark(0.1, 2.0)), of(vec![mark(50.0, 1.0)], mark(0.01, 0.5))];
         leave_out_far_points(&mut all);

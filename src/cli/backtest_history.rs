@@ -41,7 +41,7 @@ pub(super) async fn recorded(
     let content = client.trace("parquet", u32::try_from(step)?, Some(from), None).await;
     spinner.finish_and_clear();
     let rows = decode_trace(Path::new(NAME), content?)?;
-    if let Some(why) = too_little(&rows, step) {
+    if let Some(why) = too_little(&rows, step, now().as_second()) {
         return Ok(History::TooLittle(why));
     }
     let trace = Trace::new(NAME, &rows, Some(step)).context(NAME)?;
@@ -49,7 +49,7 @@ pub(super) async fn recorded(
 }
 
 /// Why nothing can be compared on rows of this step, if so.
-fn too_little(rows: &[TraceRow], step: i64) -> Option<String> {
+fn too_little(rows: &[TraceRow], step: i64, now: i64) -> Option<String> {
     let rule = "the first 24 h of each workload are its cold start, and nothing after them was recorded yet";
     let (Some(first), Some(last)) =
         (rows.iter().map(|row| row.time).min(), rows.iter().map(|row| row.time).max())
@@ -60,15 +60,17 @@ fn too_little(rows: &[TraceRow], step: i64) -> Option<String> {
     if oldest > NEEDED.as_secs() {
         return None;
     }
+    // The step that is under way ends in the future.
+    let ahead = (last - now).clamp(0, step);
     let workloads: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.workload.as_str()).collect();
     let at = |seconds: i64| Timestamp::from_second(seconds).map_or_else(|_| "-".to_owned(), time);
     Some(format!(
         "too little history: {rule}. There is {} of {} workload{}, from {} to {}",
-        duration(SignedDuration::from_secs(oldest)),
+        duration(SignedDuration::from_secs(oldest - ahead)),
         workloads.len(),
         if workloads.len() == 1 { "" } else { "s" },
         at(first - step),
-        at(last)
+        at(last - ahead)
     ))
 }
 
@@ -101,13 +103,13 @@ mod tests {
 
     #[test]
     fn what_there_is_is_said_where_it_is_too_little() {
-        assert!(too_little(&[], 300).is_some_and(|why| why.contains("no usage")));
+        assert!(too_little(&[], 300, 0).is_some_and(|why| why.contains("no usage")));
         let short: Vec<TraceRow> = (0..12).map(|step| row("web", 1_000_000_200 + step * 300)).collect();
-        let why = too_little(&short, 300).expect("too little");
+        let why = too_little(&short, 300, 1_000_003_500).expect("too little");
         assert!(why.contains("There is 1h00m of 1 workload, from 2001-09-09"), "{why}");
         // Two workloads that ran for 20 h each, one after the other, are both still cold.
         let turns = [row("a", 0), row("a", 72_000), row("b", 72_000), row("b", 144_000)];
-        assert!(too_little(&turns, 300).is_some());
-        assert_eq!(too_little(&[row("a", 0), row("a", 90_000)], 300), None);
+        assert!(too_little(&turns, 300, 1_000_000).is_some());
+        assert_eq!(too_little(&[row("a", 0), row("a", 90_000)], 300, 90_000), None);
     }
 }

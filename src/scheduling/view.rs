@@ -213,6 +213,7 @@ impl<'a> View<'a> {
     }
 
     fn note_touched(&mut self, key: &EntityKey) {
+        type Key = EntityKey;
         let workload = match key {
             EntityKey::Workload(name) => name,
             EntityKey::Task(id) => id.workload(),
@@ -232,11 +233,7 @@ impl<'a> View<'a> {
                 }
                 return;
             }
-            EntityKey::Pool(_)
-            | EntityKey::Policy(_)
-            | EntityKey::Action(_)
-            | EntityKey::Quota(_)
-            | EntityKey::SizePolicy => return,
+            Key::Pool(_) | Key::Policy(_) | Key::Action(_) | Key::Quota(_) | Key::SizePolicy => return,
         };
         if !self.dirty.contains(workload) {
             self.dirty.insert(workload.clone());

@@ -164,7 +164,7 @@ fn cut(rows: &[TraceRow], step: Option<i64>, cuts: usize, policies: &[Make<'_>])
     for (name, make) in policies {
         let full = run(&whole, &all(&whole), make());
         for _ in 0..cuts {
-            let at = first + 1 + (next(&mut state) as i64) % (last - first);
+            let at = first + 1 + i64::try_from(next(&mut state)).expect("31 bits") % (last - first);
             let kept: Vec<TraceRow> = rows.iter().filter(|row| row.time < at).cloned().collect();
             let short = Trace::new("short", &kept, Some(whole.step)).expect("a trace");
             let part = run(&short, &all(&short), make());

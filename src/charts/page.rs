@@ -44,7 +44,12 @@ pub fn page(reports: &[Report]) -> String {
 /// The variables that charts name their colours by.
 fn colours() -> String {
     let of = |colours: [&str; COLOURS.len()]| {
-        colours.iter().enumerate().map(|(place, colour)| format!("--s{place}:{colour};")).collect::<String>()
+        colours
+            .iter()
+            .enumerate()
+            .map(|(place, colour)| format!("--s{place}:{colour};"))
+            .collect::<Vec<_>>()
+            .concat()
     };
     format!(":root{{{}}}@media(prefers-color-scheme:dark){{:root{{{}}}}}", of(COLOURS), of(COLOURS_DARK))
 }
@@ -102,9 +107,14 @@ fn figure(chart: &Chart) -> String {
 }
 
 fn table(cells: &Cells, caption: &str) -> String {
-    let head: String =
-        cells.head.iter().map(|name| format!("<th scope=\"col\">{}</th>", escaped(name))).collect();
-    let rows: String = cells.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells_of(row))).collect();
+    let head = cells
+        .head
+        .iter()
+        .map(|name| format!("<th scope=\"col\">{}</th>", escaped(name)))
+        .collect::<Vec<_>>()
+        .concat();
+    let rows =
+        cells.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells_of(row))).collect::<Vec<_>>().concat();
     format!(
         "<div class=\"scroll\" tabindex=\"0\"><table><caption>{}</caption>\n<thead><tr>{head}</tr></thead>\n\
          <tbody>\n{rows}</tbody></table></div>",
@@ -180,7 +190,7 @@ mod tests {
         assert_eq!(page.matches("Cold start: ").count(), 4);
         assert!(page.contains("data-series=\"1\"><i class=\"c1\"></i>krr:margin=1.3</label>"));
         assert!(page.contains("krr:margin=1.3\nmargin=1.3\n"), "points tell their knob");
-        assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
+        assert!(page.contains("default-src 'none'"));
         for elsewhere in ["src=", "href=", "@import", "url(", "eval(", "new Function", "fetch("] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }

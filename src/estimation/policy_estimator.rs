@@ -271,6 +271,8 @@ impl PolicyEstimator {
 
 /// Below and above what a request counts as too small or too large.
 fn band(target: f64, days: f64) -> (f64, f64) {
+    // A minute is history enough for a bound that is a number.
+    let days = days.max(0.001);
     let lower = target * (1.0 - BAND) * (1.0 + 0.001 / days).powi(-2);
     (lower, target * (1.0 + BAND) * (1.0 + 1.0 / days))
 }

@@ -191,9 +191,11 @@ mod tests {
         assert!(page.contains("data-series=\"1\"><i class=\"c1\"></i>krr:margin=1.3</label>"));
         assert!(page.contains("krr:margin=1.3\nmargin=1.3\n"), "points tell their knob");
         assert!(page.contains("default-src 'none'"));
-        for elsewhere in ["src=", "href=", "@import", "url(", "eval(", "new Function", "fetch("] {
+        for elsewhere in ["src=", "href=", "@import", "eval(", "new Function", "fetch("] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
+        // Parts of a picture refer to each other, and to nothing else.
+        assert_eq!(page.matches("url(").count(), page.matches("url(#").count());
         // The one address in it names the language of pictures.
         assert_eq!(page.matches("http").count(), page.matches("http://www.w3.org/2000/svg").count() + 1);
     }

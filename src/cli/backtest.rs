@@ -163,7 +163,10 @@ fn check_files(output: Format, args: &BacktestArgs) -> anyhow::Result<()> {
 /// A picture a report. Several get names of their own: `chart-TRACE-memory.svg`.
 fn draw_charts(file: &Path, reports: &[Report]) -> anyhow::Result<()> {
     for report in reports {
-        let content = draw::svg(&pareto::chart(report));
+        let Some(content) = draw::svg(&pareto::chart(report)) else {
+            say_error(&format!("{}: nothing to draw, no workload is older than 24 h", report.trace));
+            continue;
+        };
         let path = if reports.len() == 1 { file.to_owned() } else { named_apart(file, report) };
         write(&path, content.as_bytes())?;
     }

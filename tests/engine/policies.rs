@@ -76,7 +76,7 @@ async fn recommended(engine: &Engine, by: &str) -> u64 {
         let all = json(&loadline(engine, &["recommend", "--output", "json"]));
         let one = all.as_array()?.iter().find(|one| one["workload"] == "one")?.clone();
         let text = one.to_string();
-        text.contains(by).then(|| one["size"]["memory_request"].as_u64())?
+        text.contains(by).then(|| one["recommended"]["memory_request"].as_u64())?
     };
     engine.wait("a recommendation", async || found().await.is_some()).await;
     found().await.expect("a size")

@@ -150,11 +150,6 @@ impl Histogram {
         self.weights.iter().enumerate().map(|(slot, &weight)| (usize::from(self.first) + slot, weight))
     }
 
-    /// The same as a slice, with the bucket that its first weight belongs to.
-    pub fn span(&self) -> (usize, &[f64]) {
-        (usize::from(self.first), &self.weights)
-    }
-
     /// The sum of all weights.
     pub fn total(&self) -> f64 {
         self.total

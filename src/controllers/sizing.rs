@@ -67,7 +67,7 @@ impl Sizing {
                 Ok(()) => warm = true,
                 // The state is derived: one that cannot be read is made again of what was recorded.
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "estimates are made anew from what was recorded")
+                    tracing::warn!(error = %chain(&error), "estimates are made anew from what was recorded");
                 }
             }
         }

@@ -9,9 +9,10 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
+use loadline::estimation::catalogue::{ENTRIES, Recipe};
 use loadline::estimation::jobs::ladder::{Ladder, LadderState};
 use loadline::estimation::jobs::{RunEnd, RunOutcome};
-use loadline::estimation::policy::Observation;
+use loadline::estimation::policy::{Observation, WorkloadIndex};
 use loadline::estimation::profile::Profile;
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
@@ -73,6 +74,23 @@ fn sample(i: u32, cores: f64) -> UsageSample {
 
 fn day() -> Vec<UsageSample> {
     (0..SAMPLES).map(|i| sample(i, 0.05 + wave(i) * 1.95)).collect()
+}
+
+/// CPU and memory of one sample, into each policy of the catalogue, and its answer.
+#[divan::bench(args = ENTRIES.iter().map(|entry| entry.name))]
+fn observe_policy(bencher: Bencher<'_, '_>, name: &str) {
+    let day = day();
+    let workload = WorkloadIndex(0);
+    bencher
+        .counter(ItemsCount::new(SAMPLES))
+        .with_inputs(|| Recipe::parse(name, ENTRIES).and_then(|recipe| recipe.make()).expect("a policy"))
+        .bench_values(|mut policy| {
+            for sample in &day {
+                black_box(policy.limits(workload, None, sample.at));
+                policy.observe(workload, &Observation::of(sample));
+            }
+            policy
+        });
 }
 
 /// CPU and memory of one sample, into the state of one workload.

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("replay", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting"]),
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay"]),
+    ("charts", &["replay"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
     ("controllers", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting", "ports"]),
@@ -52,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["domain", "accounting", "replay", "analytics", "config", "api", "app"]),
+    ("cli", &["domain", "accounting", "replay", "analytics", "charts", "config", "api", "app"]),
 ];
 
 /// What adapters share.

@@ -4,9 +4,10 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+mod backtest_jobs;
 #[cfg(feature = "analytics")]
 mod bad_traces;
-mod backtest_jobs;
+mod causality;
 mod chaos;
 mod config;
 mod conformance;

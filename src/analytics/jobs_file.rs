@@ -33,7 +33,8 @@ const OWN: Names = Names { columns: &CANONICAL, unit: 1000 };
 
 const NEXTFLOW: Names = Names {
     columns: &[
-        "process", "submit", "start", "complete", "memory", "peak_rss", "realtime", "rchar", "attempt", "workflow",
+        "process", "submit", "start", "complete", "memory", "peak_rss", "realtime", "rchar", "attempt",
+        "workflow",
     ],
     unit: 1,
 };

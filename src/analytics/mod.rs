@@ -231,6 +231,18 @@ pub fn read_trace(_path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }
 
+/// Reads a usage trace from the content of a Parquet file; `name` tells people where it came from.
+#[cfg(feature = "analytics")]
+pub fn decode_trace(name: &Path, content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    trace_file::decode(name, content)
+}
+
+/// Reads a usage trace; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn decode_trace(_name: &Path, _content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
 /// The limits that a policy said in a backtest, as a Parquet file: a row at each change, valid from
 /// `time` on; `task` is null where all tasks of the workload share it.
 #[cfg(feature = "analytics")]

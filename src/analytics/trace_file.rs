@@ -2,9 +2,11 @@
 //! `cpu_request`, `memory_request` and `load` may be absent, others are ignored.
 
 use std::fs::File;
+use std::io::Cursor;
 use std::path::Path;
 
 use polars::prelude::*;
+use polars_io::mmap::MmapBytesReader;
 use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
 use polars_io::{SerReader, SerWriter};
 
@@ -84,6 +86,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
     }
 }
 
+/// The same of the content of a Parquet file; `name` tells people where it came from.
+pub(super) fn decode(name: &Path, content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    read_parquet(name, Cursor::new(content))
+}
+
 /// The file of a trace, which has something in it, and its format.
 pub(super) fn open(path: &Path) -> Result<(TraceFormat, File), AnalyticsError> {
     let format = format_of(path)?;
@@ -95,7 +102,7 @@ pub(super) fn open(path: &Path) -> Result<(TraceFormat, File), AnalyticsError> {
     Ok((format, file))
 }
 
-fn read_parquet(path: &Path, file: File) -> Result<Vec<TraceRow>, AnalyticsError> {
+fn read_parquet(path: &Path, file: impl MmapBytesReader) -> Result<Vec<TraceRow>, AnalyticsError> {
     let file = TraceFrame::read(path, file, &COLUMNS, &COLUMNS)?;
     let (workloads, tasks, times) = (file.text("workload")?, file.text("task")?, file.times("time")?);
     let (mut cpu, mut memory) = (file.needed("cpu")?.into_iter(), file.needed("memory")?.into_iter());
@@ -140,7 +147,7 @@ impl<'a> TraceFrame<'a> {
     /// Reads those columns of a file that are `wanted`; `columns` are told to who lacks one.
     pub(super) fn read(
         path: &'a Path,
-        file: File,
+        file: impl MmapBytesReader,
         wanted: &[&'static str],
         columns: &'static [&'static str],
     ) -> Result<Self, AnalyticsError> {

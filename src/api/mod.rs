@@ -12,6 +12,7 @@ pub mod present;
 pub mod problem;
 pub mod requests;
 pub mod server;
+pub mod size_policies;
 
 mod actions;
 mod caller;
@@ -104,6 +105,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(nodes::routes())
         .merge(actions::routes())
         .merge(rules::routes())
+        .merge(size_policies::routes())
         .merge(decisions::routes())
         .merge(events::routes())
         .merge(tokens::routes())

@@ -7,7 +7,9 @@ mod alarms;
 mod apply;
 mod approve;
 mod backtest;
+mod backtest_history;
 mod backtest_jobs;
+mod backtest_run;
 mod backtest_table;
 mod bounce;
 mod change;
@@ -26,11 +28,13 @@ mod events;
 mod exec;
 mod exit;
 mod fit;
+mod fit_weights;
 mod freeze;
 mod lists;
 mod logs;
 mod output;
 mod pause;
+mod policy;
 mod recommend;
 mod recommend_explain;
 mod report;
@@ -56,7 +60,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::client::{Client, ClientError};
 use crate::cli::connection::{Connection, ConnectionArgs};
 use crate::cli::exit::{Ended, Exit, is_closed_pipe};
-use crate::cli::output::Output;
+use crate::cli::output::{Format, Output};
 
 /// Launches services and cron jobs on this machine, watches them, sizes them and scales them.
 #[derive(Debug, Parser)]
@@ -74,8 +78,8 @@ struct Global {
     #[command(flatten)]
     connection: ConnectionArgs,
     /// Tables for people, JSON for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -177,6 +181,8 @@ enum Remote {
     Quotas(rules::QuotasArgs),
     /// List policies.
     Policies(rules::PoliciesArgs),
+    /// List the policies that sizes can come from, try one on recorded usage, and put one in force.
+    Policy(policy::PolicyArgs),
     /// Make, list and revoke tokens.
     Token(access::TokenArgs),
     /// Show who you are to the engine.
@@ -202,11 +208,11 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::DemoTask(task) => demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => up::run(args),
         Command::Demo(args) => demo::run(args),
-        Command::Backtest(args) => backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
+        Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
-            dataset::run_local(global.output, &args).map(|()| ExitCode::SUCCESS)
+            dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)
         }
         Command::Remote(command) => return remote(&global, command),
     };
@@ -215,10 +221,11 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
 
 /// Calls the engine; an error is followed by where the values came from that led to it.
 fn remote(global: &Global, command: Remote) -> anyhow::Result<ExitCode> {
+    let output = global.output.plain().inspect_err(print_error)?;
     let connection = Connection::of(&global.connection).inspect_err(print_error)?;
     let client = connection.client().inspect_err(print_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(call(&client, global.output, command)).inspect_err(|error| {
+    runtime.block_on(call(&client, output, command)).inspect_err(|error| {
         print_error(error);
         if let Some(hint) = error.downcast_ref::<ClientError>().and_then(|error| connection.hint(error)) {
             output::say_error(&hint);
@@ -266,6 +273,7 @@ async fn call(client: &Client, output: Output, command: Remote) -> anyhow::Resul
         Remote::Dataset(args) => dataset::run(client, output, args).await,
         Remote::Quotas(args) => rules::quotas(client, output, args).await,
         Remote::Policies(args) => rules::policies(client, output, args).await,
+        Remote::Policy(args) => policy::run(client, output, args).await,
         Remote::Token(args) => access::token(client, output, args).await,
         Remote::Whoami(args) => access::whoami(client, output, args).await,
         Remote::Audit(args) => access::audit(client, output, args).await,

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::cli::exit::{Exit, ended};
 use crate::domain::quantity::Bytes;
 
 /// What is new or well.
@@ -23,12 +24,36 @@ pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const DIM: Style = Style::new().dimmed();
 
 /// For whom a command prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     /// People.
     Table,
     /// Programs.
     Json,
+}
+
+/// For whom a command prints, and pages where it makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Tables for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// A page with charts: `backtest` alone.
+    Html,
+}
+
+impl Format {
+    /// The output of a command that makes no page.
+    pub(super) fn plain(self) -> anyhow::Result<Output> {
+        match self {
+            Self::Table => Ok(Output::Table),
+            Self::Json => Ok(Output::Json),
+            Self::Html => {
+                Err(ended(Exit::BadInput, "only `backtest` has --output html; others have table and json"))
+            }
+        }
+    }
 }
 
 /// Writes a line to standard output.

@@ -1,7 +1,6 @@
 //! In: readings of agents and of the front door. Out: samples in the history, recommendations.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -10,8 +9,8 @@ use tokio::sync::{broadcast, watch};
 use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
-use crate::controllers::recall::recall;
 use crate::controllers::run_peaks::{self, RunPeaks};
+use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill, policy_of};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
@@ -23,16 +22,12 @@ use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::estimation::{Estimator, OomKill, Subject};
+use crate::estimation::Subject;
 use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
-use crate::ports::history::History;
 use crate::ports::store::StoreError;
 use crate::ports::telemetry::ScrapeOutcome;
 use crate::ports::usage_source::{UsageError, UsageSource};
-
-/// The document that the estimators' state is kept in.
-const CHECKPOINT: &str = "estimators";
 
 /// What was measured last, and what follows from everything that was measured.
 #[derive(Debug, Clone)]
@@ -49,12 +44,24 @@ pub struct Analysis {
     pub scrapes: Vec<ScrapeHealth>,
     /// When the agents were last read.
     pub at: Option<Timestamp>,
+    /// The policy that sizes come from.
+    pub size_policy: String,
+    /// Why that is not the one that was chosen, if so.
+    pub size_policy_problem: Option<String>,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
-        let (usage, load, recommendations, rungs) = (shared(), shared(), shared(), shared());
-        Self { usage, load, recommendations, rungs, scrapes: Vec::new(), at: None }
+        Self {
+            usage: shared(),
+            load: shared(),
+            recommendations: shared(),
+            rungs: shared(),
+            scrapes: Vec::new(),
+            at: None,
+            size_policy: String::new(),
+            size_policy_problem: None,
+        }
     }
 }
 
@@ -71,17 +78,16 @@ pub struct Analyst {
     state: Arc<EngineState>,
     agents: Vec<AgentSource>,
     front_door: Arc<dyn FrontDoor>,
-    history: Arc<dyn History>,
+    past: Past,
     prices: Prices,
+    sizing: Sizing,
     memory: Mutex<Memory>,
-    /// Whether the estimator knows what happened before this engine.
-    informed: AtomicBool,
     published: watch::Sender<Analysis>,
 }
 
 /// What the analyst remembers from one pass to the next.
 struct Memory {
-    estimator: Box<dyn Estimator>,
+    in_force: InForce,
     runs: RunPeaks,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
@@ -92,25 +98,20 @@ struct Memory {
 }
 
 impl Analyst {
-    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off, or,
+    /// An analyst that sizes by the policy that the world names; takes up where the last engine left off, or,
     /// where that cannot be read, begins from the recorded usage.
     pub fn new(
         state: Arc<EngineState>,
         agents: Vec<AgentSource>,
         front_door: Arc<dyn FrontDoor>,
-        history: Arc<dyn History>,
-        (mut estimator, prices): (Box<dyn Estimator>, Prices),
+        past: Past,
+        (sizing, world, prices): (Sizing, &World, Prices),
         published: watch::Sender<Analysis>,
     ) -> Result<Self, StoreError> {
-        let checkpoint = state.store().document(CHECKPOINT)?;
-        let restored = checkpoint.map(|checkpoint| estimator.restore(&checkpoint));
-        if let Some(Err(error)) = &restored {
-            // The state is derived: a version that cannot be read costs time, not correctness.
-            tracing::warn!(error = %chain(error), "estimates begin from the recorded usage");
-        }
-        let informed = AtomicBool::new(matches!(restored, Some(Ok(()))));
+        let in_force = sizing.at_start(world, state.store().as_ref())?;
+        in_force.publish(&published);
         let memory = Memory {
-            estimator,
+            in_force,
             runs: RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref()),
             changes: state.subscribe(),
             readings: BTreeMap::new(),
@@ -119,14 +120,12 @@ impl Analyst {
             load: BTreeMap::new(),
             scrapes: BTreeMap::new(),
         };
-        let memory = Mutex::new(memory);
-        Ok(Self { state, agents, front_door, history, prices, memory, informed, published })
+        Ok(Self { state, agents, front_door, past, prices, sizing, memory: Mutex::new(memory), published })
     }
 
     /// Reads every agent and the front door, keeps the samples, tells the estimator.
     pub async fn sample(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
-        self.inform(&world).await;
         let mut usage = Vec::new();
         for agent in &self.agents {
             usage.extend(self.scrape(agent).await);
@@ -139,7 +138,7 @@ impl Analyst {
             let mut memory = self.lock();
             memory.take_ends(&world);
             for sample in &usage {
-                memory.estimator.observe(sample);
+                memory.in_force.estimator.observe(sample);
                 memory.runs.sampled(&world, sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
@@ -152,16 +151,14 @@ impl Analyst {
         if usage.is_empty() && load.is_empty() {
             return Ok(());
         }
-        let history = Arc::clone(&self.history);
+        let history = Arc::clone(&self.past.history);
         self.state.noted(blocking(move || history.append(&usage, &load)).await)
     }
 
     /// Asks the estimator for every workload, and keeps its state.
     pub async fn recommend(&self) -> Result<(), StoreError> {
-        if !self.informed.load(Ordering::Acquire) {
-            return Ok(());
-        }
         let world = self.state.world().await;
+        self.follow_choice(&world).await;
         let now = self.state.clock().now();
         let checkpoint = {
             let memory = self.lock();
@@ -188,14 +185,14 @@ impl Analyst {
                         rungs.extend((!learned.is_empty()).then(|| (workload.name.clone(), learned)));
                         return (workload.name.clone(), memory.runs.estimate(&subject, now));
                     }
-                    (workload.name.clone(), memory.estimator.estimate(&subject, now))
+                    (workload.name.clone(), memory.in_force.estimator.estimate(&subject, now))
                 })
                 .collect();
             self.published.send_modify(|analysis| {
                 analysis.recommendations = Arc::new(recommendations);
                 analysis.rungs = Arc::new(rungs);
             });
-            memory.estimator.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?)))
+            memory.in_force.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?)))
         };
         match checkpoint {
             Ok((estimator, runs)) => {
@@ -213,28 +210,39 @@ impl Analyst {
         }
     }
 
-    /// When a task of the workload was last killed for want of memory.
-    pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
-        self.lock().estimator.last_oom(workload)
-    }
-
-    /// Tells the estimator the recorded usage of the workloads that are there, before any other sample.
-    async fn inform(&self, world: &World) {
-        if self.informed.load(Ordering::Acquire) {
+    /// Puts the policy in force that the world names, once it was told what was recorded.
+    async fn follow_choice(&self, world: &Arc<World>) {
+        let asked = policy_of(world).to_owned();
+        if self.lock().in_force.follows(&asked) {
             return;
         }
-        let tell = |sample: &UsageSample| {
-            if world.workloads.contains_key(&sample.workload) {
-                self.lock().estimator.observe(sample);
+        let found = match self.sizing.make(&asked) {
+            Ok(estimator) => {
+                let (past, world, now) = (self.past.clone(), Arc::clone(world), self.state.clock().now());
+                let began = std::time::Instant::now();
+                match blocking(move || past.tell(estimator, &world, now)).await {
+                    Ok(warm) => {
+                        tracing::info!(policy = asked, took = ?began.elapsed(), "sizes come from this policy");
+                        Ok(warm)
+                    }
+                    // What is measured from now on is worth more than what cannot be read.
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "the recorded usage cannot be read");
+                        self.sizing.make(&asked)
+                    }
+                }
             }
+            Err(why) => Err(why),
         };
-        match recall(&self.history, self.state.clock().now(), tell).await {
-            Ok(0) => {}
-            Ok(samples) => tracing::info!(samples, "estimates begin from the recorded usage"),
-            // What is measured from now on is worth more than what cannot be read.
-            Err(error) => tracing::warn!(error = %chain(&error), "the recorded usage cannot be read"),
-        }
-        self.informed.store(true, Ordering::Release);
+        let mut memory = self.lock();
+        let Memory { in_force, usage, .. } = &mut *memory;
+        in_force.take(&asked, found, usage.values());
+        in_force.publish(&self.published);
+    }
+
+    /// When a task of the workload was last killed for want of memory.
+    pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
+        self.lock().in_force.estimator.last_oom(workload)
     }
 
     /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.
@@ -348,16 +356,10 @@ impl Memory {
                     let declared =
                         || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
-                    self.estimator.observe_oom(&OomKill {
-                        task: task.clone(),
-                        at: exit.at,
-                        request: size.request.memory,
-                        limit: exit.memory_limit,
-                        peak: exit.peak_memory,
-                    });
+                    self.in_force.estimator.observe_oom(&oom_kill(task, exit, size));
                 }
                 Change::WorkloadForgotten { workload } => {
-                    self.estimator.forget(workload);
+                    self.in_force.estimator.forget(workload);
                     self.runs.forget(workload);
                 }
                 _ => {}

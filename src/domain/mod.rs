@@ -24,6 +24,7 @@ mod run_policy;
 #[cfg(test)]
 pub(crate) mod sample_specs;
 pub mod scale;
+pub mod size_policy;
 pub mod strategy;
 pub mod task;
 pub mod trace;

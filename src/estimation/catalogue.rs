@@ -221,6 +221,12 @@ impl Recipe {
         self.entry.name
     }
 
+    /// The value of a key; absent where the policy has no such key.
+    pub fn value(&self, key: &str) -> Option<f64> {
+        let place = self.entry.keys.iter().position(|(known, _)| *known == key)?;
+        self.values.get(place).copied()
+    }
+
     /// The name of the risk knob and its value.
     pub fn knob(&self) -> (&'static str, f64) {
         let place = self.knob_place();

@@ -39,7 +39,7 @@ fn truth(family: Family) -> &'static [&'static str] {
 
 /// Cases and, of these, how often each kind was named, twice a day. Workloads begin at any second of a day.
 fn looks(family: Family, plan: Plan) -> (u32, BTreeMap<&'static str, u32>) {
-    let rows = generate(&[family], plan);
+    let (rows, _) = generate(&[family], plan);
     let (mut cases, mut named) = (0, BTreeMap::new());
     for of in rows.chunk_by(|a, b| a.workload == b.workload) {
         let mut profile = Profile::default();
@@ -94,7 +94,7 @@ fn each_family_is_named_for_what_it_is_and_for_nothing_else() {
 fn levels_and_rates_are_those_of_the_family() {
     let plan = Plan { workloads: 20, days: 12, interval: 300, seed: 3 };
     for family in [Family::Leak, Family::Trend, Family::Plateau, Family::StartUp, Family::Diurnal] {
-        for of in generate(&[family], plan).chunk_by(|a, b| a.workload == b.workload) {
+        for of in generate(&[family], plan).0.chunk_by(|a, b| a.workload == b.workload) {
             let mut profile = Profile::default();
             for row in of {
                 let at = jiff::Timestamp::from_second(row.time).expect("a time");

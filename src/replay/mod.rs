@@ -10,6 +10,8 @@
 //! - `figures`: tallies to figures with intervals.
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
+//! - `lessons`, `fit`: the model of Loadline's own policy.
+//! - `weights`: weights of a baseline that publishes none.
 //! - `families`: usage with known truth, to try policies on.
 //! - `describe`: what is in a trace, in figures.
 //! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
@@ -27,3 +29,4 @@ pub mod jobs;
 pub mod lessons;
 pub mod tally;
 pub mod vertical;
+pub mod weights;

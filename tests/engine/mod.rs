@@ -11,6 +11,8 @@ mod harness;
 mod interface;
 mod load;
 mod operations;
+#[cfg(feature = "analytics")]
+mod policies;
 mod recommend;
 mod rollouts;
 mod run_peaks;

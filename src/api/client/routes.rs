@@ -15,6 +15,7 @@ use crate::api::dto::{
 use crate::api::requests::{
     BounceRequest, LastingRequest, ResizeRequest, RollbackRequest, RunRequest, TokenRequest,
 };
+use crate::api::size_policies::{SizePoliciesDto, SizePolicyRequest};
 use crate::domain::decision::Decision;
 
 type Answer<T> = Result<T, ClientError>;
@@ -313,6 +314,16 @@ impl Client {
     /// All quotas.
     pub async fn quotas(&self) -> Answer<Vec<QuotaDto>> {
         self.get("/v1/quotas").await
+    }
+
+    /// The policies that sizes can come from, and which one is in force.
+    pub async fn size_policies(&self) -> Answer<SizePoliciesDto> {
+        self.get("/v1/size-policies").await
+    }
+
+    /// Takes sizes from another policy.
+    pub async fn set_size_policy(&self, request: &SizePolicyRequest) -> Answer<Changed> {
+        self.put("/v1/size-policies", request).await
     }
 
     /// Forgets a team's quota.

@@ -13,6 +13,7 @@ use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
+use crate::domain::size_policy::SizePolicyChoice;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{EntityKey, Run, RunKey, RunOrder, SizeOverride, Workload, World};
@@ -64,7 +65,8 @@ impl World {
             Change::ActionBegun { .. }
             | Change::ActionEnded { .. }
             | Change::QuotaApplied { .. }
-            | Change::QuotaDeleted { .. } => self.follow_action(recorded),
+            | Change::QuotaDeleted { .. }
+            | Change::SizePolicySet { .. } => self.follow_action(recorded),
             Change::ClockMoved { by } => {
                 self.follow_clock(*by, &mut touched);
                 Some(())
@@ -316,6 +318,10 @@ impl World {
             }
             Change::QuotaDeleted { team } => {
                 self.quotas.remove(team)?;
+            }
+            Change::SizePolicySet { policy } => {
+                let (policy, by) = (policy.clone(), recorded.by.clone());
+                self.size_policy = Some(SizePolicyChoice { policy, by, since: recorded.at });
             }
             _ => return None,
         }

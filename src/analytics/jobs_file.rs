@@ -161,8 +161,8 @@ mod tests {
             input: Some(7.0),
             attempt: 2,
         };
-        assert_eq!(read_csv(own, true).expect("rows"), [expected.clone()]);
-        assert_eq!(read_csv(nextflow, true).expect("rows"), [expected.clone()]);
+        assert_eq!(read_csv(own, true).expect("rows"), std::slice::from_ref(&expected));
+        assert_eq!(read_csv(nextflow, true).expect("rows"), std::slice::from_ref(&expected));
         assert_eq!(read_csv(own, false).expect("rows"), [JobRow { input: None, ..expected }]);
     }
 

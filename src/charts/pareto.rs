@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::charts::cells::{number, rate_of};
 use crate::charts::draw::{Chart, Mark, Series};
 use crate::replay::backtest::{Line, Report, Resource};
+use crate::replay::curve::Curve;
 use crate::replay::figures::Figures;
 
 /// The chart of one trace and resource.
@@ -18,7 +19,7 @@ pub fn chart(report: &Report) -> Chart {
         Resource::Memory => ("OOM kills per task-day", "memory limit / use"),
         Resource::Cpu => ("share of time short of CPU", "CPU request / use"),
     };
-    let floor = report.lines.iter().filter_map(|line| Some(line.curve.as_ref()?.floor())).next();
+    let floor = report.lines.iter().find_map(|line| Some(line.curve.as_ref()?.floor()));
     let floor = floor.unwrap_or_else(|| smallest(report));
     let mut all: Vec<Series> =
         report.lines.iter().enumerate().map(|line| series(report, line, floor)).collect();
@@ -74,7 +75,7 @@ fn series(report: &Report, (place, line): (usize, &Line), floor: f64) -> Series 
             words: words(report.resource, line, knob, rate, footprint),
         })
     };
-    let points = line.curve.iter().flat_map(|curve| curve.points());
+    let points = line.curve.iter().flat_map(Curve::points);
     let marks = points.filter_map(|point| mark(point.knob, point.rate, point.footprint / use_of)).collect();
     let rate = rate_of(report.resource, figures);
     // What a policy that mostly knew nothing came to is not to be compared.

@@ -38,7 +38,7 @@ pub(super) struct BacktestArgs {
     #[arg(long, required_unless_present_any = ["from_store", "jobs"], num_args = 1..)]
     trace: Vec<PathBuf>,
     /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
-    /// memory_request, memory_peak, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
+    /// `memory_request`, `memory_peak`, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
     /// tovar-ppm, loadline.
     #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "from_store", "resource", "emit", "file", "chart", "step", "no_sweep", "model", "workloads", "threads"])]
     jobs: Vec<PathBuf>,

@@ -23,27 +23,27 @@ const MIB: f64 = 1_048_576.0;
 /// Minutes of usage that were recorded before the engine starts: less than it looks back.
 const MINUTES: i64 = 186 * 60;
 
-/// Jobs that are not run: nothing but what was recorded is known of them.
+/// Services without a task: nothing but what was recorded is known of them.
 const SPECS: &str = r#"
-[job.leaky]
-command = "exit 0"
+[service.leaky]
+command = "exec sleep 100000"
 cpu = 0.5
 memory = "1GiB"
-run_on_apply = false
-[job.steady]
-command = "exit 0"
+instances = 0
+[service.steady]
+command = "exec sleep 100000"
 cpu = 0.5
 memory = "2GiB"
-run_on_apply = false
-[job.heap]
-command = "exit 0"
+instances = 0
+[service.heap]
+command = "exec sleep 100000"
 cpu = 0.5
 memory = "512MiB"
-run_on_apply = false
-[job.never]
-command = "exit 0"
+instances = 0
+[service.never]
+command = "exec sleep 100000"
 memory = "32MiB"
-run_on_apply = false
+instances = 0
 [policy.default]
 size = "observe"
 "#;
@@ -173,7 +173,6 @@ async fn explained(engine: &Engine) {
         [(["recommend", "leaky", "--explain"], 80), (["recommend", "--explain", "leaky"], 160)]
     {
         let shown = text(&loadline(engine, &arguments, &[("COLUMNS", &width.to_string())]));
-        println!("{shown}");
         for line in shown.lines() {
             assert!(line.chars().count() <= width, "{width}: {line}");
         }

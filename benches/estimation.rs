@@ -9,7 +9,11 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
-use loadline::estimation::policy::Observation;
+use loadline::estimation::catalogue::{ENTRIES, Recipe};
+use loadline::estimation::jobs::ladder::{Ladder, LadderState};
+use loadline::estimation::jobs::{RunEnd, RunOutcome};
+use loadline::estimation::policy::{Observation, WorkloadIndex};
+use loadline::estimation::profile::Profile;
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
 use loadline::estimation::vpa_state::VpaState;
@@ -72,6 +76,23 @@ fn day() -> Vec<UsageSample> {
     (0..SAMPLES).map(|i| sample(i, 0.05 + wave(i) * 1.95)).collect()
 }
 
+/// CPU and memory of one sample, into each policy of the catalogue, and its answer.
+#[divan::bench(args = ENTRIES.iter().map(|entry| entry.name))]
+fn observe_policy(bencher: Bencher<'_, '_>, name: &str) {
+    let day = day();
+    let workload = WorkloadIndex(0);
+    bencher
+        .counter(ItemsCount::new(SAMPLES))
+        .with_inputs(|| Recipe::parse(name, ENTRIES).and_then(|recipe| recipe.make()).expect("a policy"))
+        .bench_values(|mut policy| {
+            for sample in &day {
+                black_box(policy.limits(workload, None, sample.at));
+                policy.observe(workload, &Observation::of(sample));
+            }
+            policy
+        });
+}
+
 /// CPU and memory of one sample, into the state of one workload.
 #[divan::bench]
 fn observe_state(bencher: Bencher<'_, '_>) {
@@ -82,6 +103,31 @@ fn observe_state(bencher: Bencher<'_, '_>) {
         }
         state
     });
+}
+
+/// The same sample into the profile of a workload with three tasks.
+#[divan::bench]
+fn observe_profile(bencher: Bencher<'_, '_>) {
+    let day: Vec<Observation> = day().iter().map(Observation::of).collect();
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(Profile::default).bench_values(|mut profile| {
+        for (number, sample) in (0_u64..).zip(&day) {
+            let (cpu, memory) = (sample.cpu.map(|cpu| cpu as f32), sample.memory.map(|memory| memory as f32));
+            profile.observe(number % 3, black_box(sample.at), cpu, memory);
+        }
+        profile
+    });
+}
+
+/// Everything that eight days of it show.
+#[divan::bench]
+fn findings(bencher: Bencher<'_, '_>) {
+    let mut profile = Profile::default();
+    for i in 0..8 * SAMPLES {
+        let sample = Observation::of(&sample(i, wave(i)));
+        profile.observe(1, sample.at, Some(wave(i) as f32), sample.memory.map(|memory| memory as f32));
+    }
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(8 * 24);
+    bencher.bench(|| black_box(&profile).findings(now));
 }
 
 /// The same through the trait, among a thousand workloads.
@@ -106,6 +152,24 @@ fn observe_among_a_thousand_workloads(bencher: Bencher<'_, '_>) {
             of(minute)
         })
         .bench_local_refs(|samples| samples.iter().for_each(|sample| estimator.observe(sample)));
+}
+
+/// The end of one run, into the full state of one job and what all jobs together say.
+#[divan::bench]
+fn observe_a_run(bencher: Bencher<'_, '_>) {
+    let outcome = |n: u32| RunOutcome {
+        end: RunEnd::Finished { peak: 1e9 + f64::from(n % 37) * 1e7 },
+        limit: 4e9,
+        hours: 0.5,
+        cpu: Some(0.4),
+        input: None,
+    };
+    let (mut ladder, mut job) = (Ladder::default(), LadderState::default());
+    let mut runs = 0;
+    bencher.bench_local(|| {
+        runs += 1;
+        ladder.observe(&mut job, black_box(&outcome(runs)));
+    });
 }
 
 fn filled() -> VpaState {

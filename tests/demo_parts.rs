@@ -17,8 +17,8 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for anything that is expected to happen, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::machine::{PATIENCE, free_port};
+
 /// What the child below runs, arguments separated by blanks.
 const ARGUMENTS: &str = "DEMO_TASK_ARGUMENTS";
 
@@ -104,10 +104,8 @@ impl Program {
 
 #[tokio::test]
 async fn the_web_program_starts_works_counts_and_finishes_what_it_has() {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = socket.local_addr().expect("its address").port();
-    drop(socket);
-    let mut web = Program::start(&format!("web --port {port} --startup 700ms --memory 8MiB"));
+    let port = free_port();
+    let mut web = Program::start(&format!("web --port {port} --startup 3s --memory 8MiB"));
     let client = crate::http::client().timeout(PATIENCE).build().expect("a client");
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
 
@@ -129,13 +127,21 @@ async fn the_web_program_starts_works_counts_and_finishes_what_it_has() {
     let used = web.cpu_seconds() - before;
     assert!((0.48..0.75).contains(&used), "50 requests of 10 ms used {used} s");
     assert!(web.own_mib() < 40.0, "{} MiB", web.own_mib());
-    let metrics = client.get(url("/metrics")).send().await.expect("an answer").text().await.expect("a text");
-    assert!(metrics.contains("demo_requests_total 50\n"), "{metrics}");
-    assert!(metrics.contains("demo_in_flight 0\n"), "{metrics}");
+    let metrics = async || {
+        let answer = client.get(url("/metrics")).send().await.expect("an answer");
+        answer.text().await.expect("a text")
+    };
+    let counted = metrics().await;
+    assert!(counted.contains("demo_requests_total 50\n"), "{counted}");
+    assert!(counted.contains("demo_in_flight 0\n"), "{counted}");
 
     // Told to end, it answers what it is busy with.
-    let running = tokio::spawn(client.get(url("/work?ms=400")).send());
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    let running = tokio::spawn(client.get(url("/work?ms=2000")).send());
+    let asked = Instant::now();
+    while !metrics().await.contains("demo_in_flight 1\n") {
+        assert!(asked.elapsed() < PATIENCE, "it does not begin");
+    }
+    assert!(!running.is_finished());
     web.terminate();
     assert_eq!(running.await.expect("no panic").expect("an answer").status(), StatusCode::OK);
     tokio::task::spawn_blocking(move || web.ends_well()).await.expect("it ended");
@@ -145,10 +151,14 @@ async fn the_web_program_starts_works_counts_and_finishes_what_it_has() {
 fn the_worker_uses_what_it_says_until_it_is_told_to_end() {
     let mut worker = Program::start("worker --cpu 0.2 --memory 30MiB");
     worker.eventually("its memory is there", |worker| worker.own_mib() > 30.0);
-    let (before, start) = (worker.cpu_seconds(), Instant::now());
-    std::thread::sleep(Duration::from_secs(2));
-    let cores = (worker.cpu_seconds() - before) / start.elapsed().as_secs_f64();
-    assert!((0.12..0.3).contains(&cores), "{cores} cores");
+    // A machine that is busy with something else may withhold its share for a while.
+    let mut seen = Vec::new();
+    while !seen.last().is_some_and(|cores| (0.12..0.3).contains(cores)) {
+        assert!(seen.len() < 10, "{seen:?} cores");
+        let (before, start) = (worker.cpu_seconds(), Instant::now());
+        std::thread::sleep(Duration::from_secs(2));
+        seen.push((worker.cpu_seconds() - before) / start.elapsed().as_secs_f64());
+    }
     assert!(worker.own_mib() < 50.0, "{} MiB", worker.own_mib());
     worker.terminate();
     worker.ends_well();

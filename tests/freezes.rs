@@ -30,17 +30,8 @@ async fn decisions_are_withheld_while_scaling_is_frozen_and_say_by_whom() {
         let steps = vec![Step { change, reason: "test".to_owned() }];
         state.commit(&Actor::User("ann".to_owned()), steps).await.expect("a commit");
     };
-    let action = Action {
-        key: ActionKey::Freeze(Switch::Scaling),
-        by: Actor::User("ann".to_owned()),
-        message: "sale day".to_owned(),
-        at: SystemClock.now(),
-        until: None,
-        count: None,
-        count_before: None,
-        before_task: None,
-        task: None,
-    };
+    let (key, ann) = (ActionKey::Freeze(Switch::Scaling), Actor::User("ann".to_owned()));
+    let action = Action::new(key, ann, "sale day", SystemClock.now());
     change(Change::ActionBegun { action: Box::new(action) }).await;
     let propose = async |mode| {
         recorder.record(mode, count_decision("web"), |_| Vec::new()).await.expect("a record").is_some()

@@ -24,8 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for anything that is expected to happen, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::machine::{ClosedPort, PATIENCE, eventually, free_port};
 
 struct StoppedClock;
 
@@ -37,12 +36,6 @@ impl Clock for StoppedClock {
 
 fn front_door(options: FrontDoorOptions) -> Arc<FrontDoorServer> {
     Arc::new(FrontDoorServer::new(Arc::new(StoppedClock), options))
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("its address").port()
 }
 
 fn task(number: u64) -> TaskId {
@@ -68,14 +61,6 @@ fn total(door: &FrontDoorServer) -> RequestCounters {
 
 fn instances(door: &FrontDoorServer) -> BTreeMap<TaskId, RequestCounters> {
     door.load()[0].instances.clone()
-}
-
-async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// An instance in this process; it ends gracefully when `stop` is called, else with the test.
@@ -168,7 +153,7 @@ async fn requests_are_balanced_over_ready_instances_and_counted() {
 async fn an_instance_that_is_busy_gets_less() {
     let door = front_door(FrontDoorOptions::default());
     let listen = free_port();
-    let slow = Router::new().fallback(any(|| async { tokio::time::sleep(Duration::from_millis(200)).await }));
+    let slow = Router::new().fallback(any(|| async { tokio::time::sleep(Duration::from_secs(1)).await }));
     let (slow, quick) = (TestInstance::start(slow).await, TestInstance::start(says("b")).await);
     set(&door, listen, &[backend(1, slow.address), backend(2, quick.address)]).await;
 
@@ -209,13 +194,14 @@ async fn what_is_passed_on_names_the_client_and_drops_fields_of_the_connection()
 async fn another_instance_answers_for_one_that_refuses_or_breaks_off() {
     let door = front_door(FrontDoorOptions::default());
     let listen = free_port();
-    let refuses = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let refuses = ClosedPort::new();
     let breaks_off = raw_instance(|mut stream, _| async move {
         read_head(&mut stream).await;
     })
     .await;
     let good = TestInstance::start(says("good")).await;
-    set(&door, listen, &[backend(1, refuses), backend(2, breaks_off), backend(3, good.address)]).await;
+    set(&door, listen, &[backend(1, refuses.address), backend(2, breaks_off), backend(3, good.address)])
+        .await;
 
     let client = client();
     for _ in 0..50 {
@@ -257,9 +243,9 @@ async fn a_post_that_an_instance_has_read_is_not_sent_twice() {
 async fn a_post_goes_elsewhere_when_the_connection_is_refused() {
     let door = front_door(FrontDoorOptions::default());
     let listen = free_port();
-    let refuses = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let refuses = ClosedPort::new();
     let echo = TestInstance::start(Router::new().fallback(any(|body: String| async move { body }))).await;
-    set(&door, listen, &[backend(1, refuses), backend(2, echo.address)]).await;
+    set(&door, listen, &[backend(1, refuses.address), backend(2, echo.address)]).await;
     let client = client();
     for _ in 0..20 {
         let answer = client.post(url(listen)).body("body").send().await.expect("an answer");
@@ -291,8 +277,8 @@ async fn a_kept_connection_that_the_instance_closed_costs_no_request() {
 async fn a_crash_of_the_only_instance_is_bridged_when_another_comes_in_time() {
     let door = front_door(FrontDoorOptions::default());
     let listen = free_port();
-    let crashed = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    set(&door, listen, &[backend(1, crashed)]).await;
+    let crashed = ClosedPort::new();
+    set(&door, listen, &[backend(1, crashed.address)]).await;
     let asked = tokio::spawn(client().get(url(listen)).send());
     eventually("it was refused", || instances(&door)[&task(1)].errors > 0).await;
     set(&door, listen, &[]).await;
@@ -318,13 +304,18 @@ async fn a_request_waits_for_an_instance_and_is_told_when_none_comes() {
     assert_eq!(answer.text().await.expect("a text"), "web: no ready instance within 0.3 s\n");
     eventually("it is counted", || total(&door).requests == 1).await;
     assert_eq!((total(&door).errors, total(&door).latency.iter().sum::<u64>()), (1, 1));
+}
 
-    // The queue is bounded: while one waits, the next is refused at once.
+#[tokio::test]
+async fn while_one_request_waits_the_next_is_refused_at_once() {
+    let bounded = FrontDoorOptions { ready_wait: PATIENCE, waiting_max: 1, ..FrontDoorOptions::default() };
+    let (door, listen) = (front_door(bounded), free_port());
+    set(&door, listen, &[]).await;
     let waiting = tokio::spawn(client().get(url(listen)).send());
     eventually("one waits", || total(&door).in_flight == 1).await;
     let refused = client().get(url(listen)).send().await.expect("an answer");
     assert!(refused.text().await.expect("a text").contains("1 requests wait"));
-    waiting.await.expect("no panic").expect("an answer");
+    waiting.abort();
 }
 
 #[tokio::test]
@@ -530,7 +521,7 @@ async fn a_client_that_stops_reading_does_not_hold_its_instance_for_ever() {
 
 #[tokio::test]
 async fn silence_has_a_limit_on_every_side() {
-    let limit = Duration::from_millis(300);
+    let limit = Duration::from_secs(1);
     let door = front_door(FrontDoorOptions {
         header_timeout: limit,
         idle_timeout: limit,

@@ -4,6 +4,10 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+mod backtest_jobs;
+#[cfg(feature = "analytics")]
+mod bad_traces;
+mod causality;
 mod chaos;
 mod config;
 mod conformance;
@@ -11,11 +15,15 @@ mod conformance;
 mod datasets;
 mod demo_parts;
 mod engine;
+#[cfg(feature = "analytics")]
+mod findings;
 mod freezes;
 mod front_door;
+mod harness;
 mod hostile;
 mod http;
 mod local;
+mod machine;
 mod prober;
 mod prometheus;
 mod storage;

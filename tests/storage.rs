@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loadline::adapters::storage::SqliteStore;
 use loadline::domain::task::TaskState;
@@ -49,6 +49,7 @@ conforms! {
     decisions_are_numbered_settled_and_found,
     documents_are_replaced,
     samples_come_back_by_time_and_workload,
+    usage_is_told_in_parts_of_a_span,
     pruning_by_age_keeps_what_the_world_holds,
     pruning_by_count_keeps_the_newest,
     any_commits_load_as_the_last_world,
@@ -317,9 +318,8 @@ fn readers_do_not_wait_for_a_long_write() {
     store.put_document("a", b"1").expect("put");
     let other = Connection::open(&path).expect("another program");
     other.execute_batch("BEGIN IMMEDIATE; DELETE FROM document").expect("a write that is not over");
-    let before = Instant::now();
+    // The write is not over before this test is: who waited for it would get no answer.
     assert_eq!(store.document("a").expect("an answer"), Some(b"1".to_vec()));
-    assert!(before.elapsed() < Duration::from_secs(2), "a reader waited");
     let kept = store.usage(None, example::at(0), example::at(1)).expect("samples");
     assert!(kept.is_empty());
 }

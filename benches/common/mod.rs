@@ -172,6 +172,7 @@ pub(crate) fn view(tasks: u32, nodes: u32) -> View {
             started_at: start(),
             scheduled_at: Some(start()),
             limitations: Vec::new(),
+            size_policy: "vpa".to_owned(),
             scrapes: Vec::new(),
             problems: Vec::new(),
         },

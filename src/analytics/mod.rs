@@ -16,15 +16,26 @@ use crate::domain::load::LoadSample;
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 use crate::replay::grid::Trace;
+use crate::replay::jobs::JobRow;
 use crate::replay::vertical::Record;
 
 #[cfg(feature = "analytics")]
 mod backtest_file;
 #[cfg(feature = "analytics")]
 mod frame;
+pub mod import;
+#[cfg(feature = "analytics")]
+mod jobs_file;
 pub mod trace;
 #[cfg(feature = "analytics")]
+mod trace_csv;
+#[cfg(feature = "analytics")]
 mod trace_file;
+#[cfg(feature = "analytics")]
+mod trace_writer;
+
+#[cfg(feature = "analytics")]
+pub use trace_writer::TraceWriter;
 
 /// Why there is no report or trace.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +66,54 @@ pub enum AnalyticsError {
         /// What was asked for.
         found: SignedDuration,
     },
-    /// A trace lacks a column that every trace has.
-    #[error("{path}: there is no column `{column}`; a trace has {expected}")]
+    /// A file has no rows.
+    #[error("{path}: there are no rows")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is an archive of files.
+    #[error("{path}: this is a tar archive: unpack it first (tar -xf) and name the files that come out")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row cannot be told apart into fields.
+    #[error("{path}: row {row}: {problem}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1; a header is row 0.
+        row: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file holds no answer of Prometheus.
+    #[error("{path}: this is no answer of Prometheus: {problem}")]
+    Answer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A series of an answer of Prometheus is not what it should be.
+    #[error("{path}: series {series}: {problem}")]
+    Series {
+        /// The file.
+        path: PathBuf,
+        /// The series, counted from 1.
+        series: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file lacks a column that it must have.
+    #[error("{path}: there is no column `{column}`; {expected}")]
     Column {
         /// The file.
         path: PathBuf,
         /// The column.
         column: &'static str,
-        /// The columns of a trace.
+        /// The columns that there should be.
         expected: String,
     },
     /// A value of a trace is not what its column holds.
@@ -79,6 +130,15 @@ pub enum AnalyticsError {
         /// What should be there.
         expected: &'static str,
     },
+    /// What is named Parquet is none, or one that polars cannot read.
+    #[error("{path}: this cannot be read as Parquet")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// polars refused.
     #[error("cannot {operation}")]
     Frame {
@@ -88,6 +148,13 @@ pub enum AnalyticsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl AnalyticsError {
+    /// Whether what was read is at fault, not the machine or this build.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Self::NotBuilt | Self::File { .. } | Self::Frame { .. })
+    }
 }
 
 /// Reports what a window of time came to: a row a workload, sums by owner and in all.
@@ -164,6 +231,18 @@ pub fn read_trace(_path: &Path) -> Result<Vec<TraceRow>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }
 
+/// Reads a usage trace from the content of a Parquet file; `name` tells people where it came from.
+#[cfg(feature = "analytics")]
+pub fn decode_trace(name: &Path, content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    trace_file::decode(name, content)
+}
+
+/// Reads a usage trace; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn decode_trace(_name: &Path, _content: Vec<u8>) -> Result<Vec<TraceRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
 /// The limits that a policy said in a backtest, as a Parquet file: a row at each change, valid from
 /// `time` on; `task` is null where all tasks of the workload share it.
 #[cfg(feature = "analytics")]
@@ -186,5 +265,39 @@ pub fn encode_kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<
 /// The kills of a backtest; this build cannot.
 #[cfg(not(feature = "analytics"))]
 pub fn encode_kills(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// Writes a usage trace bit by bit; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub struct TraceWriter(std::convert::Infallible);
+
+#[cfg(not(feature = "analytics"))]
+impl TraceWriter {
+    /// Begins a trace; this build cannot.
+    pub fn create(_path: &Path) -> Result<Self, AnalyticsError> {
+        Err(AnalyticsError::NotBuilt)
+    }
+
+    /// Takes in a row.
+    pub fn push(&mut self, _row: TraceRow) -> Result<(), AnalyticsError> {
+        match self.0 {}
+    }
+
+    /// Ends the trace.
+    pub fn finish(self) -> Result<usize, AnalyticsError> {
+        match self.0 {}
+    }
+}
+
+/// Reads recorded batch runs, Parquet or CSV by the file's name; on request the sizes of their inputs.
+#[cfg(feature = "analytics")]
+pub fn read_jobs(path: &Path, with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
+    jobs_file::read(path, with_input)
+}
+
+/// Reads recorded batch runs; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn read_jobs(_path: &Path, _with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::answers::{NewTokenDto, TokenDto};
 use crate::api::caller::Caller;
 use crate::api::dto::{Changed, Problem};
+use crate::api::idempotency::UnderWay;
 use crate::api::requests::TokenRequest;
 use crate::api::secret;
 use crate::config::ApiLimits;
@@ -42,6 +43,7 @@ pub struct Access {
     rates: DefaultKeyedRateLimiter<RateKey>,
     pub(super) audit: Arc<dyn AuditLog>,
     pub(super) answers: Arc<dyn AnswerLog>,
+    pub(super) under_way: UnderWay,
     pub(super) streams: Arc<Semaphore>,
     turn: Semaphore,
     pub(super) closing: CancellationToken,
@@ -64,6 +66,7 @@ impl Access {
             audit: store.clone(),
             answers: store.clone(),
             store,
+            under_way: UnderWay::default(),
             streams: Arc::new(Semaphore::new(limits.streams)),
             turn: Semaphore::new(1),
             closing: CancellationToken::new(),

@@ -134,6 +134,7 @@ fn workload_of(intent: &Intent) -> Option<&WorkloadName> {
         | Intent::DeletePolicy(_)
         | Intent::DeletePool(_)
         | Intent::DeleteQuota(_)
+        | Intent::SetSizePolicy(_)
         | Intent::Freeze { .. }
         | Intent::Unfreeze(_)
         | Intent::CancelAction(ActionKey::Drain(_) | ActionKey::Freeze(_))

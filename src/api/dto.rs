@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::decision::DecisionId;
+use crate::domain::advice::Confidence;
+use crate::domain::decision::{Decision, DecisionId};
 use crate::domain::node::NodeState;
 use crate::domain::quantity::TaskSize;
+use crate::domain::recommendation::Finding;
 use crate::domain::rollout::Rollout;
 use crate::domain::task::{ExitRecord, TaskState};
 use crate::domain::workload::WorkloadKind;
@@ -239,6 +241,98 @@ pub struct RecommendationDto {
     pub reason: String,
     /// What the policy does with it.
     pub mode: String,
+    /// Instances that prices and expected kills are multiplied by: the count of a service, else 1.
+    #[serde(default)]
+    pub instances: u32,
+    /// What its instances cost per month at the size now.
+    #[serde(default)]
+    pub current_price_per_month: f64,
+    /// What they would cost at the size recommended.
+    #[serde(default)]
+    pub recommended_price_per_month: Option<f64>,
+    /// Kills for want of memory per task-day that are expected at the size recommended, where the
+    /// estimator knows.
+    #[serde(default)]
+    pub risk: Option<f64>,
+    /// `low`, `fair` or `high`; absent where nothing is recommended.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub confidence: Option<Confidence>,
+    /// What the confidence rests on, in words.
+    #[serde(default)]
+    pub grounds: String,
+    /// The reasons that matter most, the weightiest first.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// Other memory requests and what is expected of them, ascending.
+    #[serde(default)]
+    pub candidates: Vec<CandidateDto>,
+    /// What its usage shows besides a size.
+    #[serde(default)]
+    pub findings: Vec<FindingDto>,
+}
+
+/// A memory request that could be chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CandidateDto {
+    /// Bytes.
+    pub memory: u64,
+    /// Kills for want of memory per task-day.
+    pub risk: f64,
+    /// Those that all instances may expect per month of 730 hours.
+    pub oom_kills_per_month: f64,
+    /// What all instances would cost per month, with the CPU recommended.
+    pub price_per_month: f64,
+}
+
+/// What the usage of a workload shows that its owner should know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FindingDto {
+    /// What was seen, in words.
+    pub words: String,
+    /// What to do about it.
+    pub advice: String,
+    /// The finding: its `kind` (`leak`, `trend`, `plateau`, `startup_peak`, `daily`) and numbers.
+    #[schema(value_type = Object)]
+    pub finding: Finding,
+}
+
+/// What the tasks of a workload used in a part of a span of time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsagePartDto {
+    /// When the part begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Samples in it.
+    pub samples: u64,
+    /// Mean cores of a task.
+    pub cpu_mean: Option<f64>,
+    /// Highest cores of a task.
+    pub cpu_max: Option<f64>,
+    /// Mean working set of a task in bytes.
+    pub memory_mean: u64,
+    /// Highest working set of a task in bytes.
+    pub memory_max: u64,
+}
+
+/// A recommendation with what it can be checked against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExplanationDto {
+    /// The recommendation, or why there is none.
+    pub recommendation: RecommendationDto,
+    /// From when on usage is told.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Timestamp,
+    /// Seconds of a part.
+    pub part_seconds: u64,
+    /// Usage by parts; those without a sample are left out.
+    pub usage: Vec<UsagePartDto>,
+    /// The newest decisions about it, newest first.
+    #[schema(value_type = Vec<Object>)]
+    pub decisions: Vec<Decision>,
 }
 
 /// Everything at a glance.

@@ -1,8 +1,10 @@
-//! Requests that have a key are carried out once: sent again within a day, they are answered as before.
+//! Requests that have a key are carried out once: sent again within a day, they are answered as before;
+//! sent again while the first is under way, they wait for its answer.
 //! A request that an engine began and did not answer is carried out again under the same name, by which
 //! the record of changes tells what it did (`Submission::request`).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -11,6 +13,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::api::access::Access;
 use crate::api::caller::Caller;
@@ -24,6 +27,26 @@ pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
 const KEY_BYTES_MAX: usize = 255;
 /// Says that an answer is that of an earlier request.
 const REPLAYED: &str = "idempotent-replayed";
+
+/// The keys of requests that are under way.
+#[derive(Default)]
+pub(super) struct UnderWay(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+
+impl UnderWay {
+    /// Waits until no other request of this key is under way.
+    async fn turn(&self, key: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, lock| lock.strong_count() > 0);
+            all.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let lock = Arc::default();
+                all.insert(key.to_owned(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+}
 
 /// A hash of several texts that no other division of the same bytes has.
 fn hash(parts: &[&[u8]]) -> String {
@@ -63,6 +86,7 @@ pub(super) async fn once<F>(
 where
     F: Future<Output = Result<Response, Problem>>,
 {
+    let _turn = access.under_way.turn(&keyed.key).await;
     let expired = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     let (log, request) = (Arc::clone(&access.answers), keyed.clone());
     let known = access.write(move || log.begin(&request, now, expired)).await.map_err(|error: Problem| {

@@ -12,6 +12,7 @@ pub mod present;
 pub mod problem;
 pub mod requests;
 pub mod server;
+pub mod size_policies;
 
 mod actions;
 mod caller;
@@ -29,6 +30,8 @@ mod nodes;
 mod openapi;
 mod origin;
 mod page;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+mod recommendations;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod reports;
 mod rules;
@@ -95,12 +98,14 @@ fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(engine::routes())
         .merge(workloads::routes())
+        .merge(recommendations::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())
         .merge(nodes::routes())
         .merge(actions::routes())
         .merge(rules::routes())
+        .merge(size_policies::routes())
         .merge(decisions::routes())
         .merge(events::routes())
         .merge(tokens::routes())

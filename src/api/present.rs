@@ -4,23 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::dto::{
-    NodeDto, PoolDto, RecommendationDto, RunDto, SizeDto, StatusDto, TaskDto, WaitingDto, WorkloadDto,
-};
+use crate::api::dto::{NodeDto, PoolDto, RunDto, StatusDto, TaskDto, WaitingDto, WorkloadDto};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
 use crate::domain::observation::{Health, ProcessState};
 use crate::domain::plan::{WaitKind, Waiting};
-use crate::domain::quantity::{Bytes, Millicores, Resources};
-use crate::domain::recommendation::Estimate;
+use crate::domain::quantity::{Bytes, Resources};
 use crate::domain::rollout::RolloutState;
 use crate::domain::task::{Task, TaskState};
-use crate::domain::workload::WorkloadSpec;
 use crate::domain::world::{NextRun, Run, Workload};
 use crate::ports::control::View;
-
-/// Hours in a month as clouds bill them: 365 x 24 / 12.
-pub const HOURS_PER_MONTH: f64 = 730.0;
 
 /// A status names the nodes for at most this many waiting tasks; each task's own answer names them too.
 const EXPLAINED_MAX: usize = 100;
@@ -282,49 +275,5 @@ pub fn run(run: &Run) -> RunDto {
         tasks: run.tasks.iter().map(ToString::to_string).collect(),
         started_at: run.started_at,
         ended_at: run.ended_at,
-    }
-}
-
-/// The recommendation of each workload, or why there is none.
-pub fn recommendations(view: &View) -> Vec<RecommendationDto> {
-    let workloads = view.world.workloads.values().filter(|workload| !workload.deleted);
-    workloads.map(|workload| recommendation(view, workload)).collect()
-}
-
-fn recommendation(view: &View, workload: &Workload) -> RecommendationDto {
-    let pair = |resources: Resources| (Millicores::cores(resources.cpu), resources.memory.get());
-    let mut dto = RecommendationDto {
-        workload: workload.name.to_string(),
-        current: workload.size().into(),
-        recommended: None,
-        lower: None,
-        upper: None,
-        samples: 0,
-        confidence_days: 0.0,
-        price_per_month: 0.0,
-        reason: "nothing measured yet".to_owned(),
-        mode: view.world.policy_of(workload).size.to_string(),
-    };
-    match view.recommendations.get(&workload.name) {
-        None => {}
-        Some(Estimate::Withheld(why)) => dto.reason = why.to_string(),
-        Some(Estimate::Recommended(found)) => {
-            dto.recommended = Some(SizeDto::from(found.size));
-            dto.lower = Some(pair(found.lower));
-            dto.upper = Some(pair(found.upper));
-            dto.samples = found.samples;
-            dto.confidence_days = found.confidence_days;
-            dto.reason.clone_from(&found.reason);
-            dto.price_per_month = found.price_effect.units() * HOURS_PER_MONTH * instances(workload);
-        }
-    }
-    dto
-}
-
-/// Instances that a price per instance is multiplied by: a job is counted as one.
-fn instances(workload: &Workload) -> f64 {
-    match &workload.spec {
-        WorkloadSpec::Service(_) => f64::from(workload.count),
-        _ => 1.0,
     }
 }

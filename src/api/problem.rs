@@ -62,6 +62,7 @@ impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let status = match &error {
             ControlError::NotFound(_) => StatusCode::NOT_FOUND,
+            ControlError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Refused(_) => StatusCode::CONFLICT,
             ControlError::Conflict(_) => StatusCode::PRECONDITION_FAILED,
             ControlError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,4 +1,4 @@
-//! `/v1/workloads` and `/v1/recommendations`: what they are, and what is changed of one by hand.
+//! `/v1/workloads`: what they are, and what is changed of one by hand.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::caller::Writing;
-use crate::api::dto::{Changed, MessageRequest, Problem, RecommendationDto, ScaleRequest, WorkloadDto};
+use crate::api::dto::{Changed, MessageRequest, Problem, ScaleRequest, WorkloadDto};
 use crate::api::extract::{At, Body, Params};
 use crate::api::names::{SizeWish, lasting, resized, task_id, workload_name};
 use crate::api::requests::{BounceRequest, LastingRequest, ResizeRequest};
@@ -25,7 +25,6 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(bounce))
         .routes(routes!(pause))
         .routes(routes!(resume))
-        .routes(routes!(recommendations))
 }
 
 /// All workloads.
@@ -158,12 +157,4 @@ async fn resume(
     Body(request): Body<MessageRequest>,
 ) -> Result<Json<Changed>, Problem> {
     writing.submit(&api, request.message, Intent::Resume(workload_name(&name)?)).await
-}
-
-/// Recommended sizes.
-#[utoipa::path(get, path = "/v1/recommendations", tag = "workloads", security(("token" = ["read"])),
-    responses((status = 200, description = "The recommendation of each workload, or why there is none",
-        body = Vec<RecommendationDto>)))]
-async fn recommendations(State(api): State<ApiState>) -> Json<Vec<RecommendationDto>> {
-    Json(present::recommendations(&api.control.view().await))
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod endpoint;
+mod estimators;
 mod hooks;
 mod loops;
 pub mod tokens;
@@ -45,14 +46,14 @@ use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
+use crate::controllers::sizing::Past;
 use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
 use crate::domain::plan::Alarm;
-use crate::estimation::vpa::VpaEstimator;
-use crate::estimation::vpa_parameters::VpaParameters;
+use crate::domain::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::{Control, ControlError};
@@ -133,7 +134,9 @@ impl App {
             scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
-        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, analyses))?);
+        let world = state.world().await;
+        let analyst =
+            Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
         let recorder = Recorder::new(Arc::clone(&state), store.clone());
         let seen = (&analysed, &passed);
         let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
@@ -411,44 +414,19 @@ fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {
     }
 }
 
-/// The estimator with what the owner changed about it.
-fn estimator(config: &EngineConfig) -> anyhow::Result<VpaEstimator> {
-    let mut parameters = VpaParameters::default();
-    let changed = &config.estimator;
-    let seconds = |span: SignedDuration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-    if let Some(cpu) = changed.min_cpu {
-        parameters.cpu.floor = cpu.cores();
-    }
-    if let Some(memory) = changed.min_memory {
-        parameters.memory.floor = memory.as_f64();
-    }
-    if let Some(half_life) = changed.half_life_cpu {
-        parameters.cpu.half_life_seconds = seconds(half_life);
-    }
-    if let Some(half_life) = changed.half_life_memory {
-        parameters.memory.half_life_seconds = seconds(half_life);
-    }
-    if let Some(interval) = changed.memory_interval {
-        parameters.memory_interval_seconds = seconds(interval);
-    }
-    if let Some(samples) = changed.min_samples {
-        parameters.min_samples = samples;
-    }
-    Ok(VpaEstimator::new(parameters)?)
-}
-
 fn analyst(
     config: &EngineConfig,
     agent: &Agent,
     state: &Arc<EngineState>,
     front_door: &Arc<FrontDoorServer>,
-    (store, published): (&Arc<SqliteStore>, watch::Sender<Analysis>),
+    (store, world, published): (&Arc<SqliteStore>, &World, watch::Sender<Analysis>),
 ) -> anyhow::Result<Analyst> {
     let url = format!("http://{}/metrics", agent.address);
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
-    let estimator = (Box::new(estimator(config)?) as Box<_>, config.prices.prices);
-    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), store.clone(), estimator, published)?)
+    let past = Past { history: store.clone(), archive: store.clone() };
+    let sizing = (estimators::sizing(&config.estimator), world, config.prices.prices);
+    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), past, sizing, published)?)
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

@@ -1,25 +1,31 @@
-//! `loadline backtest`: traces past policies, on all cores.
+//! `loadline backtest`: traces past policies.
 //!
-//! In: files of traces, policies by name. Out: a table or JSON, and on request everything that the
-//! policies said, as Parquet files. Not here: the replay itself and its figures (`replay`).
+//! In: files of traces or what the engine recorded, policies by name. Out: a table, JSON or a page with charts.
+//! Not here: the replay and its figures (`replay`), how it is spread over cores (`backtest_run`), how charts look
+//! (`charts`).
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use jiff::SignedDuration;
 
-use crate::analytics::{encode_kills, encode_limits, read_trace};
+use crate::analytics::read_trace;
+use crate::charts::{draw, page, pareto};
+use crate::cli::Global;
+use crate::cli::backtest_history::{History, recorded};
+use crate::cli::backtest_jobs::{self, JobOptions};
+use crate::cli::backtest_run::{How, score};
 use crate::cli::backtest_table::say_report;
+use crate::cli::change::duration;
+use crate::cli::connection::Connection;
+use crate::cli::exit::{Exit, ended};
 use crate::cli::fit::{Half, read_model};
-use crate::cli::output::{Output, say_error, say_json};
-use crate::replay::backtest::{Contender, Report, Resource, Scored, report};
+use crate::cli::output::{Format, say, say_error, say_json, say_raw};
+use crate::replay::backtest::{Contender, Report, Resource, report};
 use crate::replay::grid::Trace;
-use crate::replay::tally::Tally;
-use crate::replay::vertical::{Outcome, Record, replay};
 
 /// What is compared unless policies are named.
 const ALL: [&str; 9] =
@@ -29,8 +35,21 @@ const ALL: [&str; 9] =
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {
     /// Usage traces: `.parquet` or `.csv` with the columns workload, task, time, cpu, memory.
-    #[arg(long, required = true, num_args = 1..)]
+    #[arg(long, required_unless_present_any = ["from_store", "jobs"], num_args = 1..)]
     trace: Vec<PathBuf>,
+    /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
+    /// `memory_request`, `memory_peak`, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
+    /// tovar-ppm, loadline.
+    #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "from_store", "resource", "emit", "file", "chart", "step", "no_sweep", "model", "workloads", "threads"])]
+    jobs: Vec<PathBuf>,
+    #[command(flatten)]
+    of_jobs: JobOptions,
+    /// Replay what the running engine recorded. Kills are the replay's own, not those that happened.
+    #[arg(long, conflicts_with = "trace")]
+    from_store: bool,
+    /// With --from-store: no further back than this, for example 3d. Default: everything that is kept.
+    #[arg(long, requires = "from_store", value_name = "DURATION", value_parser = duration)]
+    since: Option<SignedDuration>,
     /// A policy as NAME[:key=value]..., for example krr:margin=1.3. Default: all.
     #[arg(long, num_args = 1..)]
     policy: Vec<String>,
@@ -40,7 +59,14 @@ pub(super) struct BacktestArgs {
     /// Write what each policy said and what was killed to Parquet files in this folder.
     #[arg(long, value_name = "DIR")]
     emit: Option<PathBuf>,
-    /// Lay the rows on steps of so many seconds. Default: the trace's own interval.
+    /// With --output html or json: write to this file.
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Draw footprint against kills or short-falls to this file, `.svg`; one each where there are several
+    /// traces or resources.
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// Lay the rows on steps of so many seconds. Default: the trace's own interval; 300 with --from-store.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..=86_400))]
     step: Option<i64>,
     /// Replay each policy as it is asked for only; without curves there is no comparison at an equal rate.
@@ -50,7 +76,7 @@ pub(super) struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Replay these workloads only.
-    #[arg(long, value_enum, default_value_t = Half::All)]
+    #[arg(long, value_enum, default_value_t = Half::All, conflicts_with = "from_store")]
     workloads: Half,
     /// Threads. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -63,34 +89,120 @@ enum ResourceArg {
     Cpu,
 }
 
-pub(super) fn run(output: Output, args: &BacktestArgs) -> anyhow::Result<()> {
+pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
+    if !args.jobs.is_empty() {
+        return backtest_jobs::run(global.output.plain()?, &args.jobs, &args.policy, &args.of_jobs);
+    }
     let mut contenders = contenders(&args.policy)?;
     if let Some(path) = &args.model {
         let model = read_model(path)?;
         contenders = contenders.into_iter().map(|contender| contender.with_model(&model)).collect();
     }
     let folders = emit_folders(args)?;
+    check_files(global.output, args)?;
     let mut reports = Vec::new();
-    for (path, folder) in args.trace.iter().zip(folders) {
+    let mut take = |trace: &Trace, emit: Option<&Path>| -> anyhow::Result<()> {
+        say_repairs(trace);
+        let how = How { no_sweep: args.no_sweep, threads: args.threads, emit };
+        let scored = score(trace, &contenders, how)?;
+        for resource in resources(args.resource) {
+            let report = report(trace, resource, &contenders, &scored);
+            if global.output == Format::Table {
+                say_report(&report)?;
+            }
+            reports.push(report);
+        }
+        Ok(())
+    };
+    if args.from_store {
+        take(&from_store(global, args)?, folders.first().and_then(Option::as_deref))?;
+    }
+    for (path, folder) in args.trace.iter().zip(&folders) {
         let mut rows = read_trace(path)?;
         args.workloads.keep(&mut rows);
         let trace = Trace::new(&path.display().to_string(), &rows, args.step)
             .with_context(|| path.display().to_string())?;
         drop(rows);
-        say_repairs(&trace);
-        let scored = score(&trace, &contenders, args, folder.as_deref())?;
-        for resource in resources(args.resource) {
-            let report = report(&trace, resource, &contenders, &scored);
-            match output {
-                Output::Json => reports.push(report),
-                Output::Table => say_report(&report)?,
-            }
+        take(&trace, folder.as_deref())?;
+    }
+    if let Some(file) = &args.chart {
+        draw_charts(file, &reports)?;
+    }
+    match (global.output, &args.file) {
+        (Format::Table, _) => Ok(()),
+        (Format::Json, None) => say_json::<Vec<Report>>(&reports),
+        (Format::Json, Some(file)) => write(file, &serde_json::to_vec_pretty(&reports)?),
+        (Format::Html, None) => Ok(say_raw(&page::page(&reports))?),
+        (Format::Html, Some(file)) => write(file, page::page(&reports).as_bytes()),
+    }
+}
+
+/// What the running engine recorded. Too little of it is an ending of its own, which says what there is.
+fn from_store(global: &Global, args: &BacktestArgs) -> anyhow::Result<Trace> {
+    let connection = Connection::of(&global.connection)?;
+    let client = connection.client()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(recorded(&client, args.since, args.step))? {
+        History::Enough(trace) => Ok(*trace),
+        History::TooLittle(why) => Err(ended(Exit::Refused, why)),
+    }
+}
+
+/// What cannot be written is told before minutes are spent on it.
+fn check_files(output: Format, args: &BacktestArgs) -> anyhow::Result<()> {
+    let bad = |text: &str| Err(ended(Exit::BadInput, text));
+    match (output, &args.file) {
+        (Format::Table, Some(_)) => {
+            return bad("--file goes with --output html or json; a table goes to the terminal");
+        }
+        (Format::Html, None) if std::io::stdout().is_terminal() => {
+            return bad("a page is no text for a terminal: say where it goes with --file PATH");
+        }
+        _ => {}
+    }
+    if let Some(chart) = &args.chart
+        && chart.extension().is_none_or(|ending| ending != "svg")
+    {
+        return bad(&format!("{}: expected a file name that ends in .svg", chart.display()));
+    }
+    let places = args.file.iter().chain(&args.chart);
+    for place in places {
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return bad(&format!("{}: there is no folder {}", place.display(), folder.display()));
         }
     }
-    match output {
-        Output::Json => say_json::<Vec<Report>>(&reports),
-        Output::Table => Ok(()),
+    Ok(())
+}
+
+/// A picture a report. Several get names of their own: `chart-TRACE-memory.svg`.
+fn draw_charts(file: &Path, reports: &[Report]) -> anyhow::Result<()> {
+    for report in reports {
+        let Some(content) = draw::svg(&pareto::chart(report)) else {
+            say_error(&format!("{}: nothing to draw, no workload is older than 24 h", report.trace));
+            continue;
+        };
+        let path = if reports.len() == 1 { file.to_owned() } else { named_apart(file, report) };
+        write(&path, content.as_bytes())?;
     }
+    Ok(())
+}
+
+fn named_apart(file: &Path, report: &Report) -> PathBuf {
+    let resource = match report.resource {
+        Resource::Memory => "memory",
+        Resource::Cpu => "cpu",
+    };
+    let trace =
+        Path::new(&report.trace).file_stem().unwrap_or_default().display().to_string().replace(' ', "-");
+    let stem = file.file_stem().unwrap_or_default().display().to_string();
+    let ending = file.extension().unwrap_or_default().display().to_string();
+    file.with_file_name(format!("{stem}-{trace}-{resource}.{ending}"))
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(say(&format!("{} written", path.display()))?)
 }
 
 fn resources(asked: Option<ResourceArg>) -> Vec<Resource> {
@@ -112,7 +224,7 @@ fn contenders(asked: &[String]) -> anyhow::Result<Vec<Contender>> {
 }
 
 /// Repairs are told on standard error, so that JSON stays whole.
-fn say_repairs(trace: &Trace) {
+pub(super) fn say_repairs(trace: &Trace) {
     let repairs = trace.repairs;
     for (count, what) in [
         (repairs.unordered, "rows stood before an earlier one of their task: sorted"),
@@ -128,6 +240,10 @@ fn say_repairs(trace: &Trace) {
 /// The folder of each trace's files: the one asked for, or one within it where there are several traces.
 fn emit_folders(args: &BacktestArgs) -> anyhow::Result<Vec<Option<PathBuf>>> {
     let Some(emit) = &args.emit else { return Ok(vec![None; args.trace.len()]) };
+    if args.from_store {
+        make_folder(emit)?;
+        return Ok(vec![Some(emit.clone())]);
+    }
     let mut seen = BTreeSet::new();
     args.trace
         .iter()
@@ -139,152 +255,12 @@ fn emit_folders(args: &BacktestArgs) -> anyhow::Result<Vec<Option<PathBuf>>> {
                 "two traces are named {}; --emit needs distinct names",
                 stem.display()
             );
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            make_folder(&folder)?;
             Ok(Some(folder))
         })
         .collect()
 }
 
-/// One contender at one value of its knob.
-struct Variant {
-    contender: Contender,
-    asked: bool,
-}
-
-/// A variant and the workloads of the trace that it is replayed on.
-struct Job {
-    variant: usize,
-    workloads: Vec<usize>,
-}
-
-/// Everything that is replayed: each contender as asked for and, unless switched off, over its knob. VPA
-/// and the oracle are always among it, since all others are compared with them.
-fn variants(contenders: &[Contender], sweep: bool) -> anyhow::Result<Vec<Variant>> {
-    let mut all: Vec<Contender> = contenders.to_vec();
-    for needed in ["vpa", "oracle"] {
-        if sweep && !contenders.iter().any(|contender| contender.label() == needed) {
-            all.push(Contender::parse(needed)?);
-        }
-    }
-    let mut variants = Vec::new();
-    for (place, contender) in all.into_iter().enumerate() {
-        // The oracle's curve is needed for CPU, where it may be short as often as VPA is.
-        if sweep && (place < contenders.len() || contender.label() == "oracle") {
-            variants
-                .extend(contender.sweep().into_iter().map(|contender| Variant { contender, asked: false }));
-        }
-        variants.push(Variant { contender, asked: true });
-    }
-    Ok(variants)
-}
-
-fn score(
-    trace: &Trace,
-    contenders: &[Contender],
-    args: &BacktestArgs,
-    emit: Option<&Path>,
-) -> anyhow::Result<Vec<Scored>> {
-    let variants = variants(contenders, !args.no_sweep)?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = args.threads.map_or(cores, usize::from);
-    let jobs = jobs(trace, &variants, threads)?;
-    let bar = progress(&trace.name, variants.len() * trace.samples());
-    let outcomes = run_jobs(trace, &variants, &jobs, (threads, emit.is_some()), &bar)?;
-    bar.finish_and_clear();
-    let mut scored: Vec<Scored> = variants
-        .iter()
-        .map(|variant| Scored {
-            label: variant.contender.label().to_owned(),
-            knob: variant.contender.knob().1,
-            asked: variant.asked,
-            tallies: vec![Tally::default(); trace.workloads.len()],
-        })
-        .collect();
-    let mut records: Vec<Record> = variants.iter().map(|_| Record::default()).collect();
-    for (job, outcome) in jobs.iter().zip(outcomes) {
-        for (workload, tally) in outcome.tallies {
-            scored[job.variant].tallies[workload] = tally;
-        }
-        records[job.variant].limits.extend(outcome.record.limits);
-        records[job.variant].kills.extend(outcome.record.kills);
-    }
-    if let Some(folder) = emit {
-        for (variant, record) in variants.iter().zip(&mut records).filter(|(variant, _)| variant.asked) {
-            let label = variant.contender.label();
-            if contenders.iter().any(|contender| contender.label() == label) {
-                write_record(folder, label, trace, record)?;
-            }
-        }
-    }
-    Ok(scored)
-}
-
-/// Workloads in as many heaps as there are threads, so that no thread waits long for the last one.
-fn jobs(trace: &Trace, variants: &[Variant], threads: usize) -> anyhow::Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    for (place, variant) in variants.iter().enumerate() {
-        let apart = variant.contender.teller()?.workloads_apart();
-        let heaps = if apart { threads.min(trace.workloads.len()).max(1) } else { 1 };
-        jobs.extend((0..heaps).map(|heap| Job {
-            variant: place,
-            workloads: (heap..trace.workloads.len()).step_by(heaps).collect(),
-        }));
-    }
-    Ok(jobs)
-}
-
-fn run_jobs(
-    trace: &Trace,
-    variants: &[Variant],
-    jobs: &[Job],
-    (threads, record): (usize, bool),
-    bar: &ProgressBar,
-) -> anyhow::Result<Vec<Outcome>> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<Outcome>>> = Mutex::new(jobs.iter().map(|_| None).collect());
-    let work = || -> anyhow::Result<()> {
-        while let Some((place, job)) = {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            jobs.get(place).map(|job| (place, job))
-        } {
-            let variant = &variants[job.variant];
-            let mut teller = variant.contender.teller()?;
-            let advance = |steps: usize| bar.inc(steps as u64);
-            let outcome = replay(trace, &job.workloads, &mut teller, record && variant.asked, &advance);
-            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[place] = Some(outcome);
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
-    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(done.into_iter().flatten().collect())
-}
-
-/// On standard error, and only where that is a terminal.
-fn progress(name: &str, steps: usize) -> ProgressBar {
-    let bar = ProgressBar::new(steps as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta} left") {
-        bar.set_style(style);
-    }
-    bar.set_message(name.to_owned());
-    bar
-}
-
-fn write_record(folder: &Path, label: &str, trace: &Trace, record: &mut Record) -> anyhow::Result<()> {
-    record.limits.sort_by_key(|row| (row.workload, row.time, row.task));
-    record.kills.sort_by_key(|row| (row.workload, row.time, row.task));
-    let name = label.replace([':', '=', ',', '/'], "-");
-    for (kind, content) in
-        [("limits", encode_limits(label, trace, record)?), ("ooms", encode_kills(label, trace, record)?)]
-    {
-        let path = folder.join(format!("{name}.{kind}.parquet"));
-        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }

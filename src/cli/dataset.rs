@@ -1,4 +1,4 @@
-//! `loadline dataset`: recorded and generated usage as traces.
+//! `loadline dataset`: usage as traces, recorded, generated, imported and described.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,12 +7,15 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::analytics::{TraceFormat, encode_rows};
 use crate::api::client::Client;
+use crate::cli::dataset_describe::{self, DescribeArgs};
+use crate::cli::dataset_import::{self, ImportArgs};
 use crate::cli::exit::{Exit, ended};
-use crate::cli::output::say;
-use crate::replay::families::{self, Family, Plan};
+use crate::cli::output::{Output, say};
+use crate::replay::families::{self, Family, Plan, Truth};
 
 /// `loadline dataset`
 #[derive(Debug, Args)]
@@ -39,6 +42,10 @@ enum DatasetAction {
     },
     /// Write generated usage with known truth; the same arguments give the same file.
     Generate(GenerateArgs),
+    /// Make a usage trace of a public one, as it is published.
+    Import(ImportArgs),
+    /// Show what is in a usage trace: series, intervals, gaps, sizes and their course.
+    Describe(DescribeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,12 +67,44 @@ struct GenerateArgs {
     /// The seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write what is true of each workload to this file, as JSON: levels, growth, period, events.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
 }
 
-pub(super) async fn run(client: &Client, args: DatasetArgs) -> anyhow::Result<()> {
+/// The file of truths.
+#[derive(Serialize)]
+struct TruthFile {
+    seed: u64,
+    days: i64,
+    interval: i64,
+    workloads: Vec<Truth>,
+}
+
+impl DatasetArgs {
+    /// Whether no engine is needed.
+    pub(super) fn is_local(&self) -> bool {
+        !matches!(self.action, DatasetAction::Record { .. })
+    }
+}
+
+/// Runs what needs an engine, and all else too.
+pub(super) async fn run(client: &Client, output: Output, args: DatasetArgs) -> anyhow::Result<()> {
     match args.action {
         DatasetAction::Record { file, from, to, interval } => record(client, &file, interval, from, to).await,
-        DatasetAction::Generate(args) => generate(&args),
+        DatasetAction::Generate(_) | DatasetAction::Import(_) | DatasetAction::Describe(_) => {
+            run_local(output, &args)
+        }
+    }
+}
+
+/// Runs what needs no engine.
+pub(super) fn run_local(output: Output, args: &DatasetArgs) -> anyhow::Result<()> {
+    match &args.action {
+        DatasetAction::Record { .. } => anyhow::bail!("recording needs an engine"),
+        DatasetAction::Generate(args) => generate(args),
+        DatasetAction::Import(args) => dataset_import::run(output, args),
+        DatasetAction::Describe(args) => dataset_describe::run(output, args),
     }
 }
 
@@ -74,12 +113,13 @@ fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let format = match args.file.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => TraceFormat::Parquet,
         Some("csv") => TraceFormat::Csv,
-        _ => anyhow::bail!("{}: expected a file name that ends in .parquet or .csv", args.file.display()),
+        _ => return Err(wrong_name(&args.file)),
     };
     let known: Vec<&str> = Family::ALL.iter().map(|(_, name, _)| *name).collect();
     let wrong = args.family.iter().find(|name| !known.contains(&name.as_str()));
     if let Some(name) = wrong {
-        anyhow::bail!("there is no family `{name}`; there are {}", known.join(", "));
+        let message = format!("there is no family `{name}`; there are {}", known.join(", "));
+        return Err(ended(Exit::BadInput, message));
     }
     let chosen = || {
         let asked = |name: &str| args.family.is_empty() || args.family.iter().any(|family| family == name);
@@ -87,14 +127,26 @@ fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     };
     let families: Vec<Family> = chosen().map(|(family, ..)| family).collect();
     let plan = Plan { workloads: args.workloads, days: args.days, interval: args.interval, seed: args.seed };
-    let rows = families::generate(&families, plan);
+    let (rows, workloads) = families::generate(&families, plan);
     let bytes = encode_rows(format, &rows)?;
     std::fs::write(&args.file, &bytes).with_context(|| format!("cannot write {}", args.file.display()))?;
     say(&format!("{} rows written to {}", rows.len(), args.file.display()))?;
+    if let Some(path) = &args.truth {
+        let Plan { seed, days, interval, .. } = plan;
+        let truths = serde_json::to_string_pretty(&TruthFile { seed, days, interval, workloads })?;
+        std::fs::write(path, truths + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        say(&format!("what is true of each workload written to {}", path.display()))?;
+    }
     for (_, name, truth) in chosen() {
         say(&format!("{name}: {truth}"))?;
     }
     Ok(())
+}
+
+/// A trace's name tells its format.
+pub(super) fn wrong_name(file: &Path) -> anyhow::Error {
+    let expected = format!("{}: expected a file name that ends in .parquet or .csv", file.display());
+    ended(Exit::BadInput, expected)
 }
 
 /// Writes what the engine recorded to a file, a row a task and `interval` seconds.
@@ -108,10 +160,7 @@ pub(super) async fn record(
     let format = match file.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => "parquet",
         Some("csv") => "csv",
-        _ => {
-            let expected = format!("{}: expected a file name that ends in .parquet or .csv", file.display());
-            return Err(ended(Exit::BadInput, expected));
-        }
+        _ => return Err(wrong_name(file)),
     };
     let spinner = ProgressBar::new_spinner().with_message("collecting what was recorded");
     spinner.enable_steady_tick(Duration::from_millis(100));

@@ -64,7 +64,7 @@ pub(super) async fn run(client: &Client, output: Output, args: EventsArgs) -> an
 
 /// Prints events from after `last` on, until what reads them goes away.
 async fn follow(client: &Client, output: Output, args: &EventsArgs, last: u64) -> anyhow::Result<()> {
-    let mut events = client.follow(Some(last));
+    let mut events = client.follow_on(last);
     loop {
         let event = events.next().await?;
         if args.wants(&event) {

@@ -4,7 +4,9 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use crate::analytics::AnalyticsError;
 use crate::api::client::ClientError;
+use crate::replay::grid::TraceError;
 
 /// A kind of ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,10 @@ impl Exit {
         }
         if is_closed_pipe(error) {
             return Self::Done;
+        }
+        let of_trace = error.downcast_ref::<AnalyticsError>().is_some_and(AnalyticsError::is_bad_input);
+        if of_trace || error.is::<TraceError>() {
+            return Self::BadInput;
         }
         match error.downcast_ref::<ClientError>() {
             Some(ClientError::Unreachable { .. }) => Self::Unreachable,

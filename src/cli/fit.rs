@@ -1,4 +1,5 @@
-//! `loadline fit`: the model of Loadline's own estimator, fitted to traces with one command.
+//! `loadline fit`: parameters of a policy, fitted to traces with one command: the model of Loadline's own
+//! estimator, or the weights of a baseline (`fit_weights`).
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +7,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::analytics::read_trace;
+use crate::cli::exit::{Exit, ended};
+use crate::cli::fit_weights;
 use crate::cli::output::say_error;
 use crate::domain::trace::TraceRow;
 use crate::replay::fit::{FitPlan, FittedModel};
@@ -19,6 +22,10 @@ pub(super) struct FitArgs {
     /// Usage traces: `.parquet` or `.csv`.
     #[arg(long, required = true, num_args = 1..)]
     trace: Vec<PathBuf>,
+    /// Whose parameters. The other arguments are of `loadline`; `autopilot-ml` is always fitted on every other
+    /// workload and the first half of the time.
+    #[arg(long, value_enum, default_value_t = Fitted::Loadline)]
+    policy: Fitted,
     /// Fit on these workloads only, so that the others can judge (`loadline backtest --model`).
     #[arg(long, value_enum, default_value_t = Half::All)]
     workloads: Half,
@@ -34,6 +41,15 @@ pub(super) struct FitArgs {
     /// The seed.
     #[arg(long, default_value_t = FitPlan::default().seed)]
     seed: u64,
+}
+
+/// Policies that have parameters to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Fitted {
+    /// Loadline's own.
+    Loadline,
+    /// A baseline whose product publishes no weights.
+    AutopilotMl,
 }
 
 /// Workloads of a trace, by their place in the order of names.
@@ -72,6 +88,15 @@ pub(super) fn read_model(path: &Path) -> anyhow::Result<FittedModel> {
 }
 
 pub(super) fn run(args: &FitArgs) -> anyhow::Result<()> {
+    if args.policy == Fitted::AutopilotMl {
+        if args.workloads != Half::All {
+            return Err(ended(
+                Exit::BadInput,
+                "--workloads is for --policy loadline; autopilot-ml has its half",
+            ));
+        }
+        return fit_weights::fit(&args.trace, &args.file);
+    }
     let mut traces = Vec::new();
     for path in &args.trace {
         let mut rows = read_trace(path)?;

@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check` and `backtest` talk to a
-//! running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest` and most of
+//! `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -7,6 +7,9 @@ mod alarms;
 mod apply;
 mod approve;
 mod backtest;
+mod backtest_history;
+mod backtest_jobs;
+mod backtest_run;
 mod backtest_table;
 mod bounce;
 mod change;
@@ -16,6 +19,8 @@ mod completions;
 mod connection;
 mod cron;
 mod dataset;
+mod dataset_describe;
+mod dataset_import;
 mod delete;
 pub mod demo;
 mod drain;
@@ -23,12 +28,15 @@ mod events;
 mod exec;
 mod exit;
 mod fit;
+mod fit_weights;
 mod freeze;
 mod lists;
 mod logs;
 mod output;
 mod pause;
+mod policy;
 mod recommend;
+mod recommend_explain;
 mod report;
 mod report_table;
 mod resize;
@@ -52,7 +60,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::client::{Client, ClientError};
 use crate::cli::connection::{Connection, ConnectionArgs};
 use crate::cli::exit::{Ended, Exit, is_closed_pipe};
-use crate::cli::output::Output;
+use crate::cli::output::{Format, Output};
 
 /// Launches services and cron jobs on this machine, watches them, sizes them and scales them.
 #[derive(Debug, Parser)]
@@ -70,8 +78,8 @@ struct Global {
     #[command(flatten)]
     connection: ConnectionArgs,
     /// Tables for people, JSON for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,12 +175,14 @@ enum Remote {
     Approve(approve::ApproveArgs),
     /// Report what was requested, used, recommended and idle, with prices.
     Report(report::ReportArgs),
-    /// Record or generate usage traces.
+    /// Record, generate, import or describe usage traces.
     Dataset(dataset::DatasetArgs),
     /// List the quotas of teams.
     Quotas(rules::QuotasArgs),
     /// List policies.
     Policies(rules::PoliciesArgs),
+    /// List the policies that sizes can come from, try one on recorded usage, and put one in force.
+    Policy(policy::PolicyArgs),
     /// Make, list and revoke tokens.
     Token(access::TokenArgs),
     /// Show who you are to the engine.
@@ -198,9 +208,12 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::DemoTask(task) => demo::workloads::run(&task).map(|()| ExitCode::SUCCESS),
         Command::Up(args) => up::run(args),
         Command::Demo(args) => demo::run(args),
-        Command::Backtest(args) => backtest::run(global.output, &args).map(|()| ExitCode::SUCCESS),
+        Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Remote(Remote::Dataset(args)) if args.is_local() => {
+            dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)
+        }
         Command::Remote(command) => return remote(&global, command),
     };
     ended.inspect_err(print_error)
@@ -208,10 +221,11 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
 
 /// Calls the engine; an error is followed by where the values came from that led to it.
 fn remote(global: &Global, command: Remote) -> anyhow::Result<ExitCode> {
+    let output = global.output.plain().inspect_err(print_error)?;
     let connection = Connection::of(&global.connection).inspect_err(print_error)?;
     let client = connection.client().inspect_err(print_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(call(&client, global.output, command)).inspect_err(|error| {
+    runtime.block_on(call(&client, output, command)).inspect_err(|error| {
         print_error(error);
         if let Some(hint) = error.downcast_ref::<ClientError>().and_then(|error| connection.hint(error)) {
             output::say_error(&hint);
@@ -256,9 +270,10 @@ async fn call(client: &Client, output: Output, command: Remote) -> anyhow::Resul
         Remote::Why(args) => why::why(client, output, args).await,
         Remote::Approve(args) => approve::run(client, output, args).await,
         Remote::Report(args) => report::run(client, output, args).await,
-        Remote::Dataset(args) => dataset::run(client, args).await,
+        Remote::Dataset(args) => dataset::run(client, output, args).await,
         Remote::Quotas(args) => rules::quotas(client, output, args).await,
         Remote::Policies(args) => rules::policies(client, output, args).await,
+        Remote::Policy(args) => policy::run(client, output, args).await,
         Remote::Token(args) => access::token(client, output, args).await,
         Remote::Whoami(args) => access::whoami(client, output, args).await,
         Remote::Audit(args) => access::audit(client, output, args).await,

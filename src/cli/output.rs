@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::cli::exit::{Exit, ended};
 use crate::domain::quantity::Bytes;
 
 /// What is new or well.
@@ -23,12 +24,36 @@ pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const DIM: Style = Style::new().dimmed();
 
 /// For whom a command prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     /// People.
     Table,
     /// Programs.
     Json,
+}
+
+/// For whom a command prints, and pages where it makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Tables for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// A page with charts: `backtest` alone.
+    Html,
+}
+
+impl Format {
+    /// The output of a command that makes no page.
+    pub(super) fn plain(self) -> anyhow::Result<Output> {
+        match self {
+            Self::Table => Ok(Output::Table),
+            Self::Json => Ok(Output::Json),
+            Self::Html => {
+                Err(ended(Exit::BadInput, "only `backtest` has --output html; others have table and json"))
+            }
+        }
+    }
 }
 
 /// Writes a line to standard output.
@@ -131,6 +156,37 @@ pub(super) fn table(header: &[&str]) -> Table {
 pub(super) fn say_table(table: &Table) -> anyhow::Result<()> {
     Ok(say(&table.trim_fmt())?)
 }
+
+/// Characters of a line where neither the environment nor a terminal says how many.
+const WIDTH_DEFAULT: usize = 120;
+
+/// Characters of a line: `COLUMNS` where it is set, else the terminal's.
+pub(super) fn line_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let shown = || crossterm::terminal::size().ok().filter(|_| io::stdout().is_terminal());
+    told.or_else(|| shown().map(|(width, _)| usize::from(width)))
+        .filter(|width| *width > 0)
+        .unwrap_or(WIDTH_DEFAULT)
+}
+
+/// A text in lines of at most `width` characters, cut between words; a longer word has a line of its own.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        if last > 0 && last + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 /// An amount of memory.
 pub(super) fn memory(bytes: u64) -> String {
     Bytes::new(bytes).to_string()

@@ -13,7 +13,7 @@ const WIDTH: u16 = 100;
 /// What stands where there is nothing to say.
 const ABSENT: &str = "-";
 /// Heights of the course of instances, from few to many.
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub(super) const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The report: a table of workloads, then one of owners with the total in its last row.
 pub(super) fn report_table(report: &Report) -> String {

@@ -25,9 +25,10 @@ pub(super) fn render(status: &StatusDto) -> String {
     let now = now();
     let passed = or_dash(status.engine.scheduled_at, |at| format!("{} ago", age(at, now)));
     text.push(format!(
-        "loadline {}, up {}, last pass {passed}, nodes cost {:.4} per hour",
+        "loadline {}, up {}, last pass {passed}, sizes by {}, nodes cost {:.4} per hour",
         status.engine.version,
         age(status.engine.started_at, now),
+        status.engine.size_policy,
         status.price_per_hour
     ));
     for scrape in status.engine.scrapes.iter().filter(|scrape| scrape.last_error.is_some()) {

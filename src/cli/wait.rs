@@ -87,7 +87,7 @@ fn progress(workload: &WorkloadDto, tasks: &[TaskDto], earlier: Option<Timestamp
             state => (rollout.to, state.is_open()),
         },
     };
-    if !open && workload.ready >= wanted {
+    if !open && workload.ready == wanted {
         return Progress::Done;
     }
     Progress::Going { there: there(revision).min(wanted), wanted, note }

@@ -6,28 +6,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
+use crate::controllers::run_peaks::{self, RunPeaks};
+use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill, policy_of};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
 use crate::domain::money::Prices;
 use crate::domain::policy::PolicyMode;
+use crate::domain::quantity::Bytes;
 use crate::domain::recommendation::{Estimate, Withheld};
 use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::estimation::{Estimator, OomKill, Subject};
+use crate::estimation::Subject;
 use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
-use crate::ports::history::History;
 use crate::ports::store::StoreError;
 use crate::ports::telemetry::ScrapeOutcome;
 use crate::ports::usage_source::{UsageError, UsageSource};
-
-/// The document that the estimators' state is kept in.
-const CHECKPOINT: &str = "estimators";
 
 /// What was measured last, and what follows from everything that was measured.
 #[derive(Debug, Clone)]
@@ -38,15 +38,30 @@ pub struct Analysis {
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
     /// The newest recommendation of each workload.
     pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
+    /// The memory that retries of each cron job and job climb to after kills.
+    pub rungs: Arc<BTreeMap<WorkloadName, Vec<Bytes>>>,
     /// How reading the agents goes.
     pub scrapes: Vec<ScrapeHealth>,
     /// When the agents were last read.
     pub at: Option<Timestamp>,
+    /// The policy that sizes come from.
+    pub size_policy: String,
+    /// Why that is not the one that was chosen, if so.
+    pub size_policy_problem: Option<String>,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
-        Self { usage: shared(), load: shared(), recommendations: shared(), scrapes: Vec::new(), at: None }
+        Self {
+            usage: shared(),
+            load: shared(),
+            recommendations: shared(),
+            rungs: shared(),
+            scrapes: Vec::new(),
+            at: None,
+            size_policy: String::new(),
+            size_policy_problem: None,
+        }
     }
 }
 
@@ -63,15 +78,17 @@ pub struct Analyst {
     state: Arc<EngineState>,
     agents: Vec<AgentSource>,
     front_door: Arc<dyn FrontDoor>,
-    history: Arc<dyn History>,
+    past: Past,
     prices: Prices,
+    sizing: Sizing,
     memory: Mutex<Memory>,
     published: watch::Sender<Analysis>,
 }
 
 /// What the analyst remembers from one pass to the next.
 struct Memory {
-    estimator: Box<dyn Estimator>,
+    in_force: InForce,
+    runs: RunPeaks,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
     usage: BTreeMap<TaskId, UsageSample>,
@@ -81,24 +98,21 @@ struct Memory {
 }
 
 impl Analyst {
-    /// An analyst with an estimator that knows nothing yet; takes up where the last engine left off,
-    /// if that can be read.
+    /// An analyst that sizes by the policy that the world names; takes up where the last engine left off, or,
+    /// where that cannot be read, begins from the recorded usage.
     pub fn new(
         state: Arc<EngineState>,
         agents: Vec<AgentSource>,
         front_door: Arc<dyn FrontDoor>,
-        history: Arc<dyn History>,
-        (mut estimator, prices): (Box<dyn Estimator>, Prices),
+        past: Past,
+        (sizing, world, prices): (Sizing, &World, Prices),
         published: watch::Sender<Analysis>,
     ) -> Result<Self, StoreError> {
-        if let Some(checkpoint) = state.store().document(CHECKPOINT)?
-            && let Err(error) = estimator.restore(&checkpoint)
-        {
-            // The state is derived: a version that cannot be read costs history, not correctness.
-            tracing::warn!(error = %chain(&error), "estimates begin anew");
-        }
+        let in_force = sizing.at_start(world, state.store().as_ref())?;
+        in_force.publish(&published);
         let memory = Memory {
-            estimator,
+            in_force,
+            runs: RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref()),
             changes: state.subscribe(),
             readings: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -106,7 +120,7 @@ impl Analyst {
             load: BTreeMap::new(),
             scrapes: BTreeMap::new(),
         };
-        Ok(Self { state, agents, front_door, history, prices, memory: Mutex::new(memory), published })
+        Ok(Self { state, agents, front_door, past, prices, sizing, memory: Mutex::new(memory), published })
     }
 
     /// Reads every agent and the front door, keeps the samples, tells the estimator.
@@ -118,14 +132,18 @@ impl Analyst {
         }
         let now = self.state.clock().now();
         let load = self.take_load(&world, now);
+        // Reading takes a while: tasks that began and ended meanwhile are in the world of now.
+        let world = self.state.world().await;
         {
             let mut memory = self.lock();
-            memory.take_ooms(&world);
+            memory.take_ends(&world);
             for sample in &usage {
-                memory.estimator.observe(sample);
+                memory.in_force.estimator.observe(sample);
+                memory.runs.sampled(&world, sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
+            memory.runs.retain(&world);
             memory.readings.retain(|task, _| world.tasks.contains_key(task));
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
@@ -133,16 +151,19 @@ impl Analyst {
         if usage.is_empty() && load.is_empty() {
             return Ok(());
         }
-        let history = Arc::clone(&self.history);
+        let history = Arc::clone(&self.past.history);
         self.state.noted(blocking(move || history.append(&usage, &load)).await)
     }
 
     /// Asks the estimator for every workload, and keeps its state.
     pub async fn recommend(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
+        self.follow_choice(&world).await;
         let now = self.state.clock().now();
         let checkpoint = {
             let memory = self.lock();
+            let largest = largest_node(&world).map(|node| node.memory);
+            let mut rungs = BTreeMap::new();
             let recommendations: BTreeMap<_, _> = world
                 .workloads
                 .values()
@@ -159,16 +180,28 @@ impl Analyst {
                         bounds: policy.bounds,
                         prices: self.prices,
                     };
-                    (workload.name.clone(), memory.estimator.estimate(&subject, now))
+                    if workload.spec.run_policy().is_some() {
+                        let learned = memory.runs.rungs(&subject, largest);
+                        rungs.extend((!learned.is_empty()).then(|| (workload.name.clone(), learned)));
+                        return (workload.name.clone(), memory.runs.estimate(&subject, now));
+                    }
+                    (workload.name.clone(), memory.in_force.estimator.estimate(&subject, now))
                 })
                 .collect();
-            self.published.send_modify(|analysis| analysis.recommendations = Arc::new(recommendations));
-            memory.estimator.checkpoint()
+            self.published.send_modify(|analysis| {
+                analysis.recommendations = Arc::new(recommendations);
+                analysis.rungs = Arc::new(rungs);
+            });
+            memory.in_force.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?)))
         };
         match checkpoint {
-            Ok(checkpoint) => {
+            Ok((estimator, runs)) => {
                 let store = Arc::clone(self.state.store());
-                blocking(move || store.put_document(CHECKPOINT, &checkpoint)).await
+                blocking(move || {
+                    store.put_document(CHECKPOINT, &estimator)?;
+                    store.put_document(run_peaks::CHECKPOINT, &runs)
+                })
+                .await
             }
             Err(error) => Err(StoreError::Failed {
                 operation: "write the estimators' state".to_owned(),
@@ -177,9 +210,39 @@ impl Analyst {
         }
     }
 
+    /// Puts the policy in force that the world names, once it was told what was recorded.
+    async fn follow_choice(&self, world: &Arc<World>) {
+        let asked = policy_of(world).to_owned();
+        if self.lock().in_force.follows(&asked) {
+            return;
+        }
+        let found = match self.sizing.make(&asked) {
+            Ok(estimator) => {
+                let (past, world, now) = (self.past.clone(), Arc::clone(world), self.state.clock().now());
+                let began = std::time::Instant::now();
+                match blocking(move || past.tell(estimator, &world, now)).await {
+                    Ok(warm) => {
+                        tracing::info!(policy = asked, took = ?began.elapsed(), "sizes come from this policy");
+                        Ok(warm)
+                    }
+                    // What is measured from now on is worth more than what cannot be read.
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "the recorded usage cannot be read");
+                        self.sizing.make(&asked)
+                    }
+                }
+            }
+            Err(why) => Err(why),
+        };
+        let mut memory = self.lock();
+        let Memory { in_force, usage, .. } = &mut *memory;
+        in_force.take(&asked, found, usage.values());
+        in_force.publish(&self.published);
+    }
+
     /// When a task of the workload was last killed for want of memory.
     pub fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
-        self.lock().estimator.last_oom(workload)
+        self.lock().in_force.estimator.last_oom(workload)
     }
 
     /// A poisoned lock only means that another thread panicked; the maps behind it stay whole.
@@ -269,9 +332,9 @@ impl Analyst {
 }
 
 impl Memory {
-    /// Kills for want of memory among the ends of tasks since the last pass. The samples tell of kills
+    /// Kills for want of memory and ends of runs among the changes since the last pass. The samples tell of kills
     /// too, but a task that dies between two samples is told by its end alone.
-    fn take_ooms(&mut self, world: &World) {
+    fn take_ends(&mut self, world: &World) {
         loop {
             let change = match self.changes.try_recv() {
                 Ok(change) => change,
@@ -281,21 +344,24 @@ impl Memory {
                 }
                 Err(_) => return,
             };
+            if let Change::TaskMoved { task, state, exit: Some(exit), .. } = &change.change
+                && state.is_terminal()
+                && let Some(task) = world.tasks.get(task)
+            {
+                self.runs.ended(task, exit);
+            }
             match &change.change {
                 Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {
                     let known = world.tasks.get(task).map(|task| task.size);
                     let declared =
                         || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
-                    self.estimator.observe_oom(&OomKill {
-                        task: task.clone(),
-                        at: exit.at,
-                        request: size.request.memory,
-                        limit: exit.memory_limit,
-                        peak: exit.peak_memory,
-                    });
+                    self.in_force.estimator.observe_oom(&oom_kill(task, exit, size));
                 }
-                Change::WorkloadForgotten { workload } => self.estimator.forget(workload),
+                Change::WorkloadForgotten { workload } => {
+                    self.in_force.estimator.forget(workload);
+                    self.runs.forget(workload);
+                }
                 _ => {}
             }
         }

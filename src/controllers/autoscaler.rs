@@ -334,7 +334,7 @@ fn settled_since(world: &World, workload: &Workload) -> Timestamp {
 }
 
 /// The most that one node offers, part by part, over nodes that are there and pools that could grow.
-fn largest_node(world: &World) -> Option<Resources> {
+pub(super) fn largest_node(world: &World) -> Option<Resources> {
     let pools = world.pools.values().filter(|pool| !pool.deleted).map(|pool| &pool.spec);
     let sizes = pools.filter(|spec: &&PoolSpec| spec.max > 0).map(|spec| spec.size);
     sizes

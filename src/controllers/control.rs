@@ -16,14 +16,16 @@ use crate::controllers::state::EngineState;
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
-use crate::domain::intent::Submission;
+use crate::domain::intent::{Intent, Submission};
 use crate::domain::node::NodeName;
 use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::ports::control::{Control, ControlError, EngineHealth, View};
+use crate::estimation::catalogue::Entry;
+use crate::estimation::policy_estimator::{entries, recipe};
+use crate::ports::control::{Control, ControlError, EngineHealth, SizePolicyEntry, View};
 use crate::ports::exec::{ExecLimits, ExecOutput, TaskExec};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
@@ -83,6 +85,7 @@ impl Control for EngineControl {
         problems
             .extend(Switch::ALL.into_iter().filter_map(|switch| world.frozen(switch)).map(freeze_in_words));
         problems.extend(self.hooks.iter().filter_map(|hook| hook.borrow().problem()));
+        problems.extend(analysis.size_policy_problem);
         let disasters = Arc::clone(&self.disasters.borrow());
         View {
             world,
@@ -100,6 +103,7 @@ impl Control for EngineControl {
                 limitations: self.limitations.clone(),
                 scrapes: analysis.scrapes,
                 problems,
+                size_policy: analysis.size_policy,
             },
         }
     }
@@ -108,6 +112,9 @@ impl Control for EngineControl {
         let Submission { by, message, intent, request, expected, dry_run } = submission;
         if let Some(words) = self.answered(request.as_deref()).await? {
             return Ok(words);
+        }
+        if let Intent::SetSizePolicy(policy) = &intent {
+            recipe(policy).map_err(|error| ControlError::Invalid(chain(&error)))?;
         }
         let at = self.state.clock().now();
         let said = self.state.update(&by, request.as_deref(), |world| {
@@ -136,6 +143,15 @@ impl Control for EngineControl {
         let words = said.await??;
         self.state.wake();
         Ok(words)
+    }
+
+    fn size_policies(&self) -> Vec<SizePolicyEntry> {
+        let entry = |entry: &Entry| SizePolicyEntry {
+            name: entry.name.to_owned(),
+            keys: entry.keys.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect(),
+            knob: entry.knob.to_owned(),
+        };
+        entries().map(entry).collect()
     }
 
     fn last_change(&self) -> u64 {

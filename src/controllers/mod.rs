@@ -12,6 +12,8 @@ mod judges;
 pub mod notices;
 pub mod real_use;
 pub mod routes;
+mod run_peaks;
 pub mod scheduler;
+pub mod sizing;
 pub mod state;
 pub mod steady_clock;

@@ -187,6 +187,7 @@ impl Scheduler {
             nodes: seen.nodes,
             can_resize: seen.can_resize,
             usage: self.ports.real_use.now(&world, self.state.clock().now()),
+            rungs: Arc::clone(&self.ports.analysis.borrow().rungs),
             ..Observed::default()
         };
         self.observe_rollouts(&world, &mut observed);

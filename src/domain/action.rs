@@ -142,6 +142,13 @@ pub struct Action {
 }
 
 impl Action {
+    /// An action that goes on until somebody ends it, and knows no more than that.
+    pub fn new(key: ActionKey, by: Actor, message: &str, at: Timestamp) -> Self {
+        let message = message.to_owned();
+        let (until, count_before, task, count, before_task) = Default::default();
+        Self { key, by, message, at, until, count_before, task, count, before_task }
+    }
+
     /// Who did it and why, for reasons and messages.
     pub fn told(&self) -> String {
         if self.message.is_empty() {

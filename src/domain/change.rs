@@ -274,6 +274,11 @@ pub enum Change {
         /// The team.
         team: String,
     },
+    /// Sizes are to come from another policy.
+    SizePolicySet {
+        /// The policy as it was written: `NAME[:key=value]...`.
+        policy: String,
+    },
     /// The machine's clock was set. What is counted from an instant or until one goes on as it was.
     ClockMoved {
         /// By so much, forwards or back.
@@ -329,6 +334,7 @@ impl Change {
             Self::NodeMoved { node, .. } | Self::NodeUse { node, .. } | Self::NodeForgotten { node } => {
                 vec![EntityKey::Node(node.clone())]
             }
+            Self::SizePolicySet { .. } => vec![EntityKey::SizePolicy],
             // It is about everything: the reducer tells what it touched.
             Self::ClockMoved { .. } => Vec::new(),
             Self::ActionBegun { action } => action_subjects(&action.key),

@@ -88,6 +88,8 @@ pub enum Intent {
         /// What is other than the spec says.
         overrides: Box<RunOverrides>,
     },
+    /// Take sizes from another policy: `NAME[:key=value]...`.
+    SetSizePolicy(String),
     /// Stop a run and close it as cancelled.
     CancelRun(RunKey),
     /// Stop one task; a service replaces it.

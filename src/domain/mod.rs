@@ -1,6 +1,7 @@
 //! The nouns: every other module speaks these words. They know no back end, no clock and no file.
 
 pub mod action;
+pub mod advice;
 pub mod change;
 mod civil;
 pub mod cron;
@@ -20,7 +21,10 @@ mod recurrence;
 pub mod reducer;
 pub mod rollout;
 mod run_policy;
+#[cfg(test)]
+pub(crate) mod sample_specs;
 pub mod scale;
+pub mod size_policy;
 pub mod strategy;
 pub mod task;
 pub mod trace;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::load::RequestCounters;
 use crate::domain::node::NodeName;
-use crate::domain::quantity::{Resources, TaskSize};
+use crate::domain::quantity::{Bytes, Resources, TaskSize};
 use crate::domain::rollout::StageKey;
 use crate::domain::task::{ExitRecord, TaskId};
 use crate::domain::workload::WorkloadName;
@@ -126,6 +126,10 @@ pub struct Observed {
     /// What is really used.
     #[serde(skip)]
     pub usage: Arc<Usage>,
+    /// Memory limits, ascending, that a retry of a run climbs after a kill for want of memory; none where
+    /// too little is known of the workload's runs.
+    #[serde(skip)]
+    pub rungs: Arc<BTreeMap<WorkloadName, Vec<Bytes>>>,
 }
 
 /// What tasks really use, as far as that is known from samples that are not too old.

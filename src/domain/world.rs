@@ -14,6 +14,7 @@ use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
 use crate::domain::quota::Quota;
 use crate::domain::rollout::{Revision, Rollout};
+use crate::domain::size_policy::SizePolicyChoice;
 use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 
@@ -329,6 +330,8 @@ pub struct World {
     pub actions: BTreeMap<ActionKey, Action>,
     /// Quotas by team.
     pub quotas: BTreeMap<String, Quota>,
+    /// The policy that sizes come from, where somebody chose one.
+    pub size_policy: Option<SizePolicyChoice>,
 }
 
 /// What a change touched: the rows that a store must write.
@@ -350,6 +353,8 @@ pub enum EntityKey {
     Action(ActionKey),
     /// A team's quota.
     Quota(String),
+    /// The policy that sizes come from.
+    SizePolicy,
 }
 
 impl World {

@@ -167,6 +167,29 @@ pub enum CatalogueError {
     },
 }
 
+/// The values of a policy's keys: as published, or as `key=value` pairs say.
+pub(super) fn read_values(
+    policy: &'static str,
+    keys: &[(&'static str, f64)],
+    pairs: &str,
+) -> Result<Vec<f64>, CatalogueError> {
+    let mut values: Vec<f64> = keys.iter().map(|(_, value)| *value).collect();
+    for part in pairs.split([':', ',']).filter(|part| !part.is_empty()) {
+        let wrong = || CatalogueError::Value { policy, part: part.to_owned() };
+        let (key, value) = part.split_once('=').ok_or_else(wrong)?;
+        let Some(place) = keys.iter().position(|(known, _)| *known == key) else {
+            let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+            return Err(CatalogueError::Key { policy, key: key.to_owned(), known: known.join(", ") });
+        };
+        let value: f64 = value.parse().map_err(|_| wrong())?;
+        if !value.is_finite() || value <= 0.0 {
+            return Err(wrong());
+        }
+        values[place] = value;
+    }
+    Ok(values)
+}
+
 /// A policy with the values of its keys.
 #[derive(Debug, Clone)]
 pub struct Recipe {
@@ -184,21 +207,7 @@ impl Recipe {
             let known: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
             return Err(CatalogueError::Name { name: name.to_owned(), known: known.join(", ") });
         };
-        let mut values: Vec<f64> = entry.keys.iter().map(|(_, value)| *value).collect();
-        for part in rest.split([':', ',']).filter(|part| !part.is_empty()) {
-            let policy = entry.name;
-            let wrong = || CatalogueError::Value { policy, part: part.to_owned() };
-            let (key, value) = part.split_once('=').ok_or_else(wrong)?;
-            let Some(place) = entry.keys.iter().position(|(known, _)| *known == key) else {
-                let known: Vec<&str> = entry.keys.iter().map(|(key, _)| *key).collect();
-                return Err(CatalogueError::Key { policy, key: key.to_owned(), known: known.join(", ") });
-            };
-            let value: f64 = value.parse().map_err(|_| wrong())?;
-            if !value.is_finite() || value <= 0.0 {
-                return Err(wrong());
-            }
-            values[place] = value;
-        }
+        let values = read_values(entry.name, entry.keys, rest)?;
         let recipe = Self { entry: *entry, model: None, values, label: text.to_owned() };
         recipe.make()?;
         Ok(recipe)
@@ -212,6 +221,12 @@ impl Recipe {
     /// The policy's name.
     pub fn name(&self) -> &'static str {
         self.entry.name
+    }
+
+    /// The value of a key; absent where the policy has no such key.
+    pub fn value(&self, key: &str) -> Option<f64> {
+        let place = self.entry.keys.iter().position(|(known, _)| *known == key)?;
+        self.values.get(place).copied()
     }
 
     /// The name of the risk knob and its value.

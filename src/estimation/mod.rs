@@ -6,9 +6,13 @@
 pub mod catalogue;
 pub mod decaying_histogram;
 pub mod histogram;
+pub mod jobs;
 pub mod loadline;
 pub mod peers;
 pub mod policy;
+pub mod policy_estimator;
+pub mod profile;
+mod sized;
 pub mod vpa;
 pub mod vpa_parameters;
 mod vpa_size;
@@ -80,7 +84,7 @@ pub enum EstimationError {
 
 /// Turns usage into sizes. The same estimator serves the engine and a replay of a trace: what it
 /// answers depends on what it was told before, and on nothing else.
-pub trait Estimator: Send + Sync {
+pub trait Estimator: Send {
     /// Takes in one sample. A sample that is not newer than the last one of its task is dropped, so
     /// history may be told twice; values that are no finite amounts count as absent.
     fn observe(&mut self, sample: &UsageSample);
@@ -97,6 +101,11 @@ pub trait Estimator: Send + Sync {
 
     /// Drops what is known of a workload that is no more.
     fn forget(&mut self, workload: &WorkloadName);
+
+    /// Whether what it knows can be written down. Where not, it is told the recorded history at each start.
+    fn keeps_checkpoint(&self) -> bool {
+        true
+    }
 
     /// Everything that it knows; `restore` of it answers the same to the last bit.
     fn checkpoint(&self) -> Result<Vec<u8>, EstimationError>;

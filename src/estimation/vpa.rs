@@ -12,6 +12,7 @@ use crate::domain::recommendation::Estimate;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
 use crate::estimation::policy::{Kill, Limits, Model, Observation};
+use crate::estimation::profile::Profile;
 use crate::estimation::vpa_parameters::{ResourceParameters, VpaModel, VpaParameters};
 use crate::estimation::vpa_size;
 use crate::estimation::vpa_state::VpaState;
@@ -24,14 +25,22 @@ const CHECKPOINT_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq)]
 pub struct VpaEstimator {
     model: VpaModel,
-    workloads: BTreeMap<WorkloadName, VpaState>,
+    workloads: BTreeMap<WorkloadName, Known>,
+}
+
+/// What is known of a workload: what sizes are made of, and what findings are.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Known {
+    state: VpaState,
+    profile: Profile,
 }
 
 #[derive(Serialize)]
 struct CheckpointOut<'a> {
     version: u32,
     parameters: &'a VpaParameters,
-    workloads: &'a BTreeMap<WorkloadName, VpaState>,
+    workloads: BTreeMap<&'a WorkloadName, &'a VpaState>,
+    profiles: BTreeMap<&'a WorkloadName, &'a Profile>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +48,8 @@ struct CheckpointIn {
     version: u32,
     parameters: VpaParameters,
     workloads: BTreeMap<WorkloadName, VpaState>,
+    #[serde(default)]
+    profiles: BTreeMap<WorkloadName, Profile>,
 }
 
 impl VpaEstimator {
@@ -49,40 +60,52 @@ impl VpaEstimator {
 
     /// What is remembered of a workload.
     pub fn state(&self, workload: &WorkloadName) -> Option<&VpaState> {
-        self.workloads.get(workload)
+        self.workloads.get(workload).map(|known| &known.state)
     }
 
-    fn state_mut(&mut self, workload: &WorkloadName) -> (&VpaModel, &mut VpaState) {
+    fn known(&mut self, workload: &WorkloadName) -> (&VpaModel, &mut Known) {
         if !self.workloads.contains_key(workload) {
-            self.workloads.insert(workload.clone(), VpaState::default());
+            self.workloads.insert(workload.clone(), Known::default());
         }
-        let state = self.workloads.get_mut(workload).expect("a workload inserted just now");
-        (&self.model, state)
+        let known = self.workloads.get_mut(workload).expect("a workload inserted just now");
+        (&self.model, known)
     }
 }
 
 impl Estimator for VpaEstimator {
     fn observe(&mut self, sample: &UsageSample) {
-        let (model, state) = self.state_mut(&sample.workload);
-        let used = state.observe(model, &Observation::of(sample));
-        if used && sample.oom_kills > 0 {
+        let (model, Known { state, profile }) = self.known(&sample.workload);
+        if !state.observe(model, &Observation::of(sample)) {
+            return;
+        }
+        let (task, memory) = (sample.task.number(), sample.memory.as_f64());
+        profile.observe(task, sample.at, sample.cpu_cores.map(|cores| cores as f32), Some(memory as f32));
+        if sample.oom_kills > 0 {
             // The task lived on: a process within it was killed.
             let reached = sample.request.memory.as_f64();
-            state.observe_oom(model, &Kill { task: sample.task.number(), at: sample.at, reached });
+            state.observe_oom(model, &Kill { task, at: sample.at, reached });
+            profile.restarted(task, sample.at);
         }
     }
 
     fn observe_oom(&mut self, kill: &OomKill) {
-        let (model, state) = self.state_mut(kill.task.workload());
-        state.observe_oom(model, &Kill::of(kill));
+        let (model, Known { state, profile }) = self.known(kill.task.workload());
+        if state.observe_oom(model, &Kill::of(kill)) {
+            profile.restarted(kill.task.number(), kill.at);
+        }
     }
 
     fn estimate(&self, subject: &Subject<'_>, now: Timestamp) -> Estimate {
-        vpa_size::estimate(&self.model, self.workloads.get(subject.workload), subject, now)
+        let known = self.workloads.get(subject.workload);
+        let mut estimate = vpa_size::estimate(&self.model, known.map(|known| &known.state), subject, now);
+        if let (Estimate::Recommended(recommendation), Some(known)) = (&mut estimate, known) {
+            recommendation.findings = known.profile.findings(now);
+        }
+        estimate
     }
 
     fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
-        self.workloads.get(workload)?.last_oom().map(|note| note.at)
+        self.workloads.get(workload)?.state.last_oom().map(|note| note.at)
     }
 
     fn forget(&mut self, workload: &WorkloadName) {
@@ -93,7 +116,8 @@ impl Estimator for VpaEstimator {
         let content = CheckpointOut {
             version: CHECKPOINT_VERSION,
             parameters: self.model.parameters(),
-            workloads: &self.workloads,
+            workloads: self.workloads.iter().map(|(name, known)| (name, &known.state)).collect(),
+            profiles: self.workloads.iter().map(|(name, known)| (name, &known.profile)).collect(),
         };
         Ok(serde_json::to_vec(&content)?)
     }
@@ -101,7 +125,7 @@ impl Estimator for VpaEstimator {
     /// A checkpoint that was made with other parameters is refused where histograms would mean
     /// something else: the caller begins anew from history.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EstimationError> {
-        let content: CheckpointIn = serde_json::from_slice(checkpoint)?;
+        let mut content: CheckpointIn = serde_json::from_slice(checkpoint)?;
         let unfit = |message: String| Err(EstimationError::CheckpointUnfit(message));
         if content.version != CHECKPOINT_VERSION {
             return unfit(format!("version {}, expected {CHECKPOINT_VERSION}", content.version));
@@ -112,7 +136,11 @@ impl Estimator for VpaEstimator {
         if let Some((name, _)) = content.workloads.iter().find(|(_, state)| !state.is_sound(&self.model)) {
             return unfit(format!("the histograms of {name} are damaged"));
         }
-        self.workloads = content.workloads;
+        let of = |(name, state): (WorkloadName, VpaState)| {
+            let profile = content.profiles.remove(&name).unwrap_or_default();
+            (name, Known { state, profile })
+        };
+        self.workloads = content.workloads.into_iter().map(of).collect();
         Ok(())
     }
 }
@@ -496,6 +524,18 @@ mod tests {
             other.observe(&sample(1, 301 * 977, Some(0.123), megabytes(444)));
         }
         assert_eq!(restored, estimator);
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_there_were_profiles_is_taken() {
+        let mut estimator = published();
+        estimator.observe(&sample(1, 0, Some(0.2), megabytes(300)));
+        let mut old: serde_json::Value =
+            serde_json::from_slice(&estimator.checkpoint().expect("a checkpoint")).expect("JSON");
+        assert!(old.as_object_mut().expect("an object").remove("profiles").is_some());
+        let mut restored = published();
+        restored.restore(old.to_string().as_bytes()).expect("restored");
+        assert_eq!(recommended(&restored), recommended(&estimator));
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //! In: a `VpaState`. Out: an `Estimate`: request, limit and bounds with the reason in words.
 //!
 //! Percentiles, margin, confidence and floors follow `pkg/recommender/logic/{estimator,recommender}.go`
-//! of the Kubernetes Vertical Pod Autoscaler; limits keep the declared ratio, as its admission does.
+//! of the Kubernetes Vertical Pod Autoscaler; limits keep the declared ratio (`sized`), as its admission does.
 
 use jiff::Timestamp;
 
-use crate::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
+use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::recommendation::{Estimate, Recommendation, Withheld};
 use crate::estimation::Subject;
 use crate::estimation::decaying_histogram::{DecayingHistogram, Scheme};
 use crate::estimation::policy::Limits;
+use crate::estimation::sized::{Sized, with_limits};
 use crate::estimation::vpa_parameters::{ConfidenceParameters, ResourceParameters, VpaModel};
 use crate::estimation::vpa_state::VpaState;
 
@@ -63,42 +64,6 @@ pub(super) fn targets(model: &VpaModel, state: &VpaState) -> Limits {
     Limits {
         cpu: of(state.cpu(), model.cpu(), &parameters.cpu),
         memory: of(state.memory(), model.memory(), &parameters.memory),
-    }
-}
-
-/// A request with its bounds and why.
-struct Sized<T> {
-    target: T,
-    lower: T,
-    upper: T,
-    reason: String,
-}
-
-impl<T: Copy + Ord + std::fmt::Display> Sized<T> {
-    /// Holds everything within the policy's bounds, and says so where that changes the request.
-    fn within(mut self, least: Option<T>, most: Option<T>, resource: &str) -> Self {
-        let before = self.target;
-        if let Some(least) = least {
-            self.target = self.target.max(least);
-            self.lower = self.lower.max(least);
-            self.upper = self.upper.max(least);
-            if self.target != before {
-                self.reason = format!("{}, raised to the policy's min_{resource} of {least}", self.reason);
-            }
-        }
-        if let Some(most) = most {
-            let before = self.target;
-            self.target = self.target.min(most);
-            self.lower = self.lower.min(most);
-            self.upper = self.upper.min(most);
-            if self.target != before {
-                self.reason = format!(
-                    "{}, held at the policy's max_{resource} of {most} (would be {before})",
-                    self.reason
-                );
-            }
-        }
-        self
     }
 }
 
@@ -206,26 +171,6 @@ fn memory(model: &VpaModel, state: &VpaState, subject: &Subject<'_>, young: bool
         reason,
     };
     sized.within(subject.bounds.min_memory, subject.bounds.max_memory, "memory")
-}
-
-/// Limits in the declared ratio to the request: what its owner left as headroom stays headroom. A CPU
-/// limit only where one was declared.
-fn with_limits(request: Resources, subject: &Subject<'_>) -> TaskSize {
-    let declared = subject.declared;
-    let memory = in_ratio(request.memory.get(), declared.memory_limit.get(), declared.request.memory.get());
-    let cpu_limit = declared
-        .cpu_limit
-        .map(|limit| Millicores::new(in_ratio(request.cpu.get(), limit.get(), declared.request.cpu.get())));
-    TaskSize { request, cpu_limit, memory_limit: Bytes::new(memory) }
-}
-
-/// `request * limit / of`, rounded up, at least the request; a request of nothing keeps the limit.
-fn in_ratio(request: u64, limit: u64, of: u64) -> u64 {
-    if of == 0 {
-        return limit.max(request);
-    }
-    let scaled = (u128::from(request) * u128::from(limit)).div_ceil(u128::from(of));
-    u64::try_from(scaled).unwrap_or(u64::MAX).max(request)
 }
 
 fn percentile_name(share: f64) -> String {

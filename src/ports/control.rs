@@ -55,6 +55,20 @@ pub struct EngineHealth {
     pub scrapes: Vec<ScrapeHealth>,
     /// What is wrong now, in words; empty when all is well.
     pub problems: Vec<String>,
+    /// The policy that sizes come from now.
+    #[serde(default)]
+    pub size_policy: String,
+}
+
+/// A policy that sizes can come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SizePolicyEntry {
+    /// Its name.
+    pub name: String,
+    /// Its keys with the values that they have unless said otherwise.
+    pub keys: BTreeMap<String, f64>,
+    /// The key that trades cost against risk.
+    pub knob: String,
 }
 
 /// Everything as it is now. Parts are shared, so a view costs little.
@@ -89,6 +103,9 @@ pub enum ControlError {
     /// It cannot be done as things stand.
     #[error("{0}")]
     Refused(String),
+    /// What was said cannot be read.
+    #[error("{0}")]
+    Invalid(String),
     /// The workload is not as the asker saw it.
     #[error("{0}")]
     Conflict(String),
@@ -107,6 +124,9 @@ pub trait Control: Send + Sync {
     /// words what changed, and is empty where nothing had to. A request that was made before is not
     /// carried out again: its answer is given again.
     async fn submit(&self, submission: Submission) -> Result<Vec<String>, ControlError>;
+
+    /// The policies that sizes can come from.
+    fn size_policies(&self) -> Vec<SizePolicyEntry>;
 
     /// The number of the newest change; 0 before the first one.
     fn last_change(&self) -> u64;

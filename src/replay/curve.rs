@@ -73,6 +73,11 @@ impl Curve {
         &self.points
     }
 
+    /// What a rate of nothing counts as.
+    pub fn floor(&self) -> f64 {
+        self.floor
+    }
+
     fn log(&self, rate: f64) -> f64 {
         rate.max(self.floor).ln()
     }

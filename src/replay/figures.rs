@@ -101,6 +101,11 @@ impl Draws {
         Self { draws }
     }
 
+    /// How often each one is in each draw.
+    pub fn times(&self) -> impl Iterator<Item = &[u32]> {
+        self.draws.iter().map(Vec::as_slice)
+    }
+
     /// The sum of the tallies in each draw, which stand in the same order of workloads in every call.
     pub fn sums(&self, tallies: &[Tally]) -> Vec<Tally> {
         let one = |times: &Vec<u32>| {

@@ -28,6 +28,9 @@ pub enum TraceError {
     /// No rows.
     #[error("the trace has no rows")]
     Empty,
+    /// Rows, but no usage.
+    #[error("no row of the trace has a value in column `cpu` or `memory`")]
+    NoUsage,
     /// A value is not what its column holds.
     #[error("row {row}, column `{column}`: found {found}, expected {expected}")]
     Value {
@@ -57,7 +60,7 @@ pub enum TraceError {
     },
 }
 
-/// What was put right, where that is safe.
+/// What was put right or left out, where that is safe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Repairs {
     /// Rows that stood before an earlier one of their task; they were sorted.
@@ -66,6 +69,22 @@ pub struct Repairs {
     pub duplicates: usize,
     /// Rows that fell into the step of another; memory is the higher, CPU the mean.
     pub joined: usize,
+    /// Rows with neither CPU nor memory; they were left out, as if the task had not run.
+    pub empty: usize,
+}
+
+impl Repairs {
+    /// Each kind that happened, with its count, for people.
+    pub fn said(self) -> impl Iterator<Item = (usize, &'static str)> {
+        [
+            (self.unordered, "rows stood before an earlier one of their task: sorted"),
+            (self.duplicates, "rows repeat the workload, task and time of another: joined"),
+            (self.joined, "rows fell into the step of another: joined, the higher memory and the mean CPU"),
+            (self.empty, "rows have neither CPU nor memory: left out, as if the task had not run"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+    }
 }
 
 /// Peak and p95 of a task's usage on one day: what the oracle knows and slack is told against.
@@ -141,6 +160,9 @@ impl Trace {
         check(rows)?;
         let mut repairs = Repairs::default();
         let by_task = by_task(rows, &mut repairs);
+        if by_task.is_empty() {
+            return Err(TraceError::NoUsage);
+        }
         let step = match step {
             Some(step) => step.max(1),
             None => own_interval(&by_task, rows)?,
@@ -224,7 +246,12 @@ fn by_task<'a>(rows: &'a [TraceRow], repairs: &mut Repairs) -> Places<'a> {
     let mut at = 0;
     // Files come task by task or step by step; for the former one look-up a task is enough.
     for run in rows.chunk_by(|a, b| a.task == b.task && a.workload == b.workload) {
-        places.entry((&run[0].workload, &run[0].task)).or_default().extend(at..at + run.len());
+        let used = |place: &usize| rows[*place].cpu.is_some() || rows[*place].memory.is_some();
+        let here: Vec<usize> = (at..at + run.len()).filter(used).collect();
+        repairs.empty += run.len() - here.len();
+        if !here.is_empty() {
+            places.entry((&run[0].workload, &run[0].task)).or_default().extend(here);
+        }
         at += run.len();
     }
     for of in places.values_mut() {
@@ -250,19 +277,44 @@ fn nearest_interval(distance: i64) -> i64 {
     nearest.filter(|interval| off(*interval) < 0.2).unwrap_or(distance)
 }
 
-/// The median distance of rows. A task whose rows lie further apart would count for too little time.
+/// The median distance of rows. A task whose rows lie further apart, all of them or for a while, would
+/// count for too little time.
 fn own_interval(by_task: &Places<'_>, rows: &[TraceRow]) -> Result<i64, TraceError> {
     let all: Vec<i64> = by_task.values().flat_map(|of| distances(of, rows)).collect();
     let step = median(all).map_or(INTERVAL_DEFAULT, nearest_interval);
+    let coarse = |distance: i64| distance as f64 > 1.5 * step as f64;
     for ((_, task), of) in by_task {
         let own = distances(of, rows);
         let enough = own.len() >= DISTANCES_MIN;
-        if let Some(found) = median(own).filter(|found| enough && *found as f64 > 1.5 * step as f64) {
-            let row = of[0] + 1;
-            return Err(TraceError::MixedIntervals { row, task: (*task).to_owned(), found, step });
+        let found = match median(own).filter(|found| enough && coarse(*found)) {
+            Some(found) => Some((of[0], found)),
+            None => even_run(of, rows).filter(|(_, found)| coarse(*found)),
+        };
+        if let Some((place, found)) = found {
+            let (row, task) = (place + 1, (*task).to_owned());
+            return Err(TraceError::MixedIntervals { row, task, found: nearest_interval(found), step });
         }
     }
     Ok(step)
+}
+
+/// Where a task's rows begin to come at their widest even distance, and that distance. One gap is none, and
+/// gaps differ; many equal ones are another interval.
+fn even_run(of: &[usize], rows: &[TraceRow]) -> Option<(usize, i64)> {
+    let distance = |pair: &[usize]| rows[pair[1]].time - rows[pair[0]].time;
+    let even = |a: i64, b: i64| (a - b).abs() * 10 <= a;
+    let mut widest = None;
+    let mut run = 0;
+    let mut before = 0;
+    for (at, pair) in of.windows(2).enumerate() {
+        let found = distance(pair);
+        run = if found > 0 && even(found, before) { run + 1 } else { 1 };
+        before = found;
+        if run >= DISTANCES_MIN && widest.is_none_or(|(_, wide)| found > wide) {
+            widest = Some((of[at + 1 - run], found));
+        }
+    }
+    widest
 }
 
 impl WorkloadTrace {
@@ -279,7 +331,7 @@ impl WorkloadTrace {
         let first = self.steps.len();
         let mut joined = 1.0;
         let mut before = None;
-        for row in rows.filter(|row| row.cpu.is_some() || row.memory.is_some()) {
+        for row in rows {
             let slot = row.time.div_euclid(step);
             let same = self.steps[first..].last().is_some_and(|last| last.slot == slot);
             if let Some(last) = self.steps[first..].last_mut().filter(|_| same) {
@@ -372,7 +424,7 @@ mod tests {
     fn unordered_and_repeated_rows_are_repaired_and_counted() {
         let rows = [row("a", 600, 1.0, 5.0), row("a", 300, 2.0, 4.0), row("a", 600, 3.0, 9.0)];
         let trace = Trace::new("t", &rows, None).expect("a trace");
-        assert_eq!(trace.repairs, Repairs { unordered: 1, duplicates: 1, joined: 0 });
+        assert_eq!(trace.repairs, Repairs { unordered: 1, duplicates: 1, ..Repairs::default() });
         let steps = &trace.workloads[0].steps;
         assert_eq!(
             steps.iter().map(|s| (s.slot, s.cpu, s.memory)).collect::<Vec<_>>(),
@@ -405,6 +457,27 @@ mod tests {
         assert!(error.starts_with("row 101, column `time`: rows of task coarse come every 300 s"), "{error}");
         let trace = Trace::new("t", &rows, Some(300)).expect("a trace");
         assert_eq!((trace.samples(), trace.repairs.joined), (40, 80));
+    }
+
+    #[test]
+    fn an_interval_that_changes_within_a_task_is_refused() {
+        let fine = (0..100).map(|n| row("a", n * 60, 1.0, 1.0));
+        let coarse = (1..=12).map(|n| row("a", 5940 + n * 300, 1.0, 1.0));
+        let rows: Vec<_> = fine.clone().chain(coarse).collect();
+        let error = Trace::new("t", &rows, None).expect_err("a fault").to_string();
+        assert!(error.starts_with("row 100, column `time`: rows of task a come every 300 s"), "{error}");
+        // Gaps that differ are gaps.
+        let gaps = (1..=12).map(|n| row("a", 5940 + n * n * 300, 1.0, 1.0));
+        let rows: Vec<_> = fine.chain(gaps).collect();
+        assert_eq!(Trace::new("t", &rows, None).expect("a trace").step, 60);
+    }
+
+    #[test]
+    fn rows_without_usage_are_left_out_and_counted() {
+        let empty = |time| TraceRow { cpu: None, memory: None, ..row("b", time, 0.0, 0.0) };
+        let trace = Trace::new("t", &[row("a", 0, 1.0, 1.0), empty(300)], None).expect("a trace");
+        assert_eq!((trace.repairs.empty, trace.workloads[0].tasks.len()), (1, 1));
+        assert_eq!(Trace::new("t", &[empty(0)], None), Err(TraceError::NoUsage));
     }
 
     #[test]

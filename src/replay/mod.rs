@@ -10,14 +10,23 @@
 //! - `figures`: tallies to figures with intervals.
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
+//! - `lessons`, `fit`: the model of Loadline's own policy.
+//! - `weights`: weights of a baseline that publishes none.
 //! - `families`: usage with known truth, to try policies on.
+//! - `describe`: what is in a trace, in figures.
+//! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
 
 pub mod backtest;
 pub mod curve;
+pub mod describe;
 pub mod families;
+#[cfg(test)]
+mod families_findings;
 pub mod figures;
 pub mod fit;
 pub mod grid;
+pub mod jobs;
 pub mod lessons;
 pub mod tally;
 pub mod vertical;
+pub mod weights;

@@ -115,19 +115,7 @@ fn declare(sim: &mut Simulation, declaration: &Declaration, stretches: &mut Vec<
 
 fn set(sim: &mut Simulation, key: ActionKey, on: bool) {
     if on {
-        let by = Actor::User("ann".to_owned());
-        let message = "maintenance".to_owned();
-        let action = Action {
-            key,
-            by,
-            message,
-            at: sim.now,
-            until: None,
-            count: None,
-            count_before: None,
-            before_task: None,
-            task: None,
-        };
+        let action = Action::new(key, Actor::User("ann".to_owned()), "maintenance", sim.now);
         sim.change(Change::ActionBegun { action: Box::new(action) });
     } else {
         sim.change(Change::ActionEnded { action: key, end: ActionEnd::Done });

@@ -149,18 +149,7 @@ fn a_queue_is_bounded() {
 }
 
 fn begin(sim: &mut Simulation, key: ActionKey) {
-    let (by, message) = (Actor::User("ann".to_owned()), "the disk is being changed".to_owned());
-    let action = Action {
-        key,
-        by,
-        message,
-        at: sim.now,
-        until: None,
-        count: None,
-        count_before: None,
-        before_task: None,
-        task: None,
-    };
+    let action = Action::new(key, Actor::User("ann".to_owned()), "the disk is being changed", sim.now);
     sim.change(Change::ActionBegun { action: Box::new(action) });
 }
 

@@ -315,17 +315,8 @@ impl Detector {
             }
         };
         self.begun.insert(switch);
-        let action = Action {
-            key: ActionKey::Freeze(switch),
-            by: Actor::Engine,
-            message: message.to_owned(),
-            at: begun_at,
-            until,
-            count: None,
-            count_before: None,
-            before_task: None,
-            task: None,
-        };
+        let action =
+            Action { until, ..Action::new(ActionKey::Freeze(switch), Actor::Engine, message, begun_at) };
         let words = if begun_at == now { "is frozen" } else { "stays frozen" };
         let reason = format!("{switch} {words} for {:#}: {message}", settings.freeze);
         Some(Step { change: Change::ActionBegun { action: Box::new(action) }, reason })
@@ -536,17 +527,8 @@ mod tests {
     fn what_a_person_froze_or_lifted_stays_so() {
         let mut scene = Scene::new(40, 10);
         scene.for_seconds(120);
-        let action = Action {
-            key: ActionKey::Freeze(Switch::Scaling),
-            by: Actor::User("ann".to_owned()),
-            message: "moving house".to_owned(),
-            at: scene.look.at,
-            until: None,
-            count: None,
-            count_before: None,
-            before_task: None,
-            task: None,
-        };
+        let (key, ann) = (ActionKey::Freeze(Switch::Scaling), Actor::User("ann".to_owned()));
+        let action = Action::new(key, ann, "moving house", scene.look.at);
         scene.apply(vec![Step {
             change: Change::ActionBegun { action: Box::new(action.clone()) },
             reason: String::new(),
@@ -572,17 +554,9 @@ mod tests {
     #[test]
     fn any_freeze_ends_when_its_time_is_up() {
         let mut scene = Scene::new(0, 0);
-        let action = Action {
-            key: ActionKey::Freeze(Switch::Cron),
-            by: Actor::User("ann".to_owned()),
-            message: String::new(),
-            at: scene.look.at,
-            until: Some(scene.look.at + SignedDuration::from_secs(22)),
-            count: None,
-            count_before: None,
-            before_task: None,
-            task: None,
-        };
+        let (key, ann) = (ActionKey::Freeze(Switch::Cron), Actor::User("ann".to_owned()));
+        let until = Some(scene.look.at + SignedDuration::from_secs(22));
+        let action = Action { until, ..Action::new(key, ann, "", scene.look.at) };
         let begun = Change::ActionBegun { action: Box::new(action) };
         scene.apply(vec![Step { change: begun, reason: String::new() }]);
         scene.for_seconds(20);

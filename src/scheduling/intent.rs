@@ -84,6 +84,13 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
             let change = Change::QuotaDeleted { team: team.clone() };
             Ok(one(change, format!("the quota of team {team} is lifted")))
         }
+        Intent::SetSizePolicy(policy) => {
+            if world.size_policy.as_ref().is_some_and(|choice| choice.policy == *policy) {
+                return Ok(Vec::new());
+            }
+            let change = Change::SizePolicySet { policy: policy.clone() };
+            Ok(one(change, format!("sizes come from policy {policy} from now on")))
+        }
         Intent::CancelRun(key) => intent_runs::cancel(world, key),
     }
 }

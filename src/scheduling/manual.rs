@@ -58,17 +58,7 @@ impl Asked<'_> {
             Some(lasting) => Some(self.at.checked_add(lasting).unwrap_or(Timestamp::MAX)),
             None => None,
         };
-        Ok(Action {
-            key,
-            by: self.by.clone(),
-            message: self.message.to_owned(),
-            at: self.at,
-            until,
-            count_before: None,
-            task: None,
-            count: None,
-            before_task: None,
-        })
+        Ok(Action { until, ..Action::new(key, self.by.clone(), self.message, self.at) })
     }
 }
 

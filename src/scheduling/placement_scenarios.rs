@@ -27,6 +27,20 @@ fn of_priority(priority: i32, millicores: u64) -> WorkloadSpec {
     })
 }
 
+/// One node, filled by four instances of the service `low`.
+fn full_of_low() -> Simulation {
+    let mut sim = Simulation::with_nodes(1);
+    sim.apply(
+        "low",
+        with(|spec| {
+            spec.instances = 4;
+            spec.template.size = size(250, 100);
+        }),
+    );
+    sim.run_for(5);
+    sim
+}
+
 /// The only task that waits.
 fn waiting(sim: &Simulation) -> &Waiting {
     assert_eq!(sim.plan.waiting.len(), 1, "{:#?}\n{}", sim.plan.waiting, sim.tail());
@@ -41,15 +55,7 @@ fn preempted(sim: &Simulation) -> usize {
 
 #[test]
 fn a_task_of_higher_priority_gets_room_and_nobody_leaves_in_vain() {
-    let mut sim = Simulation::with_nodes(1);
-    sim.apply(
-        "low",
-        with(|spec| {
-            spec.instances = 4;
-            spec.template.size = size(250, 100);
-        }),
-    );
-    sim.run_for(5);
+    let mut sim = full_of_low();
     sim.apply("high", of_priority(5, 200));
     sim.look();
     let told = sim.plan.waiting.iter().find(|waiting| *waiting.task.workload() == name("high"));
@@ -77,15 +83,7 @@ fn nobody_makes_room_for_a_task_of_equal_priority() {
 
 #[test]
 fn a_service_gives_no_more_instances_than_its_budget() {
-    let mut sim = Simulation::with_nodes(1);
-    sim.apply(
-        "low",
-        with(|spec| {
-            spec.instances = 4;
-            spec.template.size = size(250, 100);
-        }),
-    );
-    sim.run_for(5);
+    let mut sim = full_of_low();
     sim.apply("high", of_priority(5, 500));
     sim.run_for(10);
     assert_eq!((sim.ready("high"), sim.ready("low"), preempted(&sim)), (0, 4, 0), "{}", sim.tail());

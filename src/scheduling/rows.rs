@@ -39,6 +39,7 @@ pub(super) fn has(world: &World, key: &EntityKey) -> bool {
         EntityKey::Policy(name) => world.policies.contains_key(name),
         EntityKey::Action(key) => world.actions.contains_key(key),
         EntityKey::Quota(team) => world.quotas.contains_key(team),
+        EntityKey::SizePolicy => world.size_policy.is_some(),
     }
 }
 

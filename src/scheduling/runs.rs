@@ -226,7 +226,11 @@ impl<'v> Context<'v> {
         let backoff = restart::wait(&policy.restart, tries, &id);
         let not_before = if lost { now } else { now.checked_add(backoff).unwrap_or(now) };
         let waits = not_before.duration_since(now);
-        let (size, more) = retry_size(policy.oom, self.size(), self.workload.size(), before);
+        let (size, more) = {
+            let learned = self.view.observed.rungs.get(&self.workload.name);
+            let rungs = learned.map_or(&[][..], Vec::as_slice);
+            retry_size(policy.oom, self.size(), self.workload.size(), before, rungs)
+        };
         let words = format!("retry {tries} of {}, {why}, waits {waits:#}{more}", policy.retries);
         let mut step = self.try_now(index, tries, number, size, &words);
         if let Change::TaskCreated { task } = &mut step.change {
@@ -264,7 +268,14 @@ fn close(run: &Run, outcome: RunOutcome, reason: String) -> Step {
 }
 
 /// The size of a try after another one, and what there is to say of it. Memory that was raised once stays.
-fn retry_size(oom: OomRetry, asked: TaskSize, own: TaskSize, before: Option<&Task>) -> (TaskSize, String) {
+/// After a kill it climbs to the next rung that was learned of the workload's runs, or grows by its factor.
+fn retry_size(
+    oom: OomRetry,
+    asked: TaskSize,
+    own: TaskSize,
+    before: Option<&Task>,
+    rungs: &[Bytes],
+) -> (TaskSize, String) {
     let Some(before) = before else { return (asked, String::new()) };
     let raised = before.size.memory_limit > asked.memory_limit;
     let last = if raised { before.size } else { asked };
@@ -279,10 +290,13 @@ fn retry_size(oom: OomRetry, asked: TaskSize, own: TaskSize, before: Option<&Tas
     // What was in force at the end: it may have been changed while the task ran.
     let from = exit.memory_limit.unwrap_or(last.memory_limit).max(last.memory_limit);
     let mut size = last;
-    size.memory_limit = grow(from);
-    size.request.memory = grow(last.request.memory).min(size.memory_limit);
+    let learned = rungs.iter().find(|rung| **rung > from).map(|rung| (*rung).min(most).max(from));
+    size.memory_limit = learned.unwrap_or_else(|| grow(from));
+    let scaled = last.request.memory.as_f64() * size.memory_limit.as_f64() / from.as_f64().max(1.0);
+    size.request.memory = Bytes::from_f64(scaled).max(last.request.memory).min(size.memory_limit);
     let words = if size.memory_limit > from {
-        format!(", gets {} of memory instead of {from} (at most {most})", size.memory_limit)
+        let by = if learned.is_some() { " by the peaks of its runs" } else { "" };
+        format!(", gets {} of memory instead of {from}{by} (at most {most})", size.memory_limit)
     } else {
         format!(", has the most memory that retries get ({most})")
     };

@@ -414,6 +414,7 @@ fn subject(change: &Change) -> String {
         Some(EntityKey::Policy(name)) => name.to_string(),
         Some(EntityKey::Action(key)) => key.to_string(),
         Some(EntityKey::Quota(team)) => team,
+        Some(EntityKey::SizePolicy) => "size policy".to_owned(),
         None => String::new(),
     }
 }

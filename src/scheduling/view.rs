@@ -213,6 +213,7 @@ impl<'a> View<'a> {
     }
 
     fn note_touched(&mut self, key: &EntityKey) {
+        type Key = EntityKey;
         let workload = match key {
             EntityKey::Workload(name) => name,
             EntityKey::Task(id) => id.workload(),
@@ -232,7 +233,7 @@ impl<'a> View<'a> {
                 }
                 return;
             }
-            EntityKey::Pool(_) | EntityKey::Policy(_) | EntityKey::Action(_) | EntityKey::Quota(_) => return,
+            Key::Pool(_) | Key::Policy(_) | Key::Action(_) | Key::Quota(_) | Key::SizePolicy => return,
         };
         if !self.dirty.contains(workload) {
             self.dirty.insert(workload.clone());
@@ -326,6 +327,7 @@ impl<'a> View<'a> {
             EntityKey::Policy(name) => copy_row(&self.base.policies, &mut self.changed.policies, name),
             EntityKey::Action(key) => copy_row(&self.base.actions, &mut self.changed.actions, key),
             EntityKey::Quota(team) => copy_row(&self.base.quotas, &mut self.changed.quotas, team),
+            EntityKey::SizePolicy => self.changed.size_policy.clone_from(&self.base.size_policy),
         }
     }
 

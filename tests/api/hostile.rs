@@ -1,7 +1,7 @@
 //! A hostile client: it gets the refusal that fits, changes nothing, and keeps nobody else waiting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use loadline::api::client::{Client, ClientError};
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::api::description::operations;
 use crate::api::harness::{Engine, specs, token};
+use crate::machine::PATIENCE;
 
 const PLENTY: &str = "requests_per_second = 100000\nburst = 100000\n";
 
@@ -121,10 +122,10 @@ async fn revoked_and_expired_tokens_open_nothing_and_the_door_stays_shut() {
     let root = anyone.create_token(&token("root", "operator", None)).await.expect("a token");
     let operator = engine.with(&root.secret);
     let mut brief = token("brief", "viewer", None);
-    brief.for_seconds = Some(1);
+    brief.for_seconds = Some(5);
     let brief = operator.create_token(&brief).await.expect("a token");
     assert_eq!(engine.with(&brief.secret).whoami().await.expect("valid").role, "viewer");
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    tokio::time::sleep(Duration::from_millis(5_200)).await;
     let status = |result: Result<_, ClientError>| match result {
         Err(ClientError::Refused(problem)) => problem.status,
         Ok(_) => 200,
@@ -188,16 +189,12 @@ async fn what_is_malformed_or_too_much_is_refused_as_a_problem() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_calls_are_told_when_to_come_again() {
-    let engine = Engine::start("requests_per_second = 5\nburst = 10\n").await;
+    let engine = Engine::start("requests_per_second = 1\nburst = 5\n").await;
     let http = crate::http::client().build().expect("a client");
-    let mut limited = None;
-    for _ in 0..30 {
-        let answer = http.get(format!("{}/v1/status", engine.url())).send().await.expect("an answer");
-        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-            limited = Some(answer);
-            break;
-        }
-    }
+    let call = async || http.get(format!("{}/v1/status", engine.url())).send().await.expect("an answer");
+    // All at once, so that a busy machine does not make them few enough.
+    let answers = futures_util::future::join_all((0..30).map(|_| call())).await;
+    let limited = answers.iter().find(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
     let limited = limited.expect("a refusal within 30 calls at once");
     assert_eq!(limited.headers()["retry-after"], "1");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -205,18 +202,39 @@ async fn too_many_calls_are_told_when_to_come_again() {
     assert_eq!(answer.status(), StatusCode::OK);
 }
 
+/// What an honest caller waited for its answers.
+#[derive(Debug, Default)]
+struct Calls {
+    made: u32,
+    /// Those that took over 100 ms.
+    late: u32,
+    slowest: Duration,
+}
+
+impl Calls {
+    async fn time(&mut self, client: &Client) {
+        let asked = Instant::now();
+        client.status().await.expect("a status");
+        self.made += 1;
+        self.late += u32::from(asked.elapsed() >= Duration::from_millis(100));
+        self.slowest = self.slowest.max(asked.elapsed());
+    }
+}
+
 /// 1,000 connections that send a byte now and then: headers of half of them, bodies of the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_connections_that_trickle_keep_nobody_waiting() {
     let engine = Engine::start(&format!("{PLENTY}header_timeout = \"4s\"\nbody_timeout = \"4s\"\n")).await;
+    // One that nobody trickles at: it tells how busy this machine is meanwhile.
+    let spared = Engine::start(PLENTY).await;
     let tokens = engine.tokens().await;
     let before = engine.world().await;
     let address = engine.app.address();
-    let stop = Arc::new(AtomicBool::new(false));
+    let open = Arc::new(AtomicUsize::new(0));
     let mut trickling = tokio::task::JoinSet::new();
     for number in 0..1_000_u32 {
-        let (stop, secret) = (Arc::clone(&stop), tokens.operator.clone());
-        trickling.spawn(async move {
+        let (open, secret) = (Arc::clone(&open), tokens.operator.clone());
+        trickling.spawn(tokio::time::timeout(PATIENCE, async move {
             let mut stream = TcpStream::connect(address).await?;
             if number % 2 == 0 {
                 stream.write_all(b"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n").await?;
@@ -227,45 +245,45 @@ async fn a_thousand_connections_that_trickle_keep_nobody_waiting() {
                 );
                 stream.write_all(head.as_bytes()).await?;
             }
+            open.fetch_add(1, Ordering::Relaxed);
             let mut answer = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let mut byte = [0; 512];
                 match tokio::time::timeout(Duration::from_millis(500), stream.read(&mut byte)).await {
-                    Ok(Ok(0) | Err(_)) => return Ok(answer),
+                    Ok(Ok(0) | Err(_)) => return std::io::Result::Ok(answer),
                     Ok(Ok(count)) => answer.extend_from_slice(&byte[..count]),
                     Err(_) if stream.write_all(b"x").await.is_err() => return Ok(answer),
                     Err(_) => {}
                 }
             }
-            std::io::Result::Err(std::io::ErrorKind::TimedOut.into())
-        });
+        }));
     }
-    let honest = engine.with(&tokens.viewer);
-    let (began, mut took) = (Instant::now(), Vec::new());
-    while began.elapsed() < Duration::from_secs(7) {
-        let asked = Instant::now();
-        honest.status().await.expect("a status");
-        took.push(asked.elapsed());
+    let (honest, elsewhere) = (engine.with(&tokens.viewer), Client::new(&spared.url(), "test"));
+    let (mut opening, mut beside, mut spared) = (Calls::default(), Calls::default(), Calls::default());
+    let (mut closed, mut told) = (0, 0);
+    while !trickling.is_empty() {
+        let are_open = open.load(Ordering::Relaxed) == 1_000;
+        let calls = if are_open { &mut beside } else { &mut opening };
+        tokio::join!(calls.time(&honest), spared.time(&elsewhere));
+        while let Some(ended) = trickling.try_join_next() {
+            if let Ok(Ok(Ok(answer))) = ended {
+                closed += 1;
+                told += usize::from(answer.starts_with(b"HTTP/1.1 408"));
+            }
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let (mut closed, mut told) = (0, 0);
-    while let Some(ended) = trickling.join_next().await {
-        if let Ok(Ok(answer)) = ended {
-            closed += 1;
-            told += usize::from(answer.starts_with(b"HTTP/1.1 408"));
-        }
-    }
-    took.sort();
-    let (slowest, calls) = (took[took.len() - 1], took.len());
-    let late = took.iter().filter(|took| **took >= Duration::from_millis(100)).count();
     eprintln!(
-        "{calls} status calls beside 1,000 connections, {late} over 100 ms, slowest {slowest:?}; {closed} closed, \
-         {told} told 408"
+        "while 1,000 connections open: {opening:?}; beside them: {beside:?}; spared: {spared:?}; \
+         {closed} closed, {told} told 408"
     );
     // The clients share this machine's cores with the engine and with other tests: a call or two may wait
-    // for them while a thousand connections are opened at once, never for a connection to be let in.
-    assert!(late <= 2 && slowest < Duration::from_millis(900), "{late} late, slowest {slowest:?}");
+    // for them while a thousand connections are opened at once, never until one is thrown out.
+    assert!(opening.slowest < Duration::from_secs(3), "{opening:?}");
+    assert!(beside.made > 20, "{beside:?}");
+    assert!(beside.late <= 2 + 2 * spared.late, "{beside:?}, elsewhere {spared:?}");
+    let slowest = Duration::from_millis(900).max(3 * spared.slowest);
+    assert!(beside.slowest < slowest, "{beside:?}, elsewhere {spared:?}");
     assert!(closed >= 990, "{closed} of 1,000 were closed");
     assert!(told >= 490, "{told} of 500 slow bodies were told");
     assert_eq!(before, engine.world().await);

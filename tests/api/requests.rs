@@ -41,6 +41,24 @@ async fn a_request_that_is_sent_again_is_answered_as_before_and_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_of_one_key_at_the_same_time_are_carried_out_once() {
+    let engine = Engine::start("").await;
+    let http = crate::http::client().build().expect("a client");
+    let key = unique("key");
+    let send = async || {
+        let request = http.post(format!("{}/v1/workloads/ours/run", engine.url()));
+        let request = request.header("idempotency-key", &key).header("content-type", "application/json");
+        let answer = request.body("{}").send().await.expect("an answer");
+        (answer.status(), answer.headers().contains_key("idempotent-replayed"))
+    };
+    let answers = futures_util::future::join_all((0..20).map(|_| send())).await;
+    assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK), "{answers:?}");
+    assert_eq!(answers.iter().filter(|(_, replayed)| !replayed).count(), 1, "{answers:?}");
+    let view = engine.app.control().view().await;
+    assert_eq!(view.world.runs.keys().filter(|key| key.workload.as_str() == "ours").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_writer_who_saw_something_else_is_told() {
     let engine = Engine::start("").await;
     let http = crate::http::client().build().expect("a client");

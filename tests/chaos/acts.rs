@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::chaos::model::{JOBS, Model};
-use crate::hostile::engine::{Engine, Place, is_alive, processes, signal, supervisors, variable};
+use crate::harness::{Engine, Place, supervisors, variable};
+use crate::machine::{is_alive, processes, signal};
 
 /// One thing that is done.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,8 @@ use loadline::domain::world::RunOutcome;
 
 use crate::chaos::acts::engine_group;
 use crate::chaos::model::{CRONS, Done, JOBS, SERVICES, effects};
-use crate::hostile::engine::{Engine, processes, supervisors, variable};
+use crate::harness::{Engine, supervisors, variable};
+use crate::machine::processes;
 
 /// Rows of a listing at most.
 const ROWS: usize = 1000;
@@ -30,7 +31,7 @@ impl Faults {
 /// Whether every service is as it should be, and no rollout is under way.
 pub(super) async fn unsettled(engine: &Engine) -> Vec<String> {
     let mut faults = Faults::default();
-    let all = engine.tasks(None).await;
+    let all = engine.all_tasks().await;
     let mut names: Vec<&str> = SERVICES.iter().map(|(name, _)| *name).collect();
     if all.iter().any(|task| task.workload == "phoenix") {
         names.push("phoenix");
@@ -72,7 +73,7 @@ async fn runs(engine: &Engine, name: &str) -> Vec<RunDto> {
 /// Processes, supervisors and groups are those of the tasks that live, and no others.
 pub(super) async fn no_orphans(engine: &Engine, data: &Path, mark: &str, faults: &mut Faults) {
     let live: BTreeMap<String, TaskDto> =
-        engine.tasks(None).await.into_iter().map(|task| (task.id.clone(), task)).collect();
+        engine.all_tasks().await.into_iter().map(|task| (task.id.clone(), task)).collect();
     let mut main: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for number in processes() {
         if variable(number, "CHAOS").as_deref() != Some(mark) {

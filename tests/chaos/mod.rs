@@ -17,7 +17,8 @@ use crate::chaos::acts::Chaos;
 pub(crate) use crate::chaos::acts::engine_group;
 use crate::chaos::checks::Faults;
 use crate::chaos::model::{Model, effects};
-use crate::hostile::engine::{Place, processes, supervisors, variable};
+use crate::harness::{Place, supervisors, variable};
+use crate::machine::processes;
 
 /// How long it goes on where nothing else is said.
 const SECONDS_DEFAULT: u64 = 60;
@@ -111,7 +112,7 @@ async fn finish(chaos: &mut Chaos<'_>, place: &Place, mark: &str, faults: &mut F
         let _: loadline::api::dto::Changed = engine.client.delete(&path).await.expect("a deletion");
     }
     let began = Instant::now();
-    while !engine.tasks(None).await.is_empty() && began.elapsed() < CALM_MAX {
+    while !engine.all_tasks().await.is_empty() && began.elapsed() < CALM_MAX {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::hostile::engine::binary;
+use crate::harness::binary;
 
 /// Services with the count that they begin with.
 pub(super) const SERVICES: [(&str, u32); 3] = [("web", 3), ("steady", 2), ("family", 2)];

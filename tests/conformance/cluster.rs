@@ -12,7 +12,8 @@ use loadline::domain::task::{ExitStatus, TaskId};
 use loadline::ports::cluster::{ClusterError, ClusterObserver, Resized, TaskRunner};
 use loadline::ports::node_provider::NodeProvider;
 
-use crate::local::{PATIENCE, Rig, both_modes, launch, node, size};
+use crate::local::{Rig, both_modes, launch, node, size};
+use crate::machine::PATIENCE;
 
 /// A cluster, by its ports alone, and commands that its tasks understand.
 struct Subject {

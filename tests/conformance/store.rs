@@ -15,7 +15,7 @@ use loadline::domain::task::{TaskId, TaskState};
 use loadline::domain::usage::UsageSample;
 use loadline::domain::workload::WorkloadName;
 use loadline::domain::world::{EntityKey, Run, RunKey, RunOrder, RunOutcome, World};
-use loadline::ports::history::History;
+use loadline::ports::history::{History, UsagePart};
 use loadline::ports::store::{
     Archive, DecisionLog, EventQuery, Horizon, NumberedChange, RunQuery, Store, StoreError,
 };
@@ -355,6 +355,37 @@ pub(crate) fn samples_come_back_by_time_and_workload(store: &impl WholeStore) {
     assert_eq!(found, [usage("web.1", 5)], "from is in, to is out");
     assert_eq!(History::load(store, Some(&web), on_microsecond(5), end).expect("samples"), load);
     assert_eq!(History::load(store, None, on_microsecond(6), end).expect("samples"), load[1..]);
+}
+
+pub(crate) fn usage_is_told_in_parts_of_a_span(store: &impl WholeStore) {
+    let of = |task: &str, second: i64, cores: Option<f64>, mib: u64| UsageSample {
+        cpu_cores: cores,
+        memory: Bytes::mib(mib),
+        at: on_microsecond(second),
+        ..usage(task, second)
+    };
+    let all = [
+        of("web.1", 0, None, 9),
+        of("web.1", 10, Some(0.5), 100),
+        of("web.2", 12, Some(1.5), 300),
+        of("api.1", 12, Some(9.0), 900),
+        of("web.1", 35, None, 50),
+        of("web.1", 40, Some(9.0), 900),
+    ];
+    store.append(&all, &[]).expect("appended");
+    let web = example::workload_name("web");
+    let width = SignedDuration::from_secs(10);
+    let found = store.usage_course(&web, on_microsecond(10), on_microsecond(40), width).expect("parts");
+    let part = |second, samples, cpu_mean, cpu_max, mean, max| UsagePart {
+        at: on_microsecond(second),
+        samples,
+        cpu_mean,
+        cpu_max,
+        memory_mean: Bytes::mib(mean),
+        memory_max: Bytes::mib(max),
+    };
+    // Nothing was measured from 20 to 30, and no cores from 30 to 40.
+    assert_eq!(found, [part(10, 2, Some(1.0), Some(1.5), 200, 300), part(30, 1, None, None, 50, 50)]);
 }
 
 pub(crate) fn pruning_by_age_keeps_what_the_world_holds(store: &impl WholeStore) {

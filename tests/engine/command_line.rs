@@ -1,15 +1,19 @@
 //! The command line as a program: streams, colours, exit codes, contexts. What its commands do to an
 //! engine is in `commands`.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 
-use crate::engine::harness::{Engine, PATIENCE, pid};
+use crate::engine::harness::Engine;
+use crate::harness::binary;
+use crate::machine::{ClosedPort, PATIENCE, signal, until};
 
 pub(super) const SMALL: &str = r#"
 [service.one]
@@ -25,7 +29,7 @@ cpu = 0.05
 
 /// The binary without anything of the tester's own surroundings.
 pub(super) fn bare() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
+    let mut command = Command::new(binary());
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("USER", "ann");
     command.stdin(Stdio::null());
     command
@@ -48,12 +52,6 @@ pub(super) fn errors(output: &Output) -> String {
 
 fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
-}
-
-/// A port on which nothing listens.
-fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("http://{}", listener.local_addr().expect("its number"))
 }
 
 #[test]
@@ -105,7 +103,8 @@ async fn each_kind_of_failure_has_its_exit_code() {
     assert_eq!(run(&["scale", "nobody", "2"]), 5);
     assert_eq!(run(&["logs", "nobody"]), 5);
     assert_eq!(run(&["--context", "none", "status"]), 2);
-    let away = nobody();
+    let closed = ClosedPort::new();
+    let away = format!("http://{}", closed.address);
     let unreachable = loadline(&engine, &["--server", &away, "status"]);
     assert_eq!(code(&unreachable), 3);
     assert!(errors(&unreachable).contains("the address comes from the flag --server"), "{unreachable:?}");
@@ -139,7 +138,7 @@ async fn colours_come_only_where_they_are_shown_or_asked_for() {
 
 /// A command on a terminal of its own.
 fn in_terminal(engine: &Engine, arguments: &str) -> Command {
-    let binary = env!("CARGO_BIN_EXE_loadline");
+    let binary = binary();
     let mut command = Command::new("script");
     command
         .args(["-qec", &format!("stty cols 100 rows 30; {binary} {arguments}"), "/dev/null"])
@@ -204,9 +203,11 @@ async fn contexts_name_engines_and_tokens() {
     };
     let run = |arguments: &[&str]| run_in(folder.path(), arguments);
     let address = engine.client.address();
+    let closed = ClosedPort::new();
     let contexts = format!(
-        "context = \"near\"\n[contexts.near]\nserver = \"{address}\"\n[contexts.far]\nserver = \"{}\"\n",
-        nobody()
+        "context = \"near\"\n[contexts.near]\nserver = \"{address}\"\n\
+         [contexts.far]\nserver = \"http://{}\"\n",
+        closed.address
     );
     write(&contexts, 0o600);
     assert!(text(&run(&["tasks"])).contains("one.1"));
@@ -253,18 +254,32 @@ async fn top_looks_once_without_a_terminal_and_goes_on_with_one() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("script");
-    std::thread::sleep(Duration::from_secs(2));
+    let shown = Arc::new(Mutex::new(String::new()));
+    let reading = read_along(live.stdout.take().expect("a screen"), &shown);
+    let mut keys = live.stdin.take().expect("keys");
+    until("it is refreshed", || shown.lock().expect("a text").matches("WORKLOAD").count() > 3);
     assert!(live.try_wait().expect("a child").is_none(), "it ended without being told");
-    {
-        use std::io::Write;
-        live.stdin.as_mut().expect("keys").write_all(b"tq").expect("keys");
-    }
-    let output = live.wait_with_output().expect("an end");
-    assert!(output.status.success());
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(shown.matches("WORKLOAD").count() > 3, "it is not refreshed: {shown}");
-    assert!(shown.contains("TASK ") && shown.contains("one.1"), "the key t does nothing: {shown}");
+    keys.write_all(b"t").expect("a key");
+    until("the key t shows tasks", || {
+        let shown = shown.lock().expect("a text");
+        shown.contains("TASK ") && shown.contains("one.1")
+    });
+    keys.write_all(b"q").expect("a key");
+    assert!(live.wait().expect("an end").success());
+    reading.join().expect("all of it");
+    let shown = shown.lock().expect("a text");
     assert!(shown.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the terminal is not put back: {shown:?}");
+}
+
+/// Reads what a program prints, while it prints.
+fn read_along(mut output: impl Read + Send + 'static, shown: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let shown = Arc::clone(shown);
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut piece) {
+            shown.lock().expect("a text").push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    })
 }
 
 /// An engine that speaks TLS; it ends with the test.
@@ -276,7 +291,6 @@ struct Secured {
 
 impl Secured {
     fn start() -> Self {
-        use std::io::{BufRead, BufReader};
         let folder = tempfile::Builder::new().prefix("loadline-test-").tempdir().expect("a folder");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
         let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
@@ -297,7 +311,7 @@ impl Secured {
 
 impl Drop for Secured {
     fn drop(&mut self) {
-        let _ = kill(pid(self.child.id()), Signal::SIGTERM);
+        signal(self.child.id(), Signal::SIGTERM);
         let _ = self.child.wait();
     }
 }
@@ -330,10 +344,9 @@ fn an_engine_with_a_certificate_of_its_own_is_reached_by_its_authority() {
 async fn apply_on_a_terminal_shows_its_plan_asks_and_shows_progress() {
     let engine = Engine::start(SMALL);
     engine.wait_ready("one", 1).await;
-    let file = engine.folder.path().join("next.toml");
+    let file = engine.folder().join("next.toml");
     std::fs::write(&file, SMALL.replace("echo hello", "echo again")).expect("a file");
     let on_terminal = |options: &str, answer: &str| {
-        use std::io::Write;
         let mut command = in_terminal(&engine, &format!("apply {} {options}", file.display()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TERM", "xterm");
         let mut child = command.spawn().expect("script");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::engine::harness::processes_of;
+use crate::machine::processes_in;
 
 /// The user and group `nobody` of every Linux.
 const NOBODY: u32 = 65_534;
@@ -37,5 +37,5 @@ fn the_demo_works_without_permissions_and_says_what_is_not_enforced() {
         assert!(warned.contains("warning:"), "{warned}");
         assert!(said.contains("not enforced here"), "{said}");
     }
-    assert_eq!(processes_of(folder.path()), Vec::new(), "something was left running");
+    assert_eq!(processes_in(folder.path()), Vec::<u32>::new(), "something was left running");
 }

@@ -51,7 +51,7 @@ async fn every_listing_command_answers_in_both_forms() {
     assert!(text(&loadline(&engine, &["nodes"])).contains("ready"));
     assert!(text(&loadline(&engine, &["cron"])).contains("*/2 * * * * *"));
     assert!(text(&loadline(&engine, &["cron", "often"])).contains("succeeded"));
-    assert_eq!(text(&loadline(&engine, &["logs", "one"])), "hello\n");
+    engine.wait("it has said so", async || text(&loadline(&engine, &["logs", "one"])) == "hello\n").await;
     assert!(text(&loadline(&engine, &["recommend"])).contains("one"));
     assert!(text(&loadline(&engine, &["decisions"])).contains("DECISION"));
     for command in ["status", "tasks", "nodes", "cron", "recommend", "decisions", "report"] {
@@ -73,7 +73,7 @@ async fn bad_specs_and_unknown_names_change_nothing() {
     engine.wait_ready("one", 1).await;
     let before = engine.status().await.workloads;
     let bad = SMALL.replace("32MiB", "a lot").replace("[service.one]", "[service.one]\ninstances = -1");
-    let path = engine.folder.path().join("bad.toml");
+    let path = engine.folder().join("bad.toml");
     std::fs::write(&path, &bad).expect("a file");
     let output = loadline(&engine, &["apply", path.to_str().expect("a path")]);
     assert_eq!(output.status.code(), Some(2));

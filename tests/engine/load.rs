@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::machine::eventually;
+
 /// Clients that send one request after another.
 const CLIENTS: usize = 8;
 
@@ -38,6 +40,16 @@ impl Load {
             })
             .collect();
         Self { stop, sent, failures, clients }
+    }
+
+    /// How many were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many were sent: on a busy machine they take their time.
+    pub(super) async fn reaches(&self, least: u64) {
+        eventually(&format!("{least} requests are sent"), || self.sent() >= least).await;
     }
 
     /// How many were sent, and what failed.

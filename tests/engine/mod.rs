@@ -11,4 +11,9 @@ mod harness;
 mod interface;
 mod load;
 mod operations;
+#[cfg(feature = "analytics")]
+mod policies;
+mod recommend;
 mod rollouts;
+mod run_peaks;
+mod shop;

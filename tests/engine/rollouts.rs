@@ -13,49 +13,17 @@ use loadline::domain::task::{Task, TaskState};
 use loadline::domain::workload::WorkloadName;
 use tempfile::TempDir;
 
-use crate::engine::harness::{Engine, PATIENCE};
+use crate::engine::harness::Engine;
 use crate::engine::load::Load;
+use crate::engine::shop::{front_door, shop, wait_rollout};
+use crate::machine::PATIENCE;
 
-fn shop(wait_ms: u32, rollout: &str) -> String {
-    format!(
-        r#"
-        [pool.wide]
-        cpu = 4
-        memory = "4GiB"
-        max = 1
-        [service.web]
-        command = ["{}", "demo-task", "web", "--startup", "200ms", "--threads", "8", "--wait-ms", "{wait_ms}"]
-        ports = ["http"]
-        instances = 3
-        cpu = 0.1
-        memory = "64MiB"
-        stop_grace = "5s"
-        [service.web.readiness]
-        http = "/healthz"
-        interval = "200ms"
-        timeout = "2s"
-        [service.web.rollout]
-        deadline = "30s"
-        {rollout}
-        "#,
-        env!("CARGO_BIN_EXE_loadline")
-    )
-}
-
-async fn front_door(engine: &Engine) -> u16 {
-    *engine.workload("web").await.front_doors.get("http").expect("a stable address")
-}
-
-/// Waits until the rollout is as it should be; the service is never under its count on the way.
-async fn wait_rollout(engine: &Engine, what: &str, holds: impl Fn(&Rollout) -> bool) -> Rollout {
-    engine
-        .wait(what, async || {
-            let web = engine.workload("web").await;
-            assert!(web.ready >= 3, "under the declared capacity: {} ready", web.ready);
-            web.rollout.is_some_and(|rollout| holds(&rollout))
-        })
-        .await;
-    engine.workload("web").await.rollout.expect("a rollout")
+/// A shop that takes so long to answer.
+fn answering_in(milliseconds: u32, rollout: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_loadline");
+    let options = r#""--startup", "200ms", "--threads", "8", "--wait-ms""#;
+    let command = format!(r#"["{program}", "demo-task", "web", {options}, "{milliseconds}"]"#);
+    shop(&command, "1", rollout)
 }
 
 const BY_METRIC: &str = r#"strategy = "canary"
@@ -65,12 +33,12 @@ const BY_METRIC: &str = r#"strategy = "canary"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_is_three_times_slower_is_taken_back_without_a_failed_request() {
-    let engine = Engine::start(&shop(30, BY_METRIC));
+    let engine = Engine::start(&answering_in(30, BY_METRIC));
     engine.wait_ready("web", 3).await;
     let load = Load::start(front_door(&engine).await);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.reaches(200).await;
 
-    engine.apply(&shop(90, BY_METRIC)).await;
+    engine.apply(&answering_in(90, BY_METRIC)).await;
     let rolled_back = |rollout: &Rollout| matches!(rollout.state, RolloutState::RolledBack { .. });
     let rollout = wait_rollout(&engine, "the canary is taken back", rolled_back).await;
     let RolloutState::RolledBack { reason } = &rollout.state else { panic!("{rollout:?}") };
@@ -80,17 +48,17 @@ async fn a_canary_that_is_three_times_slower_is_taken_back_without_a_failed_requ
     let tasks = engine.running("web").await;
     assert!(tasks.iter().all(|task| task.revision == 1), "{tasks:?}");
     assert_eq!(tasks.iter().filter(|task| ["web.1", "web.2"].contains(&task.id.as_str())).count(), 2);
+    load.reaches(200).await;
     let (sent, failures) = load.end().await;
-    assert!(sent > 200, "only {sent} requests were sent");
     assert_eq!(failures, Vec::<String>::new(), "of {sent} requests");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_is_as_fast_is_accepted() {
-    let engine = Engine::start(&shop(30, BY_METRIC));
+    let engine = Engine::start(&answering_in(30, BY_METRIC));
     engine.wait_ready("web", 3).await;
     let load = Load::start(front_door(&engine).await);
-    engine.apply(&shop(31, BY_METRIC)).await;
+    engine.apply(&answering_in(31, BY_METRIC)).await;
     let rollout = wait_rollout(&engine, "the canary is done", |r| !r.state.is_open()).await;
     assert_eq!(rollout.state, RolloutState::Done);
     println!("{:?}", rollout.stage);
@@ -102,20 +70,20 @@ async fn a_canary_that_is_as_fast_is_accepted() {
 async fn blue_green_with_a_command_switches_at_once_without_a_failed_request() {
     let smoke = r#"
         strategy = "blue-green"
-        hold = "3s"
+        hold = "8s"
         accept = { command = 'test -n "$LOADLINE_INSTANCES" && echo $LOADLINE_INSTANCES && exit STATUS', time_limit = "5s" }"#;
     let (good, bad) = (smoke.replace("STATUS", "0"), smoke.replace("STATUS", "1"));
-    let engine = Engine::start(&shop(1, &bad));
+    let engine = Engine::start(&answering_in(1, &bad));
     engine.wait_ready("web", 3).await;
     let load = Load::start(front_door(&engine).await);
 
-    engine.apply(&shop(2, &bad)).await;
+    engine.apply(&answering_in(2, &bad)).await;
     let rollout = wait_rollout(&engine, "the switch is refused", |r| !r.state.is_open()).await;
     let RolloutState::RolledBack { reason } = &rollout.state else { panic!("{rollout:?}") };
     assert!(reason.contains("exit status: 1: 127.0.0.1:"), "{reason}");
     engine.wait_ready("web", 3).await;
 
-    engine.apply(&shop(3, &good)).await;
+    engine.apply(&answering_in(3, &good)).await;
     let held = |rollout: &Rollout| rollout.takes_traffic(3) && !rollout.takes_traffic(1);
     wait_rollout(&engine, "the front door switches", held).await;
     let there = |tasks: Vec<loadline::api::dto::TaskDto>, revision| {
@@ -126,8 +94,8 @@ async fn blue_green_with_a_command_switches_at_once_without_a_failed_request() {
     assert_eq!(rollout.state, RolloutState::Done);
     engine.wait_ready("web", 3).await;
     assert_eq!(there(engine.running("web").await, 3), 3);
+    load.reaches(200).await;
     let (sent, failures) = load.end().await;
-    assert!(sent > 200, "only {sent} requests were sent");
     assert_eq!(failures, Vec::<String>::new(), "of {sent} requests");
 }
 
@@ -192,7 +160,7 @@ fn web() -> WorkloadName {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bounce_of_all_fails_no_request_and_a_pause_ends_by_itself() {
-    let engine = Inside::start(&shop(1, "max_surge = 2")).await;
+    let engine = Inside::start(&answering_in(1, "max_surge = 2")).await;
     engine.wait("3 ready", |ready| ready.len() == 3).await;
     let view = engine.app.control().view().await;
     let load = Load::start(view.front_doors[&web()]["http"]);
@@ -204,18 +172,18 @@ async fn a_bounce_of_all_fails_no_request_and_a_pause_ends_by_itself() {
             ready.len() >= 3 && ready.iter().all(|task| task.id.number() > 3)
         })
         .await;
+    load.reaches(50).await;
     let (sent, failures) = load.end().await;
-    assert!(sent > 50, "only {sent} requests were sent");
     assert_eq!(failures, Vec::<String>::new(), "of {sent} requests");
     assert!(!engine.acting("bounce/web").await);
 
-    let lasting = Some(SignedDuration::from_secs(4));
+    let lasting = Some(SignedDuration::from_secs(8));
     let began = Instant::now();
     engine.ask(Intent::Pause { workload: web(), lasting }).await;
     engine.wait("none is ready", <[Task]>::is_empty).await;
     assert!(engine.acting("pause/web").await);
     engine.wait("3 are back", |ready| ready.len() == 3).await;
-    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(8), "{:?}", began.elapsed());
     assert!(!engine.acting("pause/web").await);
     assert_eq!(engine.app.shutdown(Some(PATIENCE)).await, 0);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::engine::{Place, supervisors};
+use crate::harness::{Place, binary, supervisors};
 
 /// Lines of one burst, and bursts; the pause between them makes ten thousand lines a second.
 const BURST: u32 = 500;
@@ -23,9 +23,7 @@ fn resident_kib(number: u32) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_lines_a_second_hurt_nobody() {
     let place = Place::new();
-    let settings = place.folder.path().join("engine.toml");
-    let more = "[logs]\nmax_size = \"1MiB\"\nfiles = 3\n";
-    fs::write(&settings, fs::read_to_string(&settings).expect("settings") + more).expect("settings");
+    place.set("[logs]\nmax_size = \"1MiB\"\nfiles = 3\n");
     let engine = place.start();
     let line = "x".repeat(90);
     let done = place.folder.path().join("done");
@@ -55,7 +53,7 @@ cpu = 0.5
         assert!(began.elapsed() < Duration::from_secs(90), "the flood is held up");
         most = (most.0.max(resident_kib(engine.pid())), most.1.max(resident_kib(holder)));
         let asked = Instant::now();
-        let output = Command::new(super::engine::binary())
+        let output = Command::new(binary())
             .args(["logs", "flood"])
             .env("LOADLINE_SERVER", engine.client.address())
             .output()

@@ -3,7 +3,6 @@
 
 mod clock;
 mod disk;
-pub(crate) mod engine;
 mod flood;
 mod full_disk;
 mod shortage;

@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use super::disk::SmallDisk;
-use super::engine::{Place, is_alive};
+use crate::harness::{Place, binary, supervisors};
+use crate::machine::{is_alive, signal, until};
 
 const ONE: &str = "[service.one]\ncommand = [\"sleep\", \"100000\"]\ninstances = 2\nmemory = \"32MiB\"\n";
 
@@ -98,13 +99,11 @@ async fn a_folder_that_cannot_be_written_is_refused() {
     let pids = engine.pids("one").await;
     engine.end();
     // Open files of tasks do not let a disk become read-only; they are moved out of its way.
-    for (number, _) in super::engine::supervisors(&place.data) {
-        super::engine::signal(number, nix::sys::signal::Signal::SIGTERM);
+    for (number, _) in supervisors(&place.data) {
+        signal(number, nix::sys::signal::Signal::SIGTERM);
     }
-    super::super::local::until("the end of the tasks", || !pids.values().any(|number| is_alive(*number)));
-    super::super::local::until("the end of the supervisors", || {
-        super::engine::supervisors(&place.data).is_empty()
-    });
+    until("the end of the tasks", || !pids.values().any(|number| is_alive(*number)));
+    until("the end of the supervisors", || supervisors(&place.data).is_empty());
     disk.set_read_only(true);
     refused(&place, "read-only", &["Read-only file system", "Let this user write there"]);
     let data = place.data.clone();
@@ -158,7 +157,7 @@ ports = [{{ name = "http", front_door = {port} }}]
 readiness = {{ http = "/healthz", interval = "200ms" }}
 memory = "48MiB"
 "#,
-        super::engine::binary()
+        binary()
     );
     engine.apply(&web).await.expect("valid specs");
     engine

@@ -8,7 +8,8 @@ use loadline::domain::observation::{NodeObservation, ProcessState};
 use loadline::domain::task::{ExitStatus, TaskId};
 use loadline::ports::cluster::{ClusterObserver, TaskRunner};
 
-use super::{Rig, both_modes, is_alive, launch, size, until};
+use super::{Rig, both_modes, launch, size};
+use crate::machine::{is_alive, until};
 
 #[tokio::test]
 async fn running_tasks_are_taken_over_and_exits_meanwhile_are_known() {

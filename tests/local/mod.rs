@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use loadline::adapters::local::{CgroupMode, LocalCluster, LocalConfig, LogLimits};
@@ -27,8 +27,7 @@ use loadline::ports::logs::{LogPosition, LogSource, LogStream};
 use loadline::ports::node_provider::NodeProvider;
 use tempfile::TempDir;
 
-/// Long enough for a loaded machine; no test waits for it unless it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use crate::machine::PATIENCE;
 
 /// A cluster over a folder of its own. Whatever it started is killed when it goes.
 pub(crate) struct Rig {
@@ -176,21 +175,6 @@ impl Drop for Rig {
         let cleaned = cleaned.join();
         assert!(std::thread::panicking() || cleaned.is_ok(), "tasks were left behind");
     }
-}
-
-/// Waits until something holds.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Whether a process is there and has not ended.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
 pub(crate) fn size(millicores: u64, mib: u64) -> TaskSize {

@@ -6,7 +6,8 @@ use loadline::domain::observation::{NodeObservation, ProcessState};
 use loadline::ports::cluster::{ClusterError, ClusterObserver, TaskRunner};
 use loadline::ports::node_provider::NodeProvider;
 
-use super::{Rig, both_modes, is_alive, launch, size, until};
+use super::{Rig, both_modes, launch, size};
+use crate::machine::{is_alive, until};
 
 #[tokio::test]
 async fn a_node_is_lost_with_everything_on_it_and_its_logs_remain() {

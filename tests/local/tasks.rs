@@ -10,7 +10,8 @@ use loadline::domain::task::ExitStatus;
 use loadline::domain::workload::{EnvValue, SecretRef};
 use loadline::ports::cluster::{ClusterError, ClusterObserver, TaskRunner};
 
-use super::{LogLimits, Rig, both_modes, is_alive, launch, size, until};
+use super::{LogLimits, Rig, both_modes, launch, size};
+use crate::machine::{PATIENCE, is_alive, until};
 
 #[tokio::test]
 async fn a_task_runs_in_a_clean_environment_and_its_end_and_output_are_kept() {
@@ -124,10 +125,10 @@ async fn after_the_grace_nothing_is_left_of_a_task_that_ignores_the_signal() {
         assert!(pids.iter().all(|pid| is_alive(*pid)));
 
         let asked = std::time::Instant::now();
-        rig.cluster.stop(&task, SignedDuration::from_millis(300)).await.expect("a stop");
-        assert!(asked.elapsed().as_millis() < 250, "a stop returns at once");
+        rig.cluster.stop(&task, SignedDuration::from_secs(2)).await.expect("a stop");
+        assert!(asked.elapsed().as_secs() < 2, "a stop does not wait for the grace");
         let exit = rig.exit(&task).await;
-        assert!(asked.elapsed().as_millis() >= 300, "the grace was not given");
+        assert!(asked.elapsed().as_secs() >= 2, "the grace was not given");
         assert_eq!((exit.status, exit.asked_to_stop), (Some(ExitStatus::Signal(9)), true));
         for pid in pids {
             assert!(!is_alive(pid), "process {pid} was left");
@@ -239,7 +240,7 @@ async fn a_supervisor_that_is_killed_takes_its_task_along_and_the_task_is_lost()
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
             .expect("a kill");
 
-        tokio::time::timeout(super::PATIENCE, async {
+        tokio::time::timeout(PATIENCE, async {
             while rig.process(&task).await != ProcessState::Lost {
                 rig.cluster.changed().await;
             }

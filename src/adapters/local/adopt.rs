@@ -2,11 +2,10 @@
 //! nobody will miss.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -14,15 +13,13 @@ use tokio::sync::Notify;
 use crate::adapters::local::cgroup::{self, Found};
 use crate::adapters::local::record::{self, Claim, NodeRecord, TaskFolder};
 use crate::adapters::local::{Inner, LocalConfig, NodeEntry, SUPERVISORS, State, TaskEntry, failed, launch};
+use crate::adapters::lock::lock_soon;
 use crate::domain::task::TaskId;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::ClusterError;
 
 /// What the names of all engines' groups begin with.
 const GROUP_PREFIX: &str = "loadline-";
-
-/// How long a lock that somebody holds is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the data folder of `config`.
 pub(super) fn open(mut config: LocalConfig, clock: Arc<dyn Clock>) -> Result<Inner, ClusterError> {
@@ -200,19 +197,5 @@ impl Inner {
 fn end_unknown(folder: &TaskFolder) {
     if let Ok(Some(Claim::Supervisor(supervisor))) = folder.claim() {
         supervisor.signal(rustix::process::Signal::KILL);
-    }
-}
-
-/// Locks a file, for which there is a little time: a process that is just being started holds its
-/// starter's locks until it runs its own program, so an engine that has ended may seem not to have.
-fn lock_soon(file: &File) -> Result<(), TryLockError> {
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PATIENCE / 50);
-            }
-            other => return other,
-        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `History`. Instants of samples are kept to the microsecond.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Row, params};
 
 use super::SqliteStore;
@@ -14,7 +14,7 @@ use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
-use crate::ports::history::History;
+use crate::ports::history::{History, UsagePart};
 use crate::ports::store::StoreError;
 
 /// A sample that is there already is the same sample: an append that is repeated adds nothing.
@@ -25,6 +25,10 @@ const INSERT_USAGE: &str = "INSERT INTO usage (at_us, workload, task_number, int
 const INSERT_LOAD: &str = "INSERT INTO load (at_us, workload, requests_per_second, errors_per_second,
         latency_p50, latency_p95, ready)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+
+const COURSE: &str =
+    "SELECT (at_us - ?1) / ?4, count(*), avg(cpu_cores), max(cpu_cores), avg(memory), max(memory)
+    FROM usage WHERE at_us >= ?1 AND at_us < ?2 AND workload = ?3 GROUP BY 1 ORDER BY 1";
 
 impl History for SqliteStore {
     fn append(&self, usage: &[UsageSample], load: &[LoadSample]) -> Result<(), StoreError> {
@@ -73,6 +77,33 @@ impl History for SqliteStore {
         let columns = "at_us, workload, task_number, interval_seconds, cpu_cores, throttled_share, memory,
             page_cache, cpu_request, memory_request, oom_kills";
         self.samples(&range("usage", columns, workload), workload, (from, to), read_usage)
+    }
+
+    fn usage_course(
+        &self,
+        workload: &WorkloadName,
+        from: Timestamp,
+        to: Timestamp,
+        width: SignedDuration,
+    ) -> Result<Vec<UsagePart>, StoreError> {
+        let width = i64::try_from(width.as_micros()).unwrap_or(i64::MAX).max(1);
+        let begin = microseconds(from);
+        self.read("read the course of usage", |connection| {
+            let mut statement = connection.prepare_cached(COURSE)?;
+            let mut rows = statement.query(params![begin, microseconds(to), workload.as_str(), width])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(UsagePart {
+                    at: read_microseconds(begin.saturating_add(row.get::<_, i64>(0)?.saturating_mul(width)))?,
+                    samples: read_count(row.get(1)?)?,
+                    cpu_mean: row.get(2)?,
+                    cpu_max: row.get(3)?,
+                    memory_mean: Bytes::from_f64(row.get(4)?),
+                    memory_max: Bytes::new(read_count(row.get(5)?)?),
+                });
+            }
+            Ok(found)
+        })
     }
 
     fn load(

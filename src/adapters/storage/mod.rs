@@ -16,18 +16,15 @@ mod world;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::adapters::lock::lock_soon;
 use crate::ports::store::StoreError;
 use fault::Fault;
 
 /// Connections that wait for the next read; more are opened when needed and closed after.
 const IDLE_READERS_MAX: usize = 4;
-
-/// How long a lock that somebody holds is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A store in one `SQLite` file. One engine at a time has it; other programs may read it.
 #[derive(Debug)]
@@ -150,19 +147,5 @@ fn lock(path: &Path, shown: &str) -> Result<File, StoreError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: shown.to_owned() }),
         Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-/// Locks a file, for which there is a little time: a process that is just being started holds its
-/// starter's locks until it runs its own program, so an engine that has ended may seem not to have.
-fn lock_soon(file: &File) -> Result<(), TryLockError> {
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PATIENCE / 50);
-            }
-            other => return other,
-        }
     }
 }

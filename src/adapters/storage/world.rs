@@ -14,6 +14,9 @@ use crate::domain::task::{Task, TaskId};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, Run, RunKey, Workload, World};
 
+/// The document of the policy that sizes come from: there is one, so it has no table.
+const SIZE_POLICY: &str = "size policy";
+
 /// The world as the rows tell it.
 pub(super) fn load(connection: &Connection) -> Result<World, Fault> {
     let mut world = World::default();
@@ -49,6 +52,10 @@ pub(super) fn load(connection: &Connection) -> Result<World, Fault> {
         let quota = read_body(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
         world.quotas.insert(row.get(0)?, quota);
     }
+    let query = "SELECT CAST(content AS TEXT) FROM document WHERE name = ?1";
+    let chosen: Option<String> =
+        connection.prepare_cached(query)?.query_row([SIZE_POLICY], |row| row.get(0)).optional()?;
+    world.size_policy = chosen.map(|text| read_body(&text)).transpose()?;
     Ok(world)
 }
 
@@ -101,6 +108,15 @@ pub(super) fn write(
                 write_body(transaction, statement, team, quota)
             }
             None => delete(transaction, "DELETE FROM quota WHERE team = ?1", team),
+        },
+        EntityKey::SizePolicy => match &world.size_policy {
+            Some(choice) => {
+                let statement = "INSERT OR REPLACE INTO document (name, content) VALUES (?1, ?2)";
+                let content = body(choice)?.into_bytes();
+                transaction.prepare_cached(statement)?.execute(params![SIZE_POLICY, content])?;
+                Ok(())
+            }
+            None => delete(transaction, "DELETE FROM document WHERE name = ?1", SIZE_POLICY),
         },
         EntityKey::Task(id) => match world.tasks.get(id) {
             Some(task) => write_task(transaction, task, true),
@@ -292,7 +308,8 @@ pub(super) fn subject(change: &Change) -> (Option<WorkloadName>, Option<TaskId>)
             | EntityKey::Pool(_)
             | EntityKey::Policy(_)
             | EntityKey::Action(_)
-            | EntityKey::Quota(_),
+            | EntityKey::Quota(_)
+            | EntityKey::SizePolicy,
         )
         | None => (None, None),
     }

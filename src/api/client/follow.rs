@@ -24,12 +24,20 @@ pub struct Follower {
     client: Client,
     after: Option<u64>,
     open: Option<Events>,
+    /// Whether the engine has answered before: then it is waited for.
+    reached: bool,
 }
 
 impl Client {
     /// Everything that changes after the change with this number; from now on where none is given.
     pub fn follow(&self, after: Option<u64>) -> Follower {
-        Follower { client: self.clone(), after, open: None }
+        Follower { client: self.clone(), after, open: None, reached: false }
+    }
+
+    /// The same, for who has already read everything up to this number: the engine was there, and one
+    /// that is away by now is waited for.
+    pub fn follow_on(&self, after: u64) -> Follower {
+        Follower { client: self.clone(), after: Some(after), open: None, reached: true }
     }
 }
 
@@ -37,10 +45,15 @@ impl Follower {
     /// Waits for the next event. An error means that the engine refused, or cannot be reached at first.
     pub async fn next(&mut self) -> Result<EventDto, ClientError> {
         loop {
-            let events = match &mut self.open {
-                Some(events) => events,
-                None => self.open.insert(connect(&self.client, self.after).await?),
-            };
+            if self.open.is_none() {
+                if self.reached {
+                    self.reconnect(Duration::ZERO).await?;
+                } else {
+                    self.open = Some(connect(&self.client, self.after).await?);
+                    self.reached = true;
+                }
+            }
+            let Some(events) = &mut self.open else { continue };
             let next = tokio::time::timeout(SILENCE_MAX, events.next()).await;
             if let Ok(Some(Some(event))) = next {
                 if let Ok(event) = serde_json::from_str::<EventDto>(&event.data) {
@@ -50,14 +63,15 @@ impl Follower {
                 continue;
             }
             self.open = None;
-            self.reconnect().await?;
+            self.reconnect(RECONNECT).await?;
         }
     }
 
-    /// Tries until the engine is there again; gives up only where it refuses.
-    async fn reconnect(&mut self) -> Result<(), ClientError> {
+    /// Tries until the engine is there again, first after this pause; gives up only where it refuses.
+    async fn reconnect(&mut self, mut pause: Duration) -> Result<(), ClientError> {
         loop {
-            tokio::time::sleep(RECONNECT).await;
+            tokio::time::sleep(pause).await;
+            pause = RECONNECT;
             let connected = tokio::time::timeout(CONNECT_MAX, connect(&self.client, self.after)).await;
             match connected {
                 Ok(Ok(events)) => {

@@ -9,12 +9,13 @@ use crate::api::answers::{
 };
 use crate::api::client::{Client, ClientError, encoded};
 use crate::api::dto::{
-    ApplyRequest, Approved, Changed, LogDto, MessageRequest, NodeDto, PoolDto, RecommendationDto, RunDto,
-    ScaleRequest, StatusDto, TaskDto, WorkloadDto,
+    ApplyRequest, Approved, Changed, ExplanationDto, LogDto, MessageRequest, NodeDto, PoolDto,
+    RecommendationDto, RunDto, ScaleRequest, StatusDto, TaskDto, WorkloadDto,
 };
 use crate::api::requests::{
     BounceRequest, LastingRequest, ResizeRequest, RollbackRequest, RunRequest, TokenRequest,
 };
+use crate::api::size_policies::{SizePoliciesDto, SizePolicyRequest};
 use crate::domain::decision::Decision;
 
 type Answer<T> = Result<T, ClientError>;
@@ -128,6 +129,12 @@ impl Client {
     /// Recommended sizes.
     pub async fn recommendations(&self) -> Answer<Vec<RecommendationDto>> {
         self.get("/v1/recommendations").await
+    }
+
+    /// A recommendation with usage of the last hours in so many parts, and with the decisions about it.
+    pub async fn explanation(&self, name: &str, hours: u32, parts: u32) -> Answer<ExplanationDto> {
+        let asked = [("hours", Some(hours.to_string())), ("parts", Some(parts.to_string()))];
+        self.get(&with_query(&format!("/v1/recommendations/{}", encoded(name)), &asked)).await
     }
 
     /// Makes what specs declare so, or tells what would change.
@@ -307,6 +314,16 @@ impl Client {
     /// All quotas.
     pub async fn quotas(&self) -> Answer<Vec<QuotaDto>> {
         self.get("/v1/quotas").await
+    }
+
+    /// The policies that sizes can come from, and which one is in force.
+    pub async fn size_policies(&self) -> Answer<SizePoliciesDto> {
+        self.get("/v1/size-policies").await
+    }
+
+    /// Takes sizes from another policy.
+    pub async fn set_size_policy(&self, request: &SizePolicyRequest) -> Answer<Changed> {
+        self.put("/v1/size-policies", request).await
     }
 
     /// Forgets a team's quota.

@@ -13,6 +13,7 @@ use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
+use crate::domain::size_policy::SizePolicyChoice;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{EntityKey, Run, RunKey, RunOrder, SizeOverride, Workload, World};
@@ -64,7 +65,8 @@ impl World {
             Change::ActionBegun { .. }
             | Change::ActionEnded { .. }
             | Change::QuotaApplied { .. }
-            | Change::QuotaDeleted { .. } => self.follow_action(recorded),
+            | Change::QuotaDeleted { .. }
+            | Change::SizePolicySet { .. } => self.follow_action(recorded),
             Change::ClockMoved { by } => {
                 self.follow_clock(*by, &mut touched);
                 Some(())
@@ -317,6 +319,10 @@ impl World {
             Change::QuotaDeleted { team } => {
                 self.quotas.remove(team)?;
             }
+            Change::SizePolicySet { policy } => {
+                let (policy, by) = (policy.clone(), recorded.by.clone());
+                self.size_policy = Some(SizePolicyChoice { policy, by, since: recorded.at });
+            }
             _ => return None,
         }
         Some(())
@@ -435,18 +441,12 @@ pub(crate) fn takes_memory(from: TaskSize, to: TaskSize) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use jiff::SignedDuration;
-
     use super::*;
-    use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
     use crate::domain::rollout::RolloutState;
+    use crate::domain::sample_specs::{self, job, name, service_spec as service};
     use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
-    use crate::domain::strategy::Strategy;
     use crate::domain::task::TaskOrigin;
-    use crate::domain::workload::{
-        HealthChecks, JobSpec, Owner, PlacementSpec, RestartPolicy, RolloutSpec, RunPolicy, ServiceSpec,
-        TaskTemplate, WorkloadKind,
-    };
+    use crate::domain::workload::{ServiceSpec, WorkloadKind};
     use crate::domain::world::RunOutcome;
 
     fn at(second: i64) -> Timestamp {
@@ -454,51 +454,11 @@ mod tests {
     }
 
     fn web() -> WorkloadName {
-        WorkloadName::new("web").expect("a name")
+        name("web")
     }
 
     fn size(mib: u64) -> TaskSize {
-        TaskSize::of(Resources::new(Millicores::new(100), Bytes::mib(mib)))
-    }
-
-    fn template(command: &str) -> TaskTemplate {
-        TaskTemplate {
-            command: vec![command.to_owned()],
-            env: BTreeMap::new(),
-            working_dir: None,
-            user: None,
-            size: size(100),
-            stop_grace: SignedDuration::ZERO,
-            placement: PlacementSpec::default(),
-            priority: 0,
-        }
-    }
-
-    fn restart() -> RestartPolicy {
-        let zero = SignedDuration::ZERO;
-        RestartPolicy { backoff: zero, backoff_max: zero, jitter: Share::new(0.0), reset_after: zero }
-    }
-
-    fn service(command: &str, instances: u32) -> ServiceSpec {
-        let zero = SignedDuration::ZERO;
-        ServiceSpec {
-            owner: Owner::default(),
-            template: template(command),
-            ports: Vec::new(),
-            checks: HealthChecks::default(),
-            instances,
-            scale: None,
-            restart: restart(),
-            rollout: RolloutSpec {
-                strategy: Strategy::Rolling,
-                max_surge: 1,
-                deadline: zero,
-                max_failures: 1,
-                min_ready: zero,
-            },
-            drain_timeout: zero,
-            policy: None,
-        }
+        sample_specs::size(100, mib)
     }
 
     fn scaled(instances: u32, min: u32, max: u32) -> ServiceSpec {
@@ -661,10 +621,7 @@ mod tests {
     #[test]
     fn old_final_runs_leave_the_world_and_are_named_as_touched() {
         let mut world = World::default();
-        let run = RunPolicy::new(0, restart(), None);
-        let (owner, template) = (Owner::default(), template("a"));
-        let job = JobSpec { owner, template, run_on_apply: false, run, policy: None };
-        let spec = WorkloadSpec::Job(Box::new(job));
+        let spec = WorkloadSpec::Job(Box::new(job("a", false, 0)));
         follow(&mut world, 0, Change::WorkloadApplied { workload: web(), spec });
         let mut touched = Vec::new();
         for second in (0..).take(RUNS_KEPT + 1) {

@@ -63,7 +63,8 @@ impl<const N: usize> Ring<N>
 where
     [Level; N]: Serialize + for<'a> Deserialize<'a>,
 {
-    /// Units that are kept: few.
+    /// Units that are kept.
+    #[expect(clippy::cast_possible_wrap, reason = "units are few")]
     const UNITS: i32 = N as i32;
 
     fn place(unit: i32) -> usize {

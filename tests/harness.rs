@@ -1,5 +1,5 @@
-//! An engine as a process of its own that a test may treat badly, and ways to look at everything that it
-//! leaves on the machine.
+//! `loadline up` as a process of its own that a test may treat badly: how it is started, asked and killed, and
+//! ways to look at everything that it leaves on the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use loadline::api::client::{Client, ClientError};
-use loadline::api::dto::{ApplyRequest, Changed, SpecFile, StatusDto, TaskDto, WorkloadDto};
+use loadline::api::dto::{ApplyRequest, Changed, NodeDto, SpecFile, StatusDto, TaskDto, WorkloadDto};
 use loadline::domain::task::TaskState;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-/// An engine that takes this long for something is broken, however loaded the machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+use crate::machine::{PATIENCE, processes, processes_in, signal};
 
 /// Engine settings in which minutes are seconds.
 const SETTINGS: &str = r#"
@@ -25,6 +23,9 @@ sample_interval = "1s"
 interval = "1s"
 [autoscaler]
 interval = "1s"
+[estimator]
+min_memory = "16MiB"
+min_samples = 5
 [recommender]
 interval = "2s"
 "#;
@@ -42,8 +43,12 @@ pub(crate) struct Place {
     pub(crate) data: PathBuf,
     /// Said to the shell before the engine takes its place, for example a limit.
     pub(crate) before: String,
-    /// More settings.
+    /// The address of its API.
     pub(crate) listen: String,
+    /// Declared at the next start.
+    pub(crate) specs: Option<PathBuf>,
+    /// Whether its tasks end with it, as far as it is ended politely.
+    pub(crate) stops_tasks: bool,
 }
 
 impl Place {
@@ -51,7 +56,14 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("loadline-hostile-").tempdir().expect("a folder");
         fs::write(folder.path().join("engine.toml"), SETTINGS).expect("settings");
         let data = folder.path().join("data");
-        Self { folder, data, before: String::new(), listen: "127.0.0.1:0".to_owned() }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { folder, data, before: String::new(), listen, specs: None, stops_tasks: false }
+    }
+
+    /// Adds to the engine's settings.
+    pub(crate) fn set(&self, more: &str) {
+        let file = self.folder.path().join("engine.toml");
+        fs::write(&file, fs::read_to_string(&file).expect("settings") + more).expect("settings");
     }
 
     pub(crate) fn log(&self) -> String {
@@ -69,6 +81,8 @@ impl Place {
             .arg(&self.data)
             .env("LOADLINE_LOG", std::env::var("LOADLINE_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .env_remove("LOADLINE_DATA_DIR")
+            .args(self.stops_tasks.then_some("--stop-tasks"))
+            .args(&self.specs)
             .current_dir("/");
         command
     }
@@ -92,11 +106,9 @@ impl Place {
     pub(crate) fn try_start(&self) -> Result<Engine, String> {
         let mut child =
             self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
-        let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("standard output"));
-        output.read_line(&mut line).expect("a line");
-        if let Some(address) = line.split("API at ").nth(1).and_then(|rest| rest.split(',').next()) {
-            return Ok(Engine { client: Client::new(address, "test"), child });
+        if let Ok(client) = first_line(&mut output) {
+            return Ok(Engine { client, child });
         }
         let said = child.wait_with_output().expect("its output");
         Err(String::from_utf8_lossy(&said.stderr).into_owned())
@@ -107,23 +119,32 @@ impl Place {
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("engine.log"));
         let mut child =
             self.command().stdout(Stdio::piped()).stderr(log.expect("a log")).spawn().expect("the binary");
-        let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("standard output"));
-        output.read_line(&mut line).expect("a line");
-        let Some(address) = line.split("API at ").nth(1).and_then(|rest| rest.split(',').next()) else {
-            let _ = output.read_to_string(&mut line);
-            let _ = child.wait();
-            panic!("the engine did not come up: {line}\n{}", self.log());
-        };
-        Engine { client: Client::new(address, "test"), child }
+        match first_line(&mut output) {
+            Ok(client) => Engine { client, child },
+            Err(mut said) => {
+                let _ = output.read_to_string(&mut said);
+                let _ = child.wait();
+                panic!("the engine did not come up: {said}\n{}", self.log());
+            }
+        }
     }
+}
+
+/// A client of the engine whose first line of output says where it is; else that line.
+fn first_line(output: &mut impl BufRead) -> Result<Client, String> {
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let address = line.split("API at ").nth(1).and_then(|rest| rest.split(',').next());
+    address.map(|address| Client::new(address, "test")).ok_or(line.clone())
 }
 
 impl Drop for Place {
     /// Whatever lives by this place ends with it.
     fn drop(&mut self) {
         for _ in 0..50 {
-            let left: Vec<u32> = supervisors(&self.data).into_keys().chain(tasks_in(&self.data)).collect();
+            let left: Vec<u32> =
+                supervisors(&self.data).into_keys().chain(processes_in(&self.data)).collect();
             if left.is_empty() {
                 return;
             }
@@ -148,21 +169,33 @@ impl Engine {
 
     /// What `kill -9` does.
     pub(crate) fn kill(mut self) {
+        self.kill_in_place();
+    }
+
+    /// The same, where another one takes its place.
+    pub(crate) fn kill_in_place(&mut self) {
         self.child.kill().expect("a running engine");
         self.child.wait().expect("an end");
     }
 
-    /// Ends it as Ctrl-C does; tasks go on.
+    /// Ends it as Ctrl-C does.
     pub(crate) fn end(mut self) {
-        signal(self.pid(), Signal::SIGTERM);
-        let began = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            assert!(began.elapsed() < PATIENCE, "the engine does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        assert!(self.ends_politely(), "the engine does not end");
     }
 
-    /// Whether it has ended, though nobody asked it to.
+    /// Whether it ends when told to.
+    pub(crate) fn ends_politely(&mut self) -> bool {
+        let began = Instant::now();
+        if !self.has_ended() {
+            signal(self.pid(), Signal::SIGTERM);
+        }
+        while !self.has_ended() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.has_ended()
+    }
+
+    /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -182,10 +215,25 @@ impl Engine {
         self.client.get(&format!("/v1/workloads/{name}")).await.expect("a workload")
     }
 
-    /// Tasks that live, of one workload or of all.
-    pub(crate) async fn tasks(&self, workload: Option<&str>) -> Vec<TaskDto> {
-        let query = workload.map(|name| format!("?workload={name}")).unwrap_or_default();
-        self.client.get(&format!("/v1/tasks{query}")).await.expect("tasks")
+    pub(crate) async fn nodes(&self) -> Vec<NodeDto> {
+        self.client.get("/v1/nodes").await.expect("nodes")
+    }
+
+    /// Tasks that live, of all workloads.
+    pub(crate) async fn all_tasks(&self) -> Vec<TaskDto> {
+        self.client.get("/v1/tasks").await.expect("tasks")
+    }
+
+    /// Tasks of a workload that live.
+    pub(crate) async fn tasks(&self, workload: &str) -> Vec<TaskDto> {
+        self.client.get(&format!("/v1/tasks?workload={workload}")).await.expect("tasks")
+    }
+
+    /// Tasks of a workload that are ready.
+    pub(crate) async fn running(&self, workload: &str) -> Vec<TaskDto> {
+        let mut tasks = self.tasks(workload).await;
+        tasks.retain(|task| task.state == TaskState::Running && task.pid.is_some());
+        tasks
     }
 
     /// Tasks that ended, newest first.
@@ -198,9 +246,7 @@ impl Engine {
 
     /// Process ids of the tasks that run, by task.
     pub(crate) async fn pids(&self, workload: &str) -> BTreeMap<String, u32> {
-        let tasks = self.tasks(Some(workload)).await;
-        let running = tasks.into_iter().filter(|task| task.state == TaskState::Running);
-        running.filter_map(|task| Some((task.id, task.pid?))).collect()
+        self.running(workload).await.into_iter().filter_map(|task| Some((task.id, task.pid?))).collect()
     }
 
     /// Waits until so many instances of a service are ready.
@@ -212,6 +258,7 @@ impl Engine {
         .await;
     }
 
+    /// Waits until `holds`, and tells how long it took.
     pub(crate) async fn wait(&self, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
         let began = Instant::now();
         while !holds().await {
@@ -230,25 +277,6 @@ impl Drop for Engine {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub(crate) fn signal(number: u32, signal: Signal) {
-    // A process that is gone needs no signal.
-    let _ = kill(Pid::from_raw(i32::try_from(number).expect("a process id")), signal);
-}
-
-/// The state that `/proc` shows for a process, zombies excepted.
-pub(crate) fn is_alive(number: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-    let state = stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
-}
-
-/// The numbers of all processes that are alive.
-pub(crate) fn processes() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").expect("/proc").flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|number| is_alive(*number)).collect()
 }
 
 /// A variable of the environment that a process was started with.
@@ -271,11 +299,4 @@ pub(crate) fn supervisors(data: &Path) -> BTreeMap<u32, String> {
     };
     let found = processes().into_iter().filter(|number| is_ours(*number));
     found.filter_map(|number| Some((number, task(number)?))).collect()
-}
-
-/// Processes whose working folder lies in `data`: tasks start in folders of their own there.
-pub(crate) fn tasks_in(data: &Path) -> Vec<u32> {
-    let is_in =
-        |number: &u32| fs::read_link(format!("/proc/{number}/cwd")).is_ok_and(|cwd| cwd.starts_with(data));
-    processes().into_iter().filter(is_in).collect()
 }

@@ -1,0 +1,91 @@
+//! `/v1/size-policies`: the policies that sizes can come from, and which one is in force.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::ApiState;
+use crate::api::caller::Writing;
+use crate::api::dto::{Changed, Problem};
+use crate::api::extract::Body;
+use crate::domain::intent::Intent;
+
+/// What there is to choose from, and what was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SizePoliciesDto {
+    /// The policy that sizes come from now, as it was written.
+    pub in_force: String,
+    /// The policy that was chosen; it comes in force at the next analysis. Absent where nobody chose one.
+    pub chosen: Option<String>,
+    /// Who chose it.
+    pub by: Option<String>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Each policy.
+    pub policies: Vec<SizePolicyDto>,
+}
+
+/// A policy that sizes can come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SizePolicyDto {
+    /// Its name.
+    pub name: String,
+    /// Its keys with the values that they have unless said otherwise.
+    pub keys: BTreeMap<String, f64>,
+    /// The key that trades cost against risk.
+    pub knob: String,
+}
+
+/// Another policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SizePolicyRequest {
+    /// The policy as `NAME[:key=value]...`, for example `krr:margin=1.3`.
+    pub policy: String,
+    /// Why, in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(size_policies, set_size_policy))
+}
+
+/// The policies that sizes can come from.
+#[utoipa::path(get, path = "/v1/size-policies", tag = "rules", security(("token" = ["read"])),
+    responses((status = 200, description = "Each policy, and the one in force", body = SizePoliciesDto)))]
+async fn size_policies(State(api): State<ApiState>) -> Json<SizePoliciesDto> {
+    let view = api.control.view().await;
+    let choice = view.world.size_policy.as_ref();
+    let policies = api.control.size_policies().into_iter();
+    Json(SizePoliciesDto {
+        in_force: view.engine.size_policy,
+        chosen: choice.map(|choice| choice.policy.clone()),
+        by: choice.map(|choice| choice.by.to_string()),
+        since: choice.map(|choice| choice.since),
+        policies: policies
+            .map(|entry| SizePolicyDto { name: entry.name, keys: entry.keys, knob: entry.knob })
+            .collect(),
+    })
+}
+
+/// Take sizes from another policy, from the next analysis on.
+#[utoipa::path(put, path = "/v1/size-policies", tag = "rules", security(("token" = ["operate"])),
+    request_body = SizePolicyRequest,
+    responses((status = 200, description = "What changed", body = Changed),
+        (status = 422, description = "There is no such policy, or not with these values", body = Problem,
+            content_type = "application/problem+json")))]
+async fn set_size_policy(
+    State(api): State<ApiState>,
+    writing: Writing,
+    Body(request): Body<SizePolicyRequest>,
+) -> Result<Json<Changed>, Problem> {
+    writing.submit(&api, request.message, Intent::SetSizePolicy(request.policy)).await
+}

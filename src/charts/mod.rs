@@ -1,0 +1,13 @@
+//! Charts and pages: figures in, SVG or HTML out. Pure: no file is read or written here.
+//!
+//! - `draw`: a chart of curves by the crate kuva, the only place that names it.
+//! - `pareto`: what a backtest came to as such a chart.
+//! - `cells`: its figures as tables of text, for the terminal and for pages.
+//! - `page`: everything as one HTML file that loads nothing from elsewhere.
+//!
+//! Why kuva, and what a page may contain: `docs/decisions/010-charts.md`.
+
+pub mod cells;
+pub mod draw;
+pub mod page;
+pub mod pareto;

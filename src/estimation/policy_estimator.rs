@@ -1,0 +1,463 @@
+//! Any policy of the catalogue as an estimator of the engine: names become numbers, limits become estimates
+//! with bounds, price and words. The policy is the one that a backtest replays.
+//!
+//! In: samples and kills of all workloads. Out: an `Estimate` a workload. It keeps no checkpoint: policies need
+//! not be serialisable, so the engine tells it the recorded history at each start.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::domain::quantity::{Bytes, Millicores, Resources};
+use crate::domain::recommendation::{Estimate, Recommendation, Withheld};
+use crate::domain::usage::UsageSample;
+use crate::domain::workload::WorkloadName;
+use crate::estimation::catalogue::{CatalogueError, ENTRIES, Entry, Recipe};
+use crate::estimation::policy::{Asked, Grain, Kill, Limits, Observation, SizePolicy, WorkloadIndex};
+use crate::estimation::sized::{Sized, with_limits};
+use crate::estimation::{EstimationError, Estimator, OomKill, Subject};
+
+/// What the engine sizes with unless somebody chose something else.
+pub const DEFAULT: &str = "vpa";
+
+/// It says what the owner asked for: an engine that followed it would follow itself.
+const NOT_FOR_ENGINES: &str = "request";
+
+/// A kill is told by a sample and by the end of its task; so close to each other they are one, in ms.
+const SAME_KILL: i64 = 60_000;
+/// A task that was silent for so long has ended, in ms.
+const TASK_SILENCE: i64 = 3_600_000;
+/// Fewer tasks than this are not worth looking through for those that ended.
+const TASKS_KEPT: usize = 16;
+/// Samples that make a day of history, as VPA counts them.
+const SAMPLES_PER_DAY: f64 = 1440.0;
+/// A policy says one number. A request is left alone within this share of it either side, and further while
+/// the history is short: by VPA's confidence, `1 + 1 / days` above and `(1 + 0.001 / days)^-2` below.
+const BAND: f64 = 0.1;
+
+/// The policies that the engine can size with.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter().filter(|entry| entry.name != NOT_FOR_ENGINES)
+}
+
+/// Reads a policy that the engine can size with.
+pub fn recipe(text: &str) -> Result<Recipe, CatalogueError> {
+    let known: Vec<Entry> = entries().copied().collect();
+    Recipe::parse(text, &known)
+}
+
+/// What is noted of one task.
+#[derive(Debug, Clone, Copy)]
+struct TaskNote {
+    last: i64,
+    killed: Option<i64>,
+}
+
+/// What is noted of one workload, besides what the policy knows.
+#[derive(Debug, Clone)]
+struct Known {
+    index: WorkloadIndex,
+    tasks: BTreeMap<u64, TaskNote>,
+    prune_at: usize,
+    samples: u64,
+    /// The first and the newest sample, in ms.
+    life: Option<(i64, i64)>,
+    oom: Option<(Timestamp, Bytes)>,
+}
+
+/// A policy that sizes any number of workloads.
+pub struct PolicyEstimator {
+    label: String,
+    policy: Box<dyn SizePolicy>,
+    workloads: BTreeMap<WorkloadName, Known>,
+    /// Numbers of workloads that are no more.
+    free: Vec<WorkloadIndex>,
+    newest: Option<Timestamp>,
+    min_samples: u64,
+}
+
+impl PolicyEstimator {
+    /// An estimator that knows nothing yet. With fewer samples of a workload than `min_samples` it says nothing.
+    pub fn new(recipe: &Recipe, min_samples: u64) -> Result<Self, CatalogueError> {
+        Ok(Self {
+            label: recipe.label().to_owned(),
+            policy: recipe.make()?,
+            workloads: BTreeMap::new(),
+            free: Vec::new(),
+            newest: None,
+            min_samples,
+        })
+    }
+
+    fn known(&mut self, workload: &WorkloadName) -> &mut Known {
+        let next = WorkloadIndex(self.workloads.len() as u32 + self.free.len() as u32);
+        let free = &mut self.free;
+        self.workloads.entry(workload.clone()).or_insert_with(|| Known {
+            index: free.pop().unwrap_or(next),
+            tasks: BTreeMap::new(),
+            prune_at: TASKS_KEPT,
+            samples: 0,
+            life: None,
+            oom: None,
+        })
+    }
+
+    /// Tells the policy that everything before `at` was told, once for each instant.
+    fn advance(&mut self, at: Timestamp) {
+        if let Some(newest) = self.newest.filter(|newest| *newest < at) {
+            self.policy.advance(newest);
+        }
+        self.newest = self.newest.max(Some(at));
+    }
+
+    fn kill(&mut self, workload: &WorkloadName, kill: &Kill) {
+        let at = kill.at.as_millisecond();
+        let known = self.known(workload);
+        let note = known.tasks.entry(kill.task).or_insert(TaskNote { last: at, killed: None });
+        if note.killed.is_some_and(|before| before.abs_diff(at) <= SAME_KILL as u64) {
+            return;
+        }
+        note.killed = Some(at);
+        if known.oom.is_none_or(|(before, _)| before <= kill.at) {
+            known.oom = Some((kill.at, Bytes::from_f64(kill.reached)));
+        }
+        let index = known.index;
+        self.policy.observe_oom(index, kill);
+    }
+
+    /// What the policy says of a workload. Tasks of one size each: the largest of those that run.
+    fn limits(&self, known: &Known, now: Timestamp) -> Limits {
+        match self.policy.grain() {
+            Grain::Workload => self.policy.limits(known.index, None, now),
+            Grain::Task => {
+                let silent = now.as_millisecond().saturating_sub(TASK_SILENCE);
+                let running = known.tasks.iter().filter(|(_, note)| note.last >= silent);
+                running.fold(Limits::default(), |most, (task, _)| {
+                    let said = self.policy.limits(known.index, Some(*task), now);
+                    let larger = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+                    Limits { memory: larger(most.memory, said.memory), cpu: larger(most.cpu, said.cpu) }
+                })
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Days of history: the lesser of the days lived and the days that so many samples make.
+    fn days(&self) -> f64 {
+        let lived = self.life.map_or(0.0, |(first, last)| (last - first) as f64 / 86_400_000.0);
+        lived.min(self.samples as f64 / SAMPLES_PER_DAY)
+    }
+
+    /// Runs of a cron job are new tasks each time: those that ended are let go.
+    fn prune(&mut self, at: i64) {
+        if self.tasks.len() >= self.prune_at {
+            self.tasks.retain(|_, note| at.saturating_sub(note.last) <= TASK_SILENCE);
+            self.prune_at = TASKS_KEPT.max(2 * self.tasks.len());
+        }
+    }
+}
+
+impl Estimator for PolicyEstimator {
+    fn observe(&mut self, sample: &UsageSample) {
+        let (task, at) = (sample.task.number(), sample.at.as_millisecond());
+        let known = self.known(&sample.workload);
+        if known.tasks.get(&task).is_some_and(|note| at <= note.last) {
+            return;
+        }
+        known.prune(at);
+        known.tasks.entry(task).or_insert(TaskNote { last: at, killed: None }).last = at;
+        let new = known.samples == 0;
+        known.samples += 1;
+        let (first, last) = known.life.unwrap_or((at, at));
+        known.life = Some((first.min(at), last.max(at)));
+        let index = known.index;
+        self.advance(sample.at);
+        if new {
+            let request = sample.request;
+            let asked = Asked { cpu: Some(request.cpu.cores()), memory: Some(request.memory.as_f64()) };
+            self.policy.declare(index, asked, sample.at);
+        }
+        let mut observation = Observation::of(sample);
+        observation.cpu = observation.cpu.filter(|cores| cores.is_finite() && *cores >= 0.0);
+        self.policy.observe(index, &observation);
+        if sample.oom_kills > 0 {
+            // The task lived on: a process within it was killed.
+            let reached = sample.request.memory.max(sample.memory).as_f64();
+            self.kill(&sample.workload, &Kill { task, at: sample.at, reached });
+        }
+    }
+
+    fn observe_oom(&mut self, kill: &OomKill) {
+        self.advance(kill.at);
+        self.kill(kill.task.workload(), &Kill::of(kill));
+    }
+
+    fn estimate(&self, subject: &Subject<'_>, now: Timestamp) -> Estimate {
+        let Some(known) = self.workloads.get(subject.workload) else {
+            return Estimate::Withheld(Withheld::NoSamples);
+        };
+        if known.samples < self.min_samples && known.oom.is_none() {
+            return Estimate::Withheld(match known.samples {
+                0 => Withheld::NoSamples,
+                samples => Withheld::TooYoung { samples, needed: self.min_samples },
+            });
+        }
+        let limits = self.limits(known, now);
+        if limits.cpu.is_none() && limits.memory.is_none() {
+            let why = format!("policy {} says nothing of it yet", self.label);
+            return Estimate::Withheld(Withheld::TooUncertain { why });
+        }
+        let days = known.days();
+        let (cpu, memory) = (cpu(limits.cpu, days, subject), memory(limits.memory, days, subject));
+        let killed = known.oom.map(|(at, used)| format!(", the last OOM kill was at {used} on {at:.0}"));
+        let size = with_limits(Resources::new(cpu.target, memory.target), subject);
+        let price = |request| subject.prices.per_hour(request);
+        Estimate::Recommended(Box::new(Recommendation {
+            workload: subject.workload.clone(),
+            at: now,
+            size,
+            lower: Resources::new(cpu.lower, memory.lower),
+            upper: Resources::new(cpu.upper, memory.upper),
+            samples: known.samples,
+            confidence_days: days,
+            reason: format!(
+                "policy {}: {}; {}{}",
+                self.label,
+                cpu.reason,
+                memory.reason,
+                killed.unwrap_or_default()
+            ),
+            price_effect: price(size.request) - price(subject.current.request),
+            risk: None,
+            reasons: Vec::new(),
+            candidates: Vec::new(),
+            findings: Vec::new(),
+        }))
+    }
+
+    fn last_oom(&self, workload: &WorkloadName) -> Option<Timestamp> {
+        self.workloads.get(workload)?.oom.map(|(at, _)| at)
+    }
+
+    fn forget(&mut self, workload: &WorkloadName) {
+        if let Some(known) = self.workloads.remove(workload) {
+            self.policy.forget(known.index);
+            self.free.push(known.index);
+        }
+    }
+
+    fn keeps_checkpoint(&self) -> bool {
+        false
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, EstimationError> {
+        Err(self.no_checkpoint())
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), EstimationError> {
+        Err(self.no_checkpoint())
+    }
+}
+
+impl PolicyEstimator {
+    fn no_checkpoint(&self) -> EstimationError {
+        EstimationError::CheckpointUnfit(format!(
+            "policy {} keeps none; it learns from the recorded history",
+            self.label
+        ))
+    }
+}
+
+/// Below and above what a request counts as too small or too large.
+fn band(target: f64, days: f64) -> (f64, f64) {
+    // A minute is history enough for a bound that is a number.
+    let days = days.max(0.001);
+    let lower = target * (1.0 - BAND) * (1.0 + 0.001 / days).powi(-2);
+    (lower, target * (1.0 + BAND) * (1.0 + 1.0 / days))
+}
+
+fn cpu(said: Option<f64>, days: f64, subject: &Subject<'_>) -> Sized<Millicores> {
+    let current = subject.current.request.cpu;
+    let sized = match said {
+        Some(cores) => {
+            let (lower, upper) = band(cores, days);
+            Sized {
+                target: Millicores::from_cores(cores),
+                lower: Millicores::from_cores(lower),
+                upper: Millicores::from_cores(upper),
+                reason: format!("CPU {cores:.3} cores"),
+            }
+        }
+        None => Sized { target: current, lower: current, upper: current, reason: "CPU as it is".to_owned() },
+    };
+    sized.within(subject.bounds.min_cpu, subject.bounds.max_cpu, "cpu")
+}
+
+fn memory(said: Option<f64>, days: f64, subject: &Subject<'_>) -> Sized<Bytes> {
+    let current = subject.current.request.memory;
+    let sized = match said {
+        Some(bytes) => {
+            let (lower, upper) = band(bytes, days);
+            let target = Bytes::from_f64(bytes);
+            Sized {
+                target,
+                lower: Bytes::from_f64(lower),
+                upper: Bytes::from_f64(upper),
+                reason: format!("memory {target}"),
+            }
+        }
+        None => {
+            Sized { target: current, lower: current, upper: current, reason: "memory as it is".to_owned() }
+        }
+    };
+    sized.within(subject.bounds.min_memory, subject.bounds.max_memory, "memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::money::{MicroCents, Prices};
+    use crate::domain::policy::SizeBounds;
+    use crate::domain::quantity::TaskSize;
+    use crate::domain::task::TaskId;
+
+    fn name(text: &str) -> WorkloadName {
+        WorkloadName::new(text).expect("a name")
+    }
+
+    fn sample(workload: &str, task: u64, minutes: i64, megabytes: u64) -> UsageSample {
+        UsageSample {
+            workload: name(workload),
+            task: TaskId::new(name(workload), task),
+            at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes),
+            interval_seconds: Some(60.0),
+            cpu_cores: Some(0.2),
+            throttled_share: None,
+            memory: Bytes::new(megabytes * 1_000_000),
+            page_cache: None,
+            request: Resources::new(Millicores::new(500), Bytes::new(900_000_000)),
+            oom_kills: 0,
+        }
+    }
+
+    fn estimator(label: &str) -> PolicyEstimator {
+        PolicyEstimator::new(&recipe(label).expect("a policy"), 10).expect("an estimator")
+    }
+
+    fn answer(estimator: &PolicyEstimator, workload: &str, minutes: i64, bounds: SizeBounds) -> Estimate {
+        let prices =
+            Prices { core_hour: MicroCents::from_units(0.04), gib_hour: MicroCents::from_units(0.004) };
+        let mut current = TaskSize::of(Resources::new(Millicores::new(500), Bytes::new(900_000_000)));
+        current.memory_limit = Bytes::new(1_800_000_000);
+        let workload = name(workload);
+        let subject = Subject { workload: &workload, declared: current, current, bounds, prices };
+        estimator.estimate(&subject, Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes))
+    }
+
+    fn recommended(estimator: &PolicyEstimator, workload: &str, bounds: SizeBounds) -> Recommendation {
+        match answer(estimator, workload, 5000, bounds) {
+            Estimate::Recommended(found) => *found,
+            Estimate::Withheld(why) => panic!("withheld: {why}"),
+        }
+    }
+
+    #[test]
+    fn every_policy_for_engines_sizes_a_steady_workload_near_its_use() {
+        for entry in entries() {
+            let mut estimator = estimator(entry.name);
+            (0..4320).for_each(|minute| estimator.observe(&sample("web", 1, minute, 400)));
+            let found = recommended(&estimator, "web", SizeBounds::default());
+            let memory = found.size.request.memory.as_f64();
+            assert!((4e8..7e8).contains(&memory), "{}: {memory}", entry.name);
+            assert!(
+                found.lower.memory < found.size.request.memory
+                    && found.size.request.memory < found.upper.memory
+            );
+            assert_eq!(
+                found.size.memory_limit.get(),
+                found.size.request.memory.get() * 2,
+                "the declared ratio"
+            );
+            assert!(found.reason.starts_with(&format!("policy {}: CPU 0.", entry.name)), "{}", found.reason);
+            assert_eq!((found.samples, found.price_effect.get() < 0), (4320, true));
+        }
+    }
+
+    #[test]
+    fn what_the_owner_asked_for_is_no_policy_for_engines() {
+        let fault = recipe("request").expect_err("a fault").to_string();
+        assert!(fault.starts_with("there is no policy `request`; there are vpa"), "{fault}");
+    }
+
+    #[test]
+    fn the_young_and_the_silent_get_no_size() {
+        let mut young = estimator("krr");
+        assert_eq!(answer(&young, "web", 0, SizeBounds::default()), Estimate::Withheld(Withheld::NoSamples));
+        (0..9).for_each(|minute| young.observe(&sample("web", 1, minute, 400)));
+        let few = Withheld::TooYoung { samples: 9, needed: 10 };
+        assert_eq!(answer(&young, "web", 9, SizeBounds::default()), Estimate::Withheld(few));
+        let mut nomad = estimator("nomad");
+        (0..60).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
+        let why = "policy nomad says nothing of it yet".to_owned();
+        let silent = Estimate::Withheld(Withheld::TooUncertain { why });
+        assert_eq!(answer(&nomad, "web", 60, SizeBounds::default()), silent);
+    }
+
+    #[test]
+    fn bounds_of_the_spec_hold_and_are_named() {
+        let mut estimator = estimator("krr:margin=2");
+        (0..4320).for_each(|minute| estimator.observe(&sample("web", 1, minute, 400)));
+        let bounds = SizeBounds { max_memory: Some(Bytes::new(500_000_000)), ..SizeBounds::default() };
+        let found = recommended(&estimator, "web", bounds);
+        assert_eq!((found.size.request.memory.get(), found.upper.memory.get()), (500_000_000, 500_000_000));
+        assert!(found.reason.contains("held at the policy's max_memory"), "{}", found.reason);
+    }
+
+    #[test]
+    fn a_kill_is_told_once_and_raises_the_size() {
+        let fed = |told: usize| {
+            let mut estimator = estimator("krr");
+            (0..2000).for_each(|minute| estimator.observe(&sample("web", 1, minute, 400)));
+            let at = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(2000);
+            for seconds in [0, 20].into_iter().take(told) {
+                estimator.observe_oom(&OomKill {
+                    task: TaskId::new(name("web"), 1),
+                    at: at + SignedDuration::from_secs(seconds),
+                    request: Bytes::new(900_000_000),
+                    limit: None,
+                    peak: None,
+                });
+            }
+            (estimator.last_oom(&name("web")), recommended(&estimator, "web", SizeBounds::default()).size)
+        };
+        let (none, once, twice) = (fed(0), fed(1), fed(2));
+        assert_eq!(once, twice);
+        assert_eq!((none.0.is_some(), once.0.is_some()), (false, true));
+        assert!(once.1.request.memory > none.1.request.memory);
+    }
+
+    #[test]
+    fn workloads_keep_apart_and_history_may_be_told_twice() {
+        let mut both = estimator("autopilot-window");
+        for minute in 0..3000 {
+            both.observe(&sample("big", 1, minute, 900));
+            both.observe(&sample("small", 7, minute, 200));
+        }
+        let before = recommended(&both, "small", SizeBounds::default());
+        (0..3000).for_each(|minute| both.observe(&sample("small", 7, minute, 800)));
+        assert_eq!(recommended(&both, "small", SizeBounds::default()), before);
+        both.forget(&name("big"));
+        assert_eq!(
+            answer(&both, "big", 3000, SizeBounds::default()),
+            Estimate::Withheld(Withheld::NoSamples)
+        );
+        // The number of the one that went is taken by the one that comes, without its past.
+        (3000..6000).for_each(|minute| both.observe(&sample("new", 1, minute, 300)));
+        let found = recommended(&both, "new", SizeBounds::default()).size.request.memory.as_f64();
+        assert!((3e8..4e8).contains(&found), "{found}");
+        assert_eq!(recommended(&both, "small", SizeBounds::default()), before);
+    }
+}

@@ -77,6 +77,9 @@ pub enum EstimationError {
     /// A checkpoint could not be written or read.
     #[error("the checkpoint is malformed")]
     Checkpoint(#[from] serde_json::Error),
+    /// A checkpoint in bytes could not be written or read.
+    #[error("the checkpoint is malformed")]
+    CheckpointBytes(#[from] postcard::Error),
     /// A checkpoint holds what this estimator could not have written.
     #[error("the checkpoint does not fit: {0}")]
     CheckpointUnfit(String),

@@ -5,12 +5,13 @@
 //! prices are added outside (`Estimator`), so that a sample costs no look-up by name and no allocation.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::usage::UsageSample;
-use crate::estimation::OomKill;
+use crate::estimation::{EstimationError, OomKill};
 
 /// The number of a workload: dense, from 0, given by the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkloadIndex(pub u32);
 
 /// What its owner asked for, where that is known.
@@ -97,6 +98,21 @@ pub enum Learning {
     Fleet,
 }
 
+/// What a policy can say of its limits. Empty where it knows no more than the numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Account {
+    /// Kills for want of memory per task-day that are expected at the limit.
+    pub risk: Option<f64>,
+    /// Memory limits in bytes and the kills per task-day expected at each, ascending.
+    pub candidates: Vec<(f64, f64)>,
+    /// Below and above what bytes a limit is too small and too large.
+    pub memory_bounds: Option<(f64, f64)>,
+    /// The same of the CPU request, in cores.
+    pub cpu_bounds: Option<(f64, f64)>,
+    /// Why, in words, the weightiest first.
+    pub reasons: Vec<String>,
+}
+
 /// Turns usage into limits. What it answers depends on what it was told before, and on nothing else.
 ///
 /// The order of calls: for each step of time, `declare` where something was declared, `limits` for every
@@ -128,6 +144,26 @@ pub trait SizePolicy: Send {
     /// The limits in force from `now` until asked again; they may change although nothing was told.
     /// `task` is present where the grain is the task. Asking changes nothing.
     fn limits(&self, workload: WorkloadIndex, task: Option<u64>, now: Timestamp) -> Limits;
+
+    /// What it can say of the limits that it would answer now.
+    fn account(&self, _workload: WorkloadIndex, _now: Timestamp) -> Account {
+        Account::default()
+    }
+
+    /// Whether what it knows can be written down.
+    fn keeps_checkpoint(&self) -> bool {
+        false
+    }
+
+    /// Everything that it knows; `restore` of it answers the same to the last bit.
+    fn checkpoint(&self) -> Result<Vec<u8>, EstimationError> {
+        Err(EstimationError::CheckpointUnfit("this policy keeps none".to_owned()))
+    }
+
+    /// Takes the place of what it knows. On an error nothing changes.
+    fn restore(&mut self, _checkpoint: &[u8]) -> Result<(), EstimationError> {
+        Err(EstimationError::CheckpointUnfit("this policy keeps none".to_owned()))
+    }
 
     /// Drops what is known of a workload that is no more; its number may be given to another.
     fn forget(&mut self, workload: WorkloadIndex);

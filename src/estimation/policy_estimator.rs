@@ -1,19 +1,21 @@
 //! Any policy of the catalogue as an estimator of the engine: names become numbers, limits become estimates
 //! with bounds, price and words. The policy is the one that a backtest replays.
 //!
-//! In: samples and kills of all workloads. Out: an `Estimate` a workload. It keeps no checkpoint: policies need
-//! not be serialisable, so the engine tells it the recorded history at each start.
+//! In: samples and kills of all workloads. Out: an `Estimate` a workload. It keeps a checkpoint where its policy
+//! does; other policies are told the recorded history at each start.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::quantity::{Bytes, Millicores, Resources};
-use crate::domain::recommendation::{Estimate, Recommendation, Withheld};
+use crate::domain::recommendation::{Candidate, Estimate, Recommendation, Withheld};
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
 use crate::estimation::catalogue::{CatalogueError, ENTRIES, Entry, Recipe};
 use crate::estimation::policy::{Asked, Grain, Kill, Limits, Observation, SizePolicy, WorkloadIndex};
+use crate::estimation::profile::Profile;
 use crate::estimation::sized::{Sized, with_limits};
 use crate::estimation::{EstimationError, Estimator, OomKill, Subject};
 
@@ -47,14 +49,14 @@ pub fn recipe(text: &str) -> Result<Recipe, CatalogueError> {
 }
 
 /// What is noted of one task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct TaskNote {
     last: i64,
     killed: Option<i64>,
 }
 
 /// What is noted of one workload, besides what the policy knows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     index: WorkloadIndex,
     tasks: BTreeMap<u64, TaskNote>,
@@ -63,6 +65,8 @@ struct Known {
     /// The first and the newest sample, in ms.
     life: Option<(i64, i64)>,
     oom: Option<(Timestamp, Bytes)>,
+    /// The shape of its usage.
+    profile: Profile,
 }
 
 /// A policy that sizes any number of workloads.
@@ -99,6 +103,7 @@ impl PolicyEstimator {
             samples: 0,
             life: None,
             oom: None,
+            profile: Profile::default(),
         })
     }
 
@@ -118,6 +123,7 @@ impl PolicyEstimator {
             return;
         }
         note.killed = Some(at);
+        known.profile.restarted(kill.task, kill.at);
         if known.oom.is_none_or(|(before, _)| before <= kill.at) {
             known.oom = Some((kill.at, Bytes::from_f64(kill.reached)));
         }
@@ -171,6 +177,8 @@ impl Estimator for PolicyEstimator {
         known.samples += 1;
         let (first, last) = known.life.unwrap_or((at, at));
         known.life = Some((first.min(at), last.max(at)));
+        let (cores, bytes) = (sample.cpu_cores.map(|cores| cores as f32), sample.memory.as_f64() as f32);
+        known.profile.observe(task, sample.at, cores, Some(bytes));
         let index = known.index;
         self.advance(sample.at);
         if new {
@@ -209,7 +217,9 @@ impl Estimator for PolicyEstimator {
             return Estimate::Withheld(Withheld::TooUncertain { why });
         }
         let days = known.days();
-        let (cpu, memory) = (cpu(limits.cpu, days, subject), memory(limits.memory, days, subject));
+        let account = self.policy.account(known.index, now);
+        let cpu = cpu(limits.cpu, account.cpu_bounds, days, subject);
+        let memory = memory(limits.memory, account.memory_bounds, days, subject);
         let killed = known.oom.map(|(at, used)| format!(", the last OOM kill was at {used} on {at:.0}"));
         let size = with_limits(Resources::new(cpu.target, memory.target), subject);
         let price = |request| subject.prices.per_hour(request);
@@ -229,10 +239,14 @@ impl Estimator for PolicyEstimator {
                 killed.unwrap_or_default()
             ),
             price_effect: price(size.request) - price(subject.current.request),
-            risk: None,
-            reasons: Vec::new(),
-            candidates: Vec::new(),
-            findings: Vec::new(),
+            risk: account.risk,
+            reasons: account.reasons,
+            candidates: account
+                .candidates
+                .into_iter()
+                .map(|(bytes, risk)| Candidate { memory: Bytes::from_f64(bytes), risk })
+                .collect(),
+            findings: known.profile.findings(now),
         }))
     }
 
@@ -248,25 +262,40 @@ impl Estimator for PolicyEstimator {
     }
 
     fn keeps_checkpoint(&self) -> bool {
-        false
+        self.policy.keeps_checkpoint()
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, EstimationError> {
-        Err(self.no_checkpoint())
+        let policy = self.policy.checkpoint()?;
+        let notes = Notes {
+            label: self.label.clone(),
+            workloads: self.workloads.clone(),
+            free: self.free.clone(),
+            newest: self.newest,
+            policy,
+        };
+        Ok(postcard::to_stdvec(&notes)?)
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), EstimationError> {
-        Err(self.no_checkpoint())
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EstimationError> {
+        let notes: Notes = postcard::from_bytes(checkpoint)?;
+        if notes.label != self.label {
+            return Err(EstimationError::CheckpointUnfit(format!("it is of policy {}", notes.label)));
+        }
+        self.policy.restore(&notes.policy)?;
+        (self.workloads, self.free, self.newest) = (notes.workloads, notes.free, notes.newest);
+        Ok(())
     }
 }
 
-impl PolicyEstimator {
-    fn no_checkpoint(&self) -> EstimationError {
-        EstimationError::CheckpointUnfit(format!(
-            "policy {} keeps none; it learns from the recorded history",
-            self.label
-        ))
-    }
+/// A checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Notes {
+    label: String,
+    workloads: BTreeMap<WorkloadName, Known>,
+    free: Vec<WorkloadIndex>,
+    newest: Option<Timestamp>,
+    policy: Vec<u8>,
 }
 
 /// Below and above what a request counts as too small or too large.
@@ -277,11 +306,11 @@ fn band(target: f64, days: f64) -> (f64, f64) {
     (lower, target * (1.0 + BAND) * (1.0 + 1.0 / days))
 }
 
-fn cpu(said: Option<f64>, days: f64, subject: &Subject<'_>) -> Sized<Millicores> {
+fn cpu(said: Option<f64>, own: Option<(f64, f64)>, days: f64, subject: &Subject<'_>) -> Sized<Millicores> {
     let current = subject.current.request.cpu;
     let sized = match said {
         Some(cores) => {
-            let (lower, upper) = band(cores, days);
+            let (lower, upper) = own.unwrap_or_else(|| band(cores, days));
             Sized {
                 target: Millicores::from_cores(cores),
                 lower: Millicores::from_cores(lower),
@@ -294,11 +323,11 @@ fn cpu(said: Option<f64>, days: f64, subject: &Subject<'_>) -> Sized<Millicores>
     sized.within(subject.bounds.min_cpu, subject.bounds.max_cpu, "cpu")
 }
 
-fn memory(said: Option<f64>, days: f64, subject: &Subject<'_>) -> Sized<Bytes> {
+fn memory(said: Option<f64>, own: Option<(f64, f64)>, days: f64, subject: &Subject<'_>) -> Sized<Bytes> {
     let current = subject.current.request.memory;
     let sized = match said {
         Some(bytes) => {
-            let (lower, upper) = band(bytes, days);
+            let (lower, upper) = own.unwrap_or_else(|| band(bytes, days));
             let target = Bytes::from_f64(bytes);
             Sized {
                 target,

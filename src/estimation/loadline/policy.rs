@@ -5,14 +5,18 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::quantity::Bytes;
 use crate::estimation::EstimationError;
 use crate::estimation::loadline::price::Price;
-use crate::estimation::loadline::recent::{DAY, Recent, SLOT_SECONDS};
-use crate::estimation::loadline::sizer::{Held, Sizer, SizerFile};
-use crate::estimation::policy::{Kill, Learning, Limits, Observation, SizePolicy, WorkloadIndex};
+use crate::estimation::loadline::recent::{Context, DAY, Recent, SLOT_SECONDS};
+use crate::estimation::loadline::sizer::{Choice, Held, Sizer, SizerFile, bounds};
+use crate::estimation::policy::{Account, Kill, Learning, Limits, Observation, SizePolicy, WorkloadIndex};
 
 /// What the fit chose, embedded; a test holds that it reads.
 const FITTED: &str = include_str!("../../../models/loadline-v1.json");
+
+/// The version of the checkpoint's layout.
+const CHECKPOINT_VERSION: u32 = 1;
 
 /// After a kill, usage counts as the greater of what it reached plus bytes and times a ratio: the constants
 /// of the Vertical Pod Autoscaler.
@@ -180,11 +184,87 @@ impl SizePolicy for Loadline {
         }
     }
 
+    fn account(&self, workload: WorkloadIndex, now: Timestamp) -> Account {
+        let Some(state) = self.fleet.states.get(workload.0 as usize) else { return Account::default() };
+        let next = slot_of(now) + 1;
+        let limits = self.limits(workload, None, now);
+        let per_task_day = self.fleet.memory_price.correction() * f64::from(DAY) / f64::from(state.tasks);
+        let mut account = Account::default();
+        if let (Some(limit), Some(context)) = (limits.memory, state.memory.context(next)) {
+            let frontier = self.memory.frontier(&context);
+            let chosen = self.memory.judged(&context, limit);
+            account.risk = Some(chosen.chance * per_task_day);
+            account.candidates = thinned(&frontier, per_task_day);
+            account.memory_bounds = Some(bounds(&frontier, chosen));
+            account.reasons = reasons(&context, state.memory.age());
+        }
+        if let (Some(limit), Some(context)) = (limits.cpu, state.cpu.context(next)) {
+            let chosen = self.cpu.judged(&context, limit);
+            account.cpu_bounds = Some(bounds(&self.cpu.frontier(&context), chosen));
+            let share = chosen.chance * self.fleet.cpu_price.correction() * 100.0;
+            account.reasons.push(format!("CPU is expected to be short in {share:.1} % of the time"));
+        }
+        account
+    }
+
+    fn keeps_checkpoint(&self) -> bool {
+        true
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, EstimationError> {
+        Ok(postcard::to_stdvec(&(CHECKPOINT_VERSION, &self.fleet))?)
+    }
+
+    /// Prices and what is known of workloads are taken; the budget stays this policy's own.
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EstimationError> {
+        let (version, rest) = postcard::take_from_bytes::<u32>(checkpoint)?;
+        if version != CHECKPOINT_VERSION {
+            let found = format!("version {version}, expected {CHECKPOINT_VERSION}");
+            return Err(EstimationError::CheckpointUnfit(found));
+        }
+        self.fleet = postcard::from_bytes(rest)?;
+        Ok(())
+    }
+
     fn forget(&mut self, workload: WorkloadIndex) {
         if let Some(state) = self.fleet.states.get_mut(workload.0 as usize) {
             *state = State::default();
         }
     }
+}
+
+/// Limits that are told to people: each at least this many times the one before.
+const TOLD_STEP: f64 = 1.1;
+
+/// Some limits of a frontier with the kills per task-day at each.
+fn thinned(frontier: &[Choice], per_task_day: f64) -> Vec<(f64, f64)> {
+    let mut told: Vec<(f64, f64)> = Vec::new();
+    for choice in frontier {
+        if told.last().is_none_or(|(limit, _)| choice.limit >= limit * TOLD_STEP) {
+            told.push((choice.limit, choice.chance * per_task_day));
+        }
+    }
+    told
+}
+
+/// What of a context matters to people: how far memory is from its highest, how it moves, how long it is
+/// known.
+fn reasons(context: &Context, slots: u32) -> Vec<String> {
+    let [last, .., fortnight, _] = context.references;
+    let swing = (context.features[12].exp() - 1e-4).exp_m1() * 100.0;
+    let (now, most) = (Bytes::from_f64(f64::from(last.exp())), Bytes::from_f64(f64::from(fortnight.exp())));
+    let mut reasons = vec![
+        format!("memory is at {now}, its highest in 14 days is {most}"),
+        format!("it moves by {swing:.1} % in five minutes, in the mean of three days"),
+    ];
+    if context.features[20] < DAY as f32 {
+        reasons.insert(0, "a task was killed for want of memory in the last day".to_owned());
+    }
+    let hours = f64::from(slots) * SLOT_SECONDS as f64 / 3600.0;
+    if hours < 24.0 {
+        reasons.push(format!("{hours:.1} hours are known: what others did at that age counts most"));
+    }
+    reasons
 }
 
 impl State {
@@ -234,5 +314,168 @@ impl Part<'_> {
             let misses = self.sizer.chances_on_rungs(&context, tasks);
             self.price.expect(&misses, 12.0, tasks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const MIB: f64 = 1_048_576.0;
+    const ONE: WorkloadIndex = WorkloadIndex(0);
+
+    fn policy(risk: f64) -> Loadline {
+        Loadline::fitted(Budget { risk, shortfall: 0.02, change_hours: 0.005 }).expect("the fitted model")
+    }
+
+    fn at(slot: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(slot * SLOT_SECONDS)
+    }
+
+    fn tell(policy: &mut Loadline, workload: WorkloadIndex, slot: i64, memory: f64) {
+        let used = Observation { task: 1, at: at(slot), cpu: Some(0.5), memory: Some(memory), load: None };
+        policy.observe(workload, &used);
+        policy.advance(at(slot));
+    }
+
+    fn limit(policy: &Loadline, slot: i64) -> f64 {
+        policy.limits(ONE, None, at(slot)).memory.expect("a limit")
+    }
+
+    /// Usage that is steady within 2 %, or that triples now and then.
+    fn usage(slot: i64, jumps: bool) -> f64 {
+        let noise = 1.0 + 0.02 * ((slot * 7919 % 97) as f64 / 97.0);
+        let jump = if jumps && slot * 31 % 97 < 3 { 3.0 } else { 1.0 };
+        1000.0 * MIB * noise * jump
+    }
+
+    #[test]
+    fn what_is_steady_gets_a_tight_limit_and_what_jumps_a_wide_one() {
+        let said = |jumps: bool| {
+            let mut policy = policy(0.05);
+            for slot in 0..5 * 288 {
+                tell(&mut policy, ONE, slot, usage(slot, jumps));
+            }
+            limit(&policy, 5 * 288) / (1000.0 * MIB)
+        };
+        let (steady, jumpy) = (said(false), said(true));
+        assert!((1.02..1.35).contains(&steady), "{steady}");
+        assert!(jumpy > 2.5, "{jumpy}");
+    }
+
+    #[test]
+    fn less_risk_is_more_memory() {
+        let said = |risk: f64| {
+            let mut policy = policy(risk);
+            let mut sum = 0.0;
+            for slot in 0..4 * 288 {
+                tell(&mut policy, ONE, slot, usage(slot, true));
+                sum += limit(&policy, slot);
+            }
+            sum
+        };
+        let sums = [5.0, 0.5, 0.05, 0.005].map(said);
+        assert!(sums.windows(2).all(|pair| pair[0] < pair[1]), "{sums:?}");
+    }
+
+    #[test]
+    fn a_kill_raises_the_limit_at_once() {
+        let mut policy = policy(0.05);
+        for slot in 0..300 {
+            tell(&mut policy, ONE, slot, usage(slot, false));
+        }
+        let before = limit(&policy, 299);
+        let killed = Observation { task: 1, at: at(300), cpu: None, memory: Some(before), load: None };
+        policy.observe(ONE, &killed);
+        policy.observe_oom(ONE, &Kill { task: 1, at: at(300), reached: before });
+        assert!(limit(&policy, 300) >= 1.2 * before);
+    }
+
+    #[test]
+    fn a_gap_is_no_zero() {
+        let mut policy = policy(0.05);
+        for slot in 0..300 {
+            tell(&mut policy, ONE, slot, usage(slot, false));
+        }
+        for gap in [2, 12, 288, 3 * 288] {
+            assert!(limit(&policy, 299 + gap) > 1000.0 * MIB, "after {gap} slots");
+        }
+    }
+
+    #[test]
+    fn samples_every_few_seconds_are_a_slot_together() {
+        let (mut often, mut seldom) = (policy(0.05), policy(0.05));
+        for slot in 0..400 {
+            for part in 1..=60 {
+                let second = slot * SLOT_SECONDS + part * 5 - 1;
+                let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
+                let memory = if part == 31 { usage(slot, false) } else { 900.0 * MIB };
+                often.observe(ONE, &Observation { task: 1, at, cpu: None, memory: Some(memory), load: None });
+            }
+            tell(&mut seldom, ONE, slot, usage(slot, false));
+        }
+        let ratio = limit(&often, 399) / limit(&seldom, 399);
+        assert!((0.9..1.1).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn values_that_are_no_amounts_are_left_out() {
+        let mut policy = policy(0.05);
+        for memory in [f64::NAN, f64::INFINITY, -1.0] {
+            tell(&mut policy, ONE, 1, memory);
+        }
+        assert_eq!(policy.limits(ONE, None, at(1)).memory, None);
+        policy.observe_oom(ONE, &Kill { task: 1, at: at(1), reached: f64::NAN });
+        policy.observe_oom(WorkloadIndex(7), &Kill { task: 1, at: at(1), reached: 1.0 });
+        assert_eq!(policy.limits(ONE, None, at(1)).memory, None);
+    }
+
+    #[test]
+    fn a_checkpoint_answers_the_same_to_the_last_bit() {
+        let mut first = policy(0.05);
+        for slot in 0..700 {
+            for workload in 0..5 {
+                tell(&mut first, WorkloadIndex(workload), slot, usage(slot + i64::from(workload), true));
+            }
+        }
+        let mut second = policy(0.05);
+        second.restore(&first.checkpoint().expect("bytes")).expect("restored");
+        assert_eq!(first.fleet, second.fleet);
+        for slot in 700..900 {
+            for policy in [&mut first, &mut second] {
+                tell(policy, ONE, slot, usage(slot, true));
+            }
+            assert_eq!(first.limits(ONE, None, at(slot)), second.limits(ONE, None, at(slot)));
+        }
+        let mut bytes = first.checkpoint().expect("bytes");
+        bytes[0] = 9;
+        assert!(second.restore(&bytes).expect_err("another version").to_string().contains("version 9"));
+        assert!(second.restore(&bytes[..bytes.len() / 2]).is_err());
+        assert_eq!(first.limits(ONE, None, at(899)), second.limits(ONE, None, at(899)), "nothing is lost");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_workload_is_small() {
+        let kept = size_of::<State>() + size_of::<crate::estimation::profile::Profile>();
+        assert!(kept <= 512 + 64, "{kept} bytes");
+    }
+
+    #[test]
+    fn an_account_says_risk_candidates_and_reasons() {
+        let mut policy = policy(0.05);
+        for slot in 0..3 * 288 {
+            tell(&mut policy, ONE, slot, usage(slot, true));
+        }
+        let account = policy.account(ONE, at(3 * 288 - 1));
+        let memory = limit(&policy, 3 * 288 - 1);
+        let (lower, upper) = account.memory_bounds.expect("bounds");
+        assert!(lower <= memory && memory <= upper, "{lower} {memory} {upper}");
+        assert!(account.risk.expect("a risk") < 5.0);
+        assert!(account.candidates.len() > 3);
+        let falls = |pair: &[(f64, f64)]| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1;
+        assert!(account.candidates.windows(2).all(falls), "{:?}", account.candidates);
+        assert!(account.reasons[0].starts_with("memory is at"), "{:?}", account.reasons);
     }
 }

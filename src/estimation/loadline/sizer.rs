@@ -133,6 +133,11 @@ impl Sizer {
         recent.context(at).map(|context| self.candidates(&context).best(self.price_in(&context, price)))
     }
 
+    /// A limit with its chance of a miss.
+    pub fn judged(&self, context: &Context, limit: f64) -> Choice {
+        Choice { limit, chance: self.candidates(context).chance(limit) }
+    }
+
     /// Sets the limit that holds for slot `at`. It changes where staying has cost as much as a change does
     /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988),
     /// and at once where `afresh`.
@@ -162,9 +167,8 @@ impl Sizer {
 
     /// Limits that are worth a look and the chance of a miss per slot at each, ascending: each is larger and
     /// safer than the one before.
-    pub fn frontier(&self, recent: &Recent, at: i32) -> Vec<Choice> {
-        let Some(context) = recent.context(at) else { return Vec::new() };
-        let candidates = self.candidates(&context);
+    pub fn frontier(&self, context: &Context) -> Vec<Choice> {
+        let candidates = self.candidates(context);
         let mut all: Vec<Choice> = candidates
             .limits
             .iter()
@@ -174,13 +178,24 @@ impl Sizer {
         all.sort_by(|a, b| a.limit.total_cmp(&b.limit).then(a.chance.total_cmp(&b.chance)));
         let mut safest = f64::INFINITY;
         all.retain(|choice| {
-            choice.chance < safest && {
-                safest = choice.chance;
-                true
-            }
+            let safer = choice.chance < safest;
+            safest = safest.min(choice.chance);
+            safer
         });
         all
     }
+}
+
+/// A limit is too small where misses are so many times likelier than at the one chosen, and too large where
+/// they are so many times less likely.
+const BOUND_ODDS: f64 = 10.0;
+
+/// The limits of a frontier below and above which the chosen one should change.
+pub(super) fn bounds(frontier: &[Choice], chosen: Choice) -> (f64, f64) {
+    let at_most = |chance: f64| frontier.iter().find(|choice| choice.chance <= chance);
+    let lower = at_most(chosen.chance * BOUND_ODDS).map_or(chosen.limit, |choice| choice.limit);
+    let upper = at_most(chosen.chance / BOUND_ODDS).or(frontier.last());
+    (lower.min(chosen.limit), upper.map_or(chosen.limit, |choice| choice.limit).max(chosen.limit))
 }
 
 /// The candidate limits of a context.

@@ -41,7 +41,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "loadline",
         // Kills per task-day; share of time short of CPU; what a change costs, in hours of the limit.
-        keys: &[("risk", 0.01), ("shortfall", 0.02), ("change", 0.02)],
+        keys: &[("risk", 0.01), ("shortfall", 0.0), ("change", 0.005)],
         knob: "risk",
         sweep: &[0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0],
         make: |values| Ok(Box::new(Loadline::fitted(budget(values))?)),
@@ -119,10 +119,12 @@ pub const ENTRIES: &[Entry] = &[
     },
 ];
 
-/// The budget that the values of the keys of `loadline` ask for. A short-fall of 0.02 is that of a risk of
-/// 0.01; where the risk is swept the short-fall goes along.
+/// The budget that the values of the keys of `loadline` ask for. Unless given, the short-fall follows the
+/// risk: 2 % of the time at one kill in 100 task-days, and ten times that at a hundred times the risk, but
+/// no more than 5 %: beyond, being short always would be cheapest.
 fn budget(values: &[f64]) -> Budget {
-    Budget { risk: values[0], shortfall: values[1], change_hours: values[2] }
+    let shortfall = if values[1] > 0.0 { values[1] } else { (0.2 * values[0].sqrt()).min(0.05) };
+    Budget { risk: values[0], shortfall, change_hours: values[2] }
 }
 
 /// Why a policy could not be made of its text.

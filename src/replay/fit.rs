@@ -57,7 +57,7 @@ pub struct FitPlan {
 
 impl Default for FitPlan {
     fn default() -> Self {
-        Self { trees: 8, leaves: 128, draw: 100_000, seed: 1 }
+        Self { trees: 10, leaves: 160, draw: 100_000, seed: 1 }
     }
 }
 
@@ -77,6 +77,7 @@ struct Scheme {
     /// Prices of a miss that splits are judged at, in slots of a day's highest use.
     prices: &'static [f64],
     floor: f64,
+    relative: bool,
     lowest_price: f64,
     /// Prices at which limits are held while the second round of lessons is taken, in slots of mean use.
     pilots: &'static [f64],
@@ -87,13 +88,18 @@ fn scheme(resource: Resource) -> Scheme {
         Resource::Memory => Scheme {
             prices: &[30.0, 200.0, 1500.0, 10_000.0],
             floor: 32.0 * 1_048_576.0,
-            lowest_price: 4.0,
+            relative: false,
+            lowest_price: 5e9,
             pilots: &[150.0, 800.0, 4000.0],
         },
         // Nothing censors CPU: one round of lessons is enough.
-        Resource::Cpu => {
-            Scheme { prices: &[2.0, 8.0, 30.0, 120.0], floor: 0.01, lowest_price: 0.1, pilots: &[] }
-        }
+        Resource::Cpu => Scheme {
+            prices: &[2.0, 8.0, 30.0, 120.0],
+            floor: 0.01,
+            relative: true,
+            lowest_price: 0.5,
+            pilots: &[],
+        },
     }
 }
 
@@ -115,6 +121,7 @@ fn fit(traces: &[Trace], resource: Resource, plan: FitPlan) -> Result<SizerFile,
     }
     let mut file = SizerFile {
         floor: scheme.floor,
+        relative: scheme.relative,
         lowest_price: scheme.lowest_price,
         rates: [1.0; RUNGS],
         trees: grow(&taught, &scheme, plan),
@@ -133,19 +140,22 @@ fn fit(traces: &[Trace], resource: Resource, plan: FitPlan) -> Result<SizerFile,
 /// The misses per task-slot that are expected on each rung of the ladder of prices.
 fn rates(file: &SizerFile, traces: &[Trace], resource: Resource) -> Result<[f64; RUNGS], EstimationError> {
     let sizer = Sizer::new(file, 0.0)?;
-    let (mut sums, mut count) = ([0.0; RUNGS], 0.0);
+    // The mean of the traces' logarithms: each counts the same, whatever its length.
+    let mut logs = [0.0; RUNGS];
     for (number, trace) in traces.iter().enumerate() {
-        let mut price = sizer.price();
-        price.used(mean_use(trace, resource));
+        let (mut sums, mut count) = ([0.0; RUNGS], 0.0);
         for lesson in lessons((number as u16, trace), resource, None).iter().step_by(37) {
-            let chances = sizer.chances_on_rungs(&lesson.context, &price, 1.0);
+            let chances = sizer.chances_on_rungs(&lesson.context, 1.0);
             for (sum, chance) in sums.iter_mut().zip(chances) {
                 *sum += chance;
             }
             count += 1.0;
         }
+        for (log, sum) in logs.iter_mut().zip(sums) {
+            *log += (sum / f64::max(count, 1.0)).max(1e-9).ln() / traces.len() as f64;
+        }
     }
-    Ok(sums.map(|sum| (sum / f64::max(count, 1.0)).max(1e-9)))
+    Ok(logs.map(f64::exp))
 }
 
 /// Lessons as the fit looks at them.
@@ -328,15 +338,22 @@ impl Growing {
         at
     }
 
-    /// Gives each leaf the shares of all lessons that come to it.
+    /// Gives each leaf the shares of all lessons that come to it; each trace counts the same in all.
     fn teach(&mut self, lessons: &[Lesson], cuts: &[Vec<f32>], base: &[f64; CANDIDATES]) {
+        let traces = lessons.iter().map(|lesson| lesson.trace).max().map_or(0, |most| usize::from(most) + 1);
+        let mut of_trace = vec![0.0; traces];
+        for lesson in lessons {
+            of_trace[usize::from(lesson.trace)] += 1.0;
+        }
+        let least = of_trace.iter().copied().filter(|count| *count > 0.0).fold(f64::INFINITY, f64::min);
         let mut counts = vec![LEAF_PRIOR; self.nodes.len()];
         let mut sums = vec![base.map(|share| share * LEAF_PRIOR); self.nodes.len()];
         for lesson in lessons {
             let leaf = self.leaf(&bins_of(&lesson.context.features, cuts));
-            counts[leaf] += 1.0;
+            let weight = least / of_trace[usize::from(lesson.trace)];
+            counts[leaf] += weight;
             for (sum, missed) in sums[leaf].iter_mut().zip(misses(lesson)) {
-                *sum += f64::from(u8::from(missed));
+                *sum += weight * f64::from(u8::from(missed));
             }
         }
         self.shares = sums.iter().zip(counts).map(|(sum, count)| sum.map(|sum| sum / count)).collect();

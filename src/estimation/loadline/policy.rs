@@ -223,9 +223,6 @@ impl Part<'_> {
         if !recent.observe(slot, used.ln() as f32) {
             return;
         }
-        if begins {
-            self.price.used(used);
-        }
         let price = self.price.get() / tasks;
         let afresh = held.limit <= 0.0 || begins && slot - before > 1;
         self.sizer.hold(held, recent, slot + 1, price, afresh);
@@ -234,7 +231,7 @@ impl Part<'_> {
             && recent.age() % 12 == 1
             && let Some(context) = recent.context(slot + 1)
         {
-            let misses = self.sizer.chances_on_rungs(&context, self.price, tasks);
+            let misses = self.sizer.chances_on_rungs(&context, tasks);
             self.price.expect(&misses, 12.0, tasks);
         }
     }

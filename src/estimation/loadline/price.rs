@@ -8,27 +8,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::estimation::loadline::recent::DAY;
-
 /// Rungs of the ladder of prices.
 pub const RUNGS: usize = 10;
-/// Each day that a fleet is known lets the price lie so many rungs further above the one of the fit.
-const RUNGS_A_DAY: f64 = 0.25;
+/// The least that the next rung must lower the misses, as an exponent of the price: below it a kill is
+/// avoided at many times what it is said to cost, as after gaps and kills, when nobody can know.
+const WORTH: f64 = 0.3;
 /// Each rung is so many times the one before.
 const STEP: f64 = 4.0;
 /// What was expected fades over so many days, and what happened over so many.
 const EXPECTED_DAYS: f64 = 14.0;
 const HAPPENED_DAYS: f64 = 30.0;
-/// How many task-slots the fitted rates weigh against those seen, and how many misses.
-const PRIOR_SLOTS: f64 = 2.0 * DAY as f64;
+/// How many days the price of the fit weighs, and how many misses the belief in what is expected.
+const PRIOR_DAYS: f64 = 7.0;
 const PRIOR_MISSES: f64 = 5.0;
 
 /// The price of a miss, learned from a fleet. A miss is a kill, or a slot that is short of CPU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Price {
-    /// Mean usage of a task, which prices are multiples of.
-    usage: f64,
-    usage_slots: f64,
     /// Misses per task-slot on each rung when the model was fitted.
     prior: [f64; RUNGS],
     /// Misses expected on each rung, and the task-slots that they were expected in.
@@ -37,9 +33,9 @@ pub struct Price {
     /// Misses expected at the limits that were said, and those that happened.
     promised: f64,
     happened: f64,
-    /// Days that passed.
+    /// Days since the first was expected.
     days: f64,
-    /// The price itself, in units of usage times slots.
+    /// The price itself, in the resource's units times slots.
     now: f64,
 }
 
@@ -48,33 +44,24 @@ impl Price {
     /// when the model was fitted.
     pub fn new(prior: &[f64; RUNGS]) -> Self {
         Self {
-            usage: 0.0,
-            usage_slots: 0.0,
             prior: *prior,
-            expected: prior.map(|rate| rate * PRIOR_SLOTS),
-            slots: PRIOR_SLOTS,
+            expected: [0.0; RUNGS],
+            slots: 0.0,
+            days: 0.0,
             promised: 0.0,
             happened: 0.0,
-            days: 0.0,
             now: 0.0,
         }
     }
 
-    /// The price of a miss, in units of usage times slots.
+    /// The price of a miss, in the resource's units times slots.
     pub fn get(&self) -> f64 {
         self.now
     }
 
-    /// The price on a rung of a ladder that begins at `lowest` slots of a task's mean usage.
-    pub fn rung(&self, lowest: f64, rung: u8) -> f64 {
-        lowest * STEP.powi(i32::from(rung)) * self.usage
-    }
-
-    /// Takes in what a task used in a slot.
-    pub fn used(&mut self, amount: f64) {
-        self.usage_slots += 1.0;
-        let share = (1.0 / self.usage_slots).max(1e-5);
-        self.usage += share * (amount - self.usage);
+    /// The price on a rung of a ladder that begins at `lowest`.
+    pub fn rung(lowest: f64, rung: u8) -> f64 {
+        lowest * STEP.powi(i32::from(rung))
     }
 
     /// Takes in the misses per slot that would be expected of a workload on each rung, for so many slots
@@ -103,7 +90,6 @@ impl Price {
 
     /// Lets time pass, and sets the price so that `budget` misses per task-slot are expected.
     pub fn settle(&mut self, days: f64, lowest: f64, budget: f64) {
-        self.days += days;
         let fade = (-days / EXPECTED_DAYS).exp2();
         self.expected.iter_mut().for_each(|sum| *sum *= fade);
         self.slots *= fade;
@@ -111,20 +97,31 @@ impl Price {
         self.promised *= fade;
         self.happened *= fade;
         let budget = budget / self.correction();
-        let seen = rung_of(&self.expected.map(|sum| sum / self.slots.max(1e-9)), budget);
-        // A young fleet may expect more than the budget at any price. That passes as it ages, and no
-        // price would help: so the price stays near the one that the fit would take.
-        let rung = seen.min(rung_of(&self.prior, budget) + self.days * RUNGS_A_DAY);
-        self.now = lowest * STEP.powf(rung) * self.usage;
+        let prior = rung_of(&self.prior, budget);
+        let rung = if self.slots > 0.0 {
+            self.days += days;
+            let own = self.days / (self.days + PRIOR_DAYS);
+            prior + own * (rung_of(&self.expected.map(|sum| sum / self.slots), budget) - prior)
+        } else {
+            prior
+        };
+        self.now = lowest * STEP.powf(rung);
     }
 }
 
-/// The rung, or a place between two, at which a budget of misses per task-slot is met. Beyond the ladder's
-/// ends the line through the outermost rungs goes on for two rungs.
+/// The rung, or a place between two, at which a budget of misses per task-slot is met, or the last one that
+/// is worth its price. Beyond the ladder's ends the line through the outermost rungs goes on for two rungs.
 fn rung_of(rates: &[f64; RUNGS], budget: f64) -> f64 {
-    let rates = rates.map(|rate| rate.max(1e-12));
-    let at = (1..RUNGS).find(|rung| rates[*rung] <= budget).unwrap_or(RUNGS - 1);
-    let (high, low) = (rates[at - 1].ln(), rates[at].ln());
-    let share = if high > low { (high - budget.ln()) / (high - low) } else { 1.0 };
-    (at as f64 - 1.0 + share).clamp(-2.0, RUNGS as f64 + 1.0)
+    let logs = rates.map(|rate| rate.max(1e-12).ln());
+    let mut at = 1;
+    while at < RUNGS - 1 && logs[at] > budget.ln() && logs[at] - logs[at + 1] > WORTH * STEP.ln() {
+        at += 1;
+    }
+    let fall = logs[at - 1] - logs[at];
+    if fall <= WORTH * STEP.ln() {
+        return at as f64;
+    }
+    let share = (logs[at - 1] - budget.ln()) / fall;
+    let most = if at == RUNGS - 1 { 3.0 } else { 1.0 };
+    (at as f64 - 1.0 + share.clamp(-2.0, most)).max(-2.0)
 }

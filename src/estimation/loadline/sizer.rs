@@ -10,13 +10,19 @@ use crate::estimation::loadline::forest::{CANDIDATE_REFERENCES, CANDIDATES, Fore
 use crate::estimation::loadline::price::{Price, RUNGS};
 use crate::estimation::loadline::recent::{Context, REFERENCES, Recent};
 
+/// The place of the highest level of a day among the references.
+const DAY_HIGHEST: usize = 4;
+
 /// The fitted parameters of one resource, as in `models/loadline-v1.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SizerFile {
     /// No smaller limit, in the resource's units.
     pub floor: f64,
-    /// The lowest price of a miss on the ladder, in slots of a task's mean usage.
+    /// Whether prices are multiples of a workload's own highest use of a day: a short-fall costs a large
+    /// task more than a small one. Otherwise they are amounts.
+    pub relative: bool,
+    /// The lowest price of a miss on the ladder, in the resource's units times slots, or in slots.
     pub lowest_price: f64,
     /// Misses per task-slot on each rung of the ladder, on the lessons.
     pub rates: [f64; RUNGS],
@@ -29,6 +35,7 @@ pub struct SizerFile {
 pub struct Sizer {
     forest: Forest,
     floor: f64,
+    relative: bool,
     lowest_price: f64,
     rates: [f64; RUNGS],
     /// What a change costs, in slots of the new limit.
@@ -92,6 +99,7 @@ impl Sizer {
         Ok(Self {
             forest: Forest::new(&file.trees)?,
             floor: file.floor,
+            relative: file.relative,
             lowest_price: file.lowest_price,
             rates: file.rates,
             change,
@@ -108,6 +116,11 @@ impl Sizer {
         price.settle(days, self.lowest_price, budget);
     }
 
+    /// What a miss costs in a context.
+    fn price_in(&self, context: &Context, price: f64) -> f64 {
+        if self.relative { price * f64::from(context.references[DAY_HIGHEST].exp()) } else { price }
+    }
+
     fn candidates(&self, context: &Context) -> Candidates {
         Candidates {
             limits: limits_of(&context.references, self.floor),
@@ -117,7 +130,7 @@ impl Sizer {
 
     /// The limit for slot `at` that costs least, whatever holds now; absent where nothing was seen.
     pub fn choose(&self, recent: &Recent, at: i32, price: f64) -> Option<Choice> {
-        recent.context(at).map(|context| self.candidates(&context).best(price))
+        recent.context(at).map(|context| self.candidates(&context).best(self.price_in(&context, price)))
     }
 
     /// Sets the limit that holds for slot `at`. It changes where staying has cost as much as a change does
@@ -126,6 +139,7 @@ impl Sizer {
     pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, afresh: bool) {
         let Some(context) = recent.context(at) else { return };
         let candidates = self.candidates(&context);
+        let price = self.price_in(&context, price);
         let best = candidates.best(price);
         let chance = candidates.chance(held.limit);
         let regret = held.limit + price * chance - best.limit - price * best.chance;
@@ -138,9 +152,12 @@ impl Sizer {
     }
 
     /// The chance of a miss per slot on each rung of the ladder of prices, for a workload of so many tasks.
-    pub fn chances_on_rungs(&self, context: &Context, price: &Price, tasks: f64) -> [f64; RUNGS] {
+    pub fn chances_on_rungs(&self, context: &Context, tasks: f64) -> [f64; RUNGS] {
         let candidates = self.candidates(context);
-        std::array::from_fn(|rung| candidates.best(price.rung(self.lowest_price, rung as u8) / tasks).chance)
+        std::array::from_fn(|rung| {
+            let price = Price::rung(self.lowest_price, rung as u8) / tasks;
+            candidates.best(self.price_in(context, price)).chance
+        })
     }
 
     /// Limits that are worth a look and the chance of a miss per slot at each, ascending: each is larger and

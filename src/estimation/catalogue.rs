@@ -281,7 +281,7 @@ mod tests {
         );
         let fault = |text: &str| Recipe::parse(text, ENTRIES).expect_err("a fault").to_string();
         assert!(
-            fault("vertical").starts_with("there is no policy `vertical`; there are vpa, autopilot-window")
+            fault("vertical").starts_with("there is no policy `vertical`; there are loadline, vpa, auto")
         );
         assert_eq!(fault("vpa:size=3"), "policy vpa has no key `size`; it has margin, percentile");
         assert_eq!(fault("vpa:margin"), "policy vpa: `margin` should be KEY=VALUE with a number above 0");

@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn what_the_owner_asked_for_is_no_policy_for_engines() {
         let fault = recipe("request").expect_err("a fault").to_string();
-        assert!(fault.starts_with("there is no policy `request`; there are vpa"), "{fault}");
+        assert!(fault.starts_with("there is no policy `request`; there are loadline, vpa"), "{fault}");
     }
 
     #[test]

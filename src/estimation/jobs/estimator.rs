@@ -248,11 +248,13 @@ mod tests {
                 panic!("no size after {runs} runs");
             };
             let memory = said.size.request.memory;
-            assert!(memory < before && memory > Bytes::new(40_400_000), "{runs} runs: {memory}");
+            assert!(memory <= before && memory > Bytes::new(40_400_000), "{runs} runs: {memory}");
             assert_eq!((said.size.memory_limit, said.size.request.cpu), (memory, Millicores::new(200)));
             assert!(said.price_effect < MicroCents::new(0) && said.reasons.len() == 3, "{said:?}");
             before = memory;
         }
+        // Three runs prove little: what was asked for stays. Forty do.
+        assert!(before < Bytes::mib(96), "{before}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "loadline",
         // Kills per task-day; share of time short of CPU; what a change costs, in hours of the limit.
-        keys: &[("risk", 0.01), ("shortfall", 0.0), ("change", 0.005)],
+        keys: &[("risk", 0.05), ("shortfall", 0.0), ("change", 0.005)],
         knob: "risk",
         sweep: &[0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0],
         make: |values| Ok(Box::new(Loadline::fitted(budget(values))?)),

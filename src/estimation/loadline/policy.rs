@@ -105,7 +105,16 @@ impl Loadline {
         let (memory, cpu) = (Sizer::new(&model.memory, change)?, Sizer::new(&model.cpu, change)?);
         let fleet =
             Fleet { memory_price: memory.price(), cpu_price: cpu.price(), settled: None, states: Vec::new() };
-        Ok(Self { memory, cpu, budget, fleet })
+        let mut policy = Self { memory, cpu, budget, fleet };
+        policy.settle(0.0);
+        Ok(policy)
+    }
+
+    /// Lets time pass for both prices.
+    fn settle(&mut self, days: f64) {
+        let kills = self.budget.risk / f64::from(DAY);
+        self.memory.settle(&mut self.fleet.memory_price, days, kills);
+        self.cpu.settle(&mut self.fleet.cpu_price, days, self.budget.shortfall);
     }
 }
 
@@ -162,10 +171,7 @@ impl SizePolicy for Loadline {
             return;
         }
         self.fleet.settled = Some(slot);
-        let days = f64::from(passed) / f64::from(DAY);
-        let kills = self.budget.risk / f64::from(DAY);
-        self.memory.settle(&mut self.fleet.memory_price, days, kills);
-        self.cpu.settle(&mut self.fleet.cpu_price, days, self.budget.shortfall);
+        self.settle(f64::from(passed) / f64::from(DAY));
     }
 
     fn limits(&self, workload: WorkloadIndex, _: Option<u64>, now: Timestamp) -> Limits {

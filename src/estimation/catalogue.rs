@@ -43,7 +43,7 @@ pub const ENTRIES: &[Entry] = &[
         // Kills per task-day; share of time short of CPU; what a change costs, in hours of the limit.
         keys: &[("risk", 0.05), ("shortfall", 0.0), ("change", 0.005)],
         knob: "risk",
-        sweep: &[0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0],
+        sweep: &[0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0],
         make: |values| Ok(Box::new(Loadline::fitted(budget(values))?)),
     },
     Entry {
@@ -120,10 +120,10 @@ pub const ENTRIES: &[Entry] = &[
 ];
 
 /// The budget that the values of the keys of `loadline` ask for. Unless given, the short-fall follows the
-/// risk: 2 % of the time at one kill in 100 task-days, and ten times that at a hundred times the risk, but
-/// no more than 5 %: beyond, being short always would be cheapest.
+/// risk: 2 % of the time at one kill in 100 task-days, with its square root, and no more than 3 %: from 5 % on
+/// it would be cheapest to be short always.
 fn budget(values: &[f64]) -> Budget {
-    let shortfall = if values[1] > 0.0 { values[1] } else { (0.2 * values[0].sqrt()).min(0.05) };
+    let shortfall = if values[1] > 0.0 { values[1] } else { (0.2 * values[0].sqrt()).min(0.03) };
     Budget { risk: values[0], shortfall, change_hours: values[2] }
 }
 

@@ -23,7 +23,7 @@ const MIB: f64 = 1_048_576.0;
 /// Minutes of usage that were recorded before the engine starts: less than it looks back.
 const MINUTES: i64 = 186 * 60;
 
-/// Services that no node has room for: nothing but what was recorded is known of them.
+/// Services that no node takes: nothing but what was recorded is known of them.
 const SPECS: &str = r#"
 [service.leaky]
 command = "exec sleep 100000"
@@ -40,11 +40,12 @@ memory = "512MiB"
 [service.never]
 command = "exec sleep 100000"
 memory = "32MiB"
-[pool.none]
-cpu = 0.01
-memory = "1MiB"
+[pool.theirs]
+cpu = 4
+memory = "8GiB"
 min = 0
 max = 1
+reserved_for = ["others"]
 [policy.default]
 size = "observe"
 "#;

@@ -79,7 +79,7 @@ fn wrong_input_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let good = trace(folder.path());
     let good = good.to_str().expect("a path");
-    let known = "there are vpa, autopilot-window, autopilot-ml, krr, crane, nomad, request";
+    let known = "there are loadline, vpa, autopilot-window, autopilot-ml, krr, crane, nomad, request";
     assert!(fault(&["--trace", good, "--policy", "best"]).contains(known));
     assert!(fault(&["--trace", good, "--policy", "vpa", "vpa"]).contains("policy vpa is named twice"));
     assert!(

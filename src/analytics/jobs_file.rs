@@ -78,7 +78,8 @@ pub(super) fn read(path: &Path, with_input: bool) -> Result<Vec<JobRow>, Analyti
 }
 
 fn read_parquet(path: &Path, file: File, with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
-    let wanted = [OWN.columns, NEXTFLOW.columns].concat();
+    let other = NEXTFLOW.columns.iter().filter(|column| !OWN.columns.contains(column));
+    let wanted: Vec<&'static str> = OWN.columns.iter().chain(other).copied().collect();
     let file = TraceFrame::read(path, file, &wanted, &CANONICAL)?;
     let names = names(|column| file.has(column));
     let columns = names.columns;

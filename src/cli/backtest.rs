@@ -225,15 +225,8 @@ fn contenders(asked: &[String]) -> anyhow::Result<Vec<Contender>> {
 
 /// Repairs are told on standard error, so that JSON stays whole.
 pub(super) fn say_repairs(trace: &Trace) {
-    let repairs = trace.repairs;
-    for (count, what) in [
-        (repairs.unordered, "rows stood before an earlier one of their task: sorted"),
-        (repairs.duplicates, "rows repeat the workload, task and time of another: joined"),
-        (repairs.joined, "rows fell into the step of another: joined, the higher memory and the mean CPU"),
-    ] {
-        if count > 0 {
-            say_error(&format!("{}: {count} {what}", trace.name));
-        }
+    for (count, what) in trace.repairs.said() {
+        say_error(&format!("{}: {count} {what}", trace.name));
     }
 }
 

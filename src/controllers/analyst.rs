@@ -110,9 +110,11 @@ impl Analyst {
     ) -> Result<Self, StoreError> {
         let in_force = sizing.at_start(world, state.store().as_ref())?;
         in_force.publish(&published);
+        let mut runs = RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref());
+        runs.look(world);
         let memory = Memory {
             in_force,
-            runs: RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref()),
+            runs,
             changes: state.subscribe(),
             readings: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -132,18 +134,16 @@ impl Analyst {
         }
         let now = self.state.clock().now();
         let load = self.take_load(&world, now);
-        // Reading takes a while: tasks that began and ended meanwhile are in the world of now.
-        let world = self.state.world().await;
         {
             let mut memory = self.lock();
             memory.take_ends(&world);
             for sample in &usage {
                 memory.in_force.estimator.observe(sample);
-                memory.runs.sampled(&world, sample);
+                memory.runs.sampled(sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
-            memory.runs.retain(&world);
+            memory.runs.settle();
             memory.readings.retain(|task, _| world.tasks.contains_key(task));
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
@@ -340,15 +340,17 @@ impl Memory {
                 Ok(change) => change,
                 Err(broadcast::error::TryRecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "changes came faster than they were read");
+                    self.runs.look(world);
                     continue;
                 }
                 Err(_) => return,
             };
-            if let Change::TaskMoved { task, state, exit: Some(exit), .. } = &change.change
-                && state.is_terminal()
-                && let Some(task) = world.tasks.get(task)
-            {
-                self.runs.ended(task, exit);
+            match &change.change {
+                Change::TaskCreated { task } => self.runs.began(task),
+                Change::TaskMoved { task, state, exit, .. } => {
+                    self.runs.moved(task, *state, exit.as_ref(), change.at);
+                }
+                _ => {}
             }
             match &change.change {
                 Change::TaskMoved { task, exit: Some(exit), .. } if exit.is_oom() => {

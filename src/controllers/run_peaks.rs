@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::controllers::driver::chain;
 use crate::domain::quantity::Bytes;
 use crate::domain::recommendation::Estimate;
-use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskId};
+use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskState};
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
@@ -30,11 +30,20 @@ struct Sampled {
     cpu: Option<f64>,
 }
 
+/// A task that tries to do a run. Ended tasks leave the world at once, so what is needed of them is noted here.
+#[derive(Debug, Clone)]
+struct Try {
+    limit: Bytes,
+    started: Option<Timestamp>,
+    sampled: Option<Sampled>,
+    ended: Option<ExitRecord>,
+}
+
 /// What is known of runs.
 #[derive(Debug, Default)]
 pub(super) struct RunPeaks {
     estimator: JobEstimator,
-    tasks: BTreeMap<TaskId, Sampled>,
+    tasks: BTreeMap<TaskId, Try>,
 }
 
 impl RunPeaks {
@@ -49,12 +58,43 @@ impl RunPeaks {
         peaks
     }
 
-    pub(super) fn sampled(&mut self, world: &World, sample: &UsageSample) {
-        let is_run = world.tasks.get(&sample.task).is_some_and(|task| task.run().is_some());
-        if !is_run {
-            return;
+    /// Notes a task, if it tries to do a run.
+    pub(super) fn began(&mut self, task: &Task) {
+        if task.run().is_some() && !task.state.is_terminal() {
+            let (limit, started) = (task.size.memory_limit, task.started_at);
+            let new = Try { limit, started, sampled: None, ended: None };
+            self.tasks.entry(task.id.clone()).or_insert(new);
         }
-        let task = self.tasks.entry(sample.task.clone()).or_default();
+    }
+
+    /// Notes the tasks of a world, and lets those go that it does not have.
+    pub(super) fn look(&mut self, world: &World) {
+        self.tasks.retain(|task, tried| tried.ended.is_some() || world.tasks.contains_key(task));
+        world.tasks.values().for_each(|task| self.began(task));
+    }
+
+    /// Takes in that a task moved on. How its run went is told by `settle`, once its last samples are here.
+    pub(super) fn moved(
+        &mut self,
+        task: &TaskId,
+        state: TaskState,
+        exit: Option<&ExitRecord>,
+        at: Timestamp,
+    ) {
+        let Some(tried) = self.tasks.get_mut(task) else { return };
+        if matches!(state, TaskState::Starting | TaskState::Running) {
+            tried.started.get_or_insert(at);
+        }
+        match exit {
+            Some(exit) if state.is_terminal() => tried.ended = Some(exit.clone()),
+            None if state.is_terminal() => drop(self.tasks.remove(task)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn sampled(&mut self, sample: &UsageSample) {
+        let Some(tried) = self.tasks.get_mut(&sample.task) else { return };
+        let task = tried.sampled.get_or_insert_default();
         let memory = sample.memory.get();
         let cache = sample.page_cache.map_or(0, Bytes::get);
         task.used = task.used.max(memory);
@@ -66,37 +106,24 @@ impl RunPeaks {
         };
     }
 
-    /// Takes in how a task ended, if it was a try at a run and says something of its need.
-    pub(super) fn ended(&mut self, task: &Task, exit: &ExitRecord) {
-        if task.run().is_none() {
-            return;
+    /// Takes in how the tasks that ended did, those that say something of their need.
+    pub(super) fn settle(&mut self) {
+        let over: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, tried)| tried.ended.is_some())
+            .map(|(task, _)| task.clone())
+            .collect();
+        for task in over {
+            let Some(tried) = self.tasks.remove(&task) else { continue };
+            if let Some(outcome) = tried.outcome() {
+                self.estimator.observe_run(task.workload(), &outcome);
+            }
         }
-        let sampled = self.tasks.remove(&task.id);
-        let limit = exit.memory_limit.unwrap_or(task.size.memory_limit);
-        let end = if exit.is_oom() {
-            RunEnd::Killed
-        } else if exit.status == Some(ExitStatus::Code(0)) {
-            let Some(peak) = need(exit.peak_memory, sampled) else { return };
-            RunEnd::Finished { peak: peak.as_f64() }
-        } else {
-            return;
-        };
-        let took = task.started_at.map_or(0.0, |started| exit.at.duration_since(started).as_secs_f64());
-        let outcome = RunOutcome {
-            end,
-            limit: limit.as_f64(),
-            hours: took.max(0.0) / 3600.0,
-            cpu: sampled.and_then(|sampled| sampled.cpu),
-            input: None,
-        };
-        self.estimator.observe_run(task.workload(), &outcome);
-    }
-
-    pub(super) fn retain(&mut self, world: &World) {
-        self.tasks.retain(|task, _| world.tasks.contains_key(task));
     }
 
     pub(super) fn forget(&mut self, workload: &WorkloadName) {
+        self.tasks.retain(|task, _| task.workload() != workload);
         self.estimator.forget(workload);
     }
 
@@ -113,6 +140,27 @@ impl RunPeaks {
 
     pub(super) fn checkpoint(&self) -> Result<Vec<u8>, EstimationError> {
         self.estimator.checkpoint()
+    }
+}
+
+impl Try {
+    fn outcome(&self) -> Option<RunOutcome> {
+        let exit = self.ended.as_ref()?;
+        let end = if exit.is_oom() {
+            RunEnd::Killed
+        } else if exit.status == Some(ExitStatus::Code(0)) {
+            RunEnd::Finished { peak: need(exit.peak_memory, self.sampled)?.as_f64() }
+        } else {
+            return None;
+        };
+        let took = self.started.map_or(0.0, |started| exit.at.duration_since(started).as_secs_f64());
+        Some(RunOutcome {
+            end,
+            limit: exit.memory_limit.unwrap_or(self.limit).as_f64(),
+            hours: took.max(0.0) / 3600.0,
+            cpu: self.sampled.and_then(|sampled| sampled.cpu),
+            input: None,
+        })
     }
 }
 

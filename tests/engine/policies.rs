@@ -89,6 +89,11 @@ async fn a_policy_is_tried_chosen_and_outlives_a_crash() {
     let listed = text(&loadline(&engine, &["policy", "list"]));
     assert!(listed.contains("vpa is what engines start with; nobody chose another"), "{listed}");
     assert!(!listed.contains("request") && listed.contains("krr"), "{listed}");
+    engine
+        .wait("something measured", async || {
+            engine.status().await.workloads.iter().any(|workload| workload.memory_used.is_some())
+        })
+        .await;
     // A young engine says what there is, and changes nothing without being told to.
     let young = refusal(&loadline(&engine, &["policy", "set", "krr"]), 4);
     assert!(young.contains("krr cannot be tried here: too little history"), "{young}");

@@ -23,27 +23,29 @@ const MIB: f64 = 1_048_576.0;
 /// Minutes of usage that were recorded before the engine starts: less than it looks back.
 const MINUTES: i64 = 186 * 60;
 
-/// Services without a task: nothing but what was recorded is known of them.
+/// Services that no node takes: nothing but what was recorded is known of them.
 const SPECS: &str = r#"
 [service.leaky]
 command = "exec sleep 100000"
 cpu = 0.5
 memory = "1GiB"
-instances = 0
 [service.steady]
 command = "exec sleep 100000"
 cpu = 0.5
 memory = "2GiB"
-instances = 0
 [service.heap]
 command = "exec sleep 100000"
 cpu = 0.5
 memory = "512MiB"
-instances = 0
 [service.never]
 command = "exec sleep 100000"
 memory = "32MiB"
-instances = 0
+[pool.theirs]
+cpu = 4
+memory = "8GiB"
+min = 0
+max = 1
+reserved_for = ["others"]
 [policy.default]
 size = "observe"
 "#;

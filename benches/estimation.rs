@@ -12,7 +12,7 @@ use loadline::domain::workload::WorkloadName;
 use loadline::estimation::catalogue::{ENTRIES, Recipe};
 use loadline::estimation::jobs::ladder::{Ladder, LadderState};
 use loadline::estimation::jobs::{RunEnd, RunOutcome};
-use loadline::estimation::policy::{Observation, WorkloadIndex};
+use loadline::estimation::policy::{Observation, SizePolicy, WorkloadIndex};
 use loadline::estimation::profile::Profile;
 use loadline::estimation::vpa::VpaEstimator;
 use loadline::estimation::vpa_parameters::{VpaModel, VpaParameters};
@@ -91,6 +91,60 @@ fn observe_policy(bencher: Bencher<'_, '_>, name: &str) {
             }
             policy
         });
+}
+
+/// A fleet under Loadline's own policy, with a few hours of usage each.
+fn fleet(workloads: u32) -> Box<dyn SizePolicy> {
+    let mut policy = Recipe::parse("loadline", ENTRIES).and_then(|recipe| recipe.make()).expect("a policy");
+    for slot in 0..30 {
+        for workload in 0..workloads {
+            let sample = Observation::of(&sample(slot * 5, 0.05 + wave(workload) * 2.0));
+            policy.observe(WorkloadIndex(workload), &sample);
+        }
+    }
+    policy
+}
+
+/// Five seconds apart, as the engine samples: CPU and memory of one sample into Loadline's own policy.
+#[divan::bench]
+fn observe_loadline_every_5_seconds(bencher: Bencher<'_, '_>) {
+    let at = |i: u32| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5 * i64::from(i));
+    let samples: Vec<Observation> =
+        (0..SAMPLES).map(|i| Observation { at: at(i), ..Observation::of(&sample(i, 0.5)) }).collect();
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(|| fleet(1)).bench_values(|mut policy| {
+        for sample in &samples {
+            policy.observe(WorkloadIndex(1), black_box(sample));
+        }
+        policy
+    });
+}
+
+/// Everything that is known of 100,000 workloads, written.
+#[divan::bench(sample_count = 5)]
+fn checkpoint_of_100_000_workloads(bencher: Bencher<'_, '_>) {
+    let policy = fleet(100_000);
+    bencher.bench_local(|| policy.checkpoint());
+}
+
+/// The same, read.
+#[divan::bench(sample_count = 5)]
+fn restore_of_100_000_workloads(bencher: Bencher<'_, '_>) {
+    let mut policy = fleet(100_000);
+    let checkpoint = policy.checkpoint().expect("a checkpoint");
+    bencher.bench_local(|| policy.restore(&checkpoint));
+}
+
+/// New limits of 100,000 workloads, as after a change of the price.
+#[divan::bench(sample_count = 5)]
+fn limits_of_100_000_workloads_afresh(bencher: Bencher<'_, '_>) {
+    let policy = fleet(100_000);
+    // Asked after a gap, each limit is chosen anew.
+    let later = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(4);
+    bencher.bench_local(|| {
+        for workload in 0..100_000 {
+            black_box(policy.limits(WorkloadIndex(workload), None, later));
+        }
+    });
 }
 
 /// CPU and memory of one sample, into the state of one workload.

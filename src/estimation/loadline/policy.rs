@@ -257,7 +257,7 @@ fn thinned(frontier: &[Choice], per_task_day: f64) -> Vec<(f64, f64)> {
 /// known.
 fn reasons(context: &Context, slots: u32) -> Vec<String> {
     let [last, .., fortnight, _] = context.references;
-    let swing = (context.features[12].exp() - 1e-4).exp_m1() * 100.0;
+    let swing = (context.features[12].exp() - 1e-4).max(0.0).exp_m1() * 100.0;
     let (now, most) = (Bytes::from_f64(f64::from(last.exp())), Bytes::from_f64(f64::from(fortnight.exp())));
     let mut reasons = vec![
         format!("memory is at {now}, its highest in 14 days is {most}"),

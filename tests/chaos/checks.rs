@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use loadline::api::dto::{RunDto, TaskDto};
@@ -70,8 +71,23 @@ async fn runs(engine: &Engine, name: &str) -> Vec<RunDto> {
     runs
 }
 
-/// Processes, supervisors and groups are those of the tasks that live, and no others.
+/// Processes, supervisors and groups are those of the tasks that live, and no others. Runs go on beginning
+/// and ending while this looks, first at tasks and then at processes: a fault is what is found each time.
 pub(super) async fn no_orphans(engine: &Engine, data: &Path, mark: &str, faults: &mut Faults) {
+    let mut found = orphans(engine, data, mark).await;
+    for _ in 0..20 {
+        if found.0.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let again = orphans(engine, data, mark).await;
+        found.0.retain(|fault| again.0.contains(fault));
+    }
+    faults.0.append(&mut found.0);
+}
+
+async fn orphans(engine: &Engine, data: &Path, mark: &str) -> Faults {
+    let mut faults = Faults::default();
     let live: BTreeMap<String, TaskDto> =
         engine.all_tasks().await.into_iter().map(|task| (task.id.clone(), task)).collect();
     let mut main: BTreeMap<String, Vec<u32>> = BTreeMap::new();
@@ -94,13 +110,14 @@ pub(super) async fn no_orphans(engine: &Engine, data: &Path, mark: &str, faults:
         faults.unless(known, || format!("{id} is said to run, and process {:?} is not its own", task.pid));
         faults.unless(held.iter().any(|(_, other)| other == id), || format!("{id} has no supervisor"));
     }
-    let Some(root) = engine_group(data) else { return };
+    let Some(root) = engine_group(data) else { return faults };
     for node in subfolders(&root) {
         for group in subfolders(&node) {
             let name = group.file_name().expect("a name").to_string_lossy().into_owned();
             faults.unless(live.contains_key(&name), || format!("orphan: control group {}", group.display()));
         }
     }
+    faults
 }
 
 fn subfolders(folder: &Path) -> Vec<std::path::PathBuf> {

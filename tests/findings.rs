@@ -11,16 +11,6 @@ use loadline::replay::grid::{Trace, WorkloadTrace};
 
 const DAY: i64 = 86_400;
 
-fn kind(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::Leak { .. } => "leak",
-        Finding::Trend { .. } => "trend",
-        Finding::Plateau { .. } => "plateau",
-        Finding::StartupPeak { .. } => "start-up peak",
-        Finding::Daily { .. } => "daily",
-    }
-}
-
 /// Looks, and how often each kind was named at one.
 #[derive(Default)]
 struct Seen {
@@ -40,7 +30,7 @@ fn look(workload: &WorkloadTrace, seen: &mut Seen) {
             let at = Timestamp::from_second(step.time).expect("a time");
             seen.looks += 1;
             for finding in profile.findings(at) {
-                *seen.named.entry(kind(&finding)).or_default() += 1;
+                *seen.named.entry(finding.kind()).or_default() += 1;
             }
             *next = step.time + DAY;
         }

@@ -87,6 +87,19 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Its kind, in words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Leak { .. } => "leak",
+            Self::Trend { .. } => "trend",
+            Self::Plateau { .. } => "plateau",
+            Self::StartupPeak { .. } => "start-up peak",
+            Self::Daily { .. } => "daily",
+        }
+    }
+}
+
 /// Why no size is recommended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

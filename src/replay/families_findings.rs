@@ -15,16 +15,6 @@ const WRONG_MAX: f64 = 0.01;
 /// The first day on which families are looked at: those that show themselves slowly have done so.
 const FIRST_LOOK: i64 = 8;
 
-fn kind(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::Leak { .. } => "leak",
-        Finding::Trend { .. } => "trend",
-        Finding::Plateau { .. } => "plateau",
-        Finding::StartupPeak { .. } => "start-up peak",
-        Finding::Daily { .. } => "daily",
-    }
-}
-
 /// What is true of a family. A plateau's CPU has a wave a day.
 fn truth(family: Family) -> &'static [&'static str] {
     match family {
@@ -50,7 +40,7 @@ fn looks(family: Family, plan: Plan) -> (u32, BTreeMap<&'static str, u32>) {
             while row.time >= next {
                 cases += 1;
                 for finding in profile.findings(at) {
-                    *named.entry(kind(&finding)).or_default() += 1;
+                    *named.entry(finding.kind()).or_default() += 1;
                 }
                 next += DAY / 2;
             }

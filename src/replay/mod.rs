@@ -5,6 +5,7 @@
 //! tables (`cli`).
 //!
 //! - `grid`: rows to steps; what a trace must be, and what is repaired.
+//! - `horizontal`: load past a policy of counts.
 //! - `vertical`: steps past a policy, kills and short-falls counted.
 //! - `tally`: what is counted of one workload.
 //! - `figures`: tallies to figures with intervals.
@@ -25,6 +26,7 @@ mod families_findings;
 pub mod figures;
 pub mod fit;
 pub mod grid;
+pub mod horizontal;
 pub mod jobs;
 pub mod lessons;
 pub mod tally;

@@ -7,6 +7,7 @@ pub mod cluster;
 mod cluster_fit;
 mod cluster_grow;
 mod cluster_shrink;
+pub mod counts;
 pub mod horizontal;
 mod metric_count;
 pub mod stabilization;

@@ -5,8 +5,10 @@
 //! clock. Names, prices and decision records are added outside.
 //!
 //! - `hpa`: the Kubernetes Horizontal Pod Autoscaler v2, the very code of `scaling::horizontal`.
+//! - `loadline`: the least instance-hours within a budget of time.
 
 pub mod hpa;
+pub mod loadline;
 
 use serde::{Deserialize, Serialize};
 

@@ -29,6 +29,8 @@ const DAY: f64 = 86_400.0;
 const VERSION: u32 = 1;
 /// A count stays although the load is above its capacity by no more than this share, as HPA's does.
 const TOLERANCE: f64 = 0.1;
+/// Changes for each one of HPA v2.
+pub const CHANGES: f64 = 0.9;
 /// Budgets that can be meant.
 const BUDGET: (f64, f64) = (1e-5, 0.5);
 
@@ -56,10 +58,16 @@ impl Loadline {
     /// A policy that knows nothing yet. `budget` is the share of time in which load may exceed ready
     /// capacity; it is kept between 1 in 100,000 and one half.
     pub fn new(budget: f64) -> Self {
+        Self::with_changes(budget, CHANGES)
+    }
+
+    /// The same, with `changes` of the count for each one that HPA v2 with its defaults would make on the
+    /// same load; more of them cost fewer instance-hours.
+    pub fn with_changes(budget: f64, changes: f64) -> Self {
         Self {
             course: Course::default(),
             pace: Pace::new(budget.clamp(BUDGET.0, BUDGET.1)),
-            restraint: Restraint::default(),
+            restraint: Restraint::new(changes.max(0.0)),
             last: None,
         }
     }
@@ -100,7 +108,8 @@ impl CountPolicy for Loadline {
         let cost = Cost { outlook: &outlook, capacity: terms.capacity, price };
         let cheapest = cost.cheapest(floor, farthest);
         let slope = self.course.slope() / terms.capacity;
-        let need = Need { cost, cheapest, floor, slope, most: terms.max, elapsed };
+        let at_most = Some(self.pace.aim()).filter(|aim| *aim < self.pace.budget());
+        let need = Need { cost, cheapest, floor, slope, most: terms.max, elapsed, at_most };
         let next = terms.bounded(self.restraint.count(count, (seen.at, load), &need, terms));
         let short = outlook.above(f64::from(next) * terms.capacity);
         let values = vec![
@@ -125,10 +134,11 @@ impl CountPolicy for Loadline {
         if version != VERSION {
             return Err(CheckpointError::Unfit(format!("version {version}, not {VERSION}")));
         }
-        let budget = self.pace.budget();
+        let (budget, allowed) = (self.pace.budget(), self.restraint.allowed());
         *self = postcard::from_bytes(rest)?;
-        // The budget is the owner's; what was used of it stays known.
+        // Budget and allowance are the owner's; what was used of them stays known.
         self.pace.set_budget(budget);
+        self.restraint.set_allowed(allowed);
         Ok(())
     }
 }

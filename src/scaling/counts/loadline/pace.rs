@@ -96,6 +96,12 @@ impl Pace {
         if self.time > 0.0 { self.short / self.time } else { 0.0 }
     }
 
+    /// The share of time to be short from now on, so that the whole comes to the budget.
+    pub(super) fn aim(&self) -> f64 {
+        let left = self.budget * self.time - self.short;
+        (self.budget + left / REPAY).clamp(AIM.0 * self.budget, AIM.1 * self.budget)
+    }
+
     /// The price from now on, with counts from `least` to `most` to choose from.
     pub(super) fn price(
         &mut self,
@@ -114,8 +120,7 @@ impl Pace {
             *share =
                 (f64::from(*share) * forget + outlook.above(f64::from(from) * capacity) * elapsed) as f32;
         }
-        let left = self.budget * self.time - self.short;
-        let aim = (self.budget + left / REPAY).clamp(AIM.0 * self.budget, AIM.1 * self.budget);
+        let aim = self.aim();
         let share = |rung: usize| f64::from(self.rungs[rung]) / self.known;
         let Some(within) = (0..RUNGS).find(|&rung| share(rung) <= aim) else {
             return price((RUNGS - 1) as f64);

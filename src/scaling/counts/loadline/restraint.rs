@@ -55,8 +55,6 @@ const CHOICE: f64 = 3600.0;
 const BETTER: f64 = 0.998;
 /// What waiting has cost fades at this half-life in seconds while the count is right.
 const FADE: f64 = 340.0;
-/// Changes of at most this share of the reactive scaler's are allowed.
-const ALLOWED: f64 = 0.9;
 /// The reactive scaler: HPA v2's defaults at a target of 70 %.
 const TARGET: f64 = 0.7;
 const TOLERANCE: f64 = 0.1;
@@ -74,6 +72,7 @@ struct Waiting {
 struct Tried {
     waiting: Waiting,
     cost: f32,
+    short: f32,
     changes: f32,
 }
 
@@ -82,6 +81,8 @@ struct Tried {
 pub(super) struct Restraint {
     tried: Vec<Tried>,
     reactive: Reactive,
+    /// Changes allowed, over the reactive scaler's.
+    allowed: f64,
     followed: usize,
     waited: f32,
     known: f64,
@@ -99,11 +100,15 @@ pub(super) struct Need<'a> {
     pub(super) slope: f64,
     pub(super) most: u32,
     pub(super) elapsed: f64,
+    /// The share of time that may be short now; absent while the budget is not overdrawn.
+    pub(super) at_most: Option<f64>,
 }
 
-impl Default for Restraint {
-    fn default() -> Self {
+impl Restraint {
+    /// Nothing known yet; `allowed` changes for each one that the reactive scaler makes.
+    pub(super) fn new(allowed: f64) -> Self {
         Self {
+            allowed,
             tried: vec![Tried::default(); TRIED],
             reactive: Reactive::default(),
             followed: AT_FIRST,
@@ -112,9 +117,17 @@ impl Default for Restraint {
             since_choice: 0.0,
         }
     }
-}
 
-impl Restraint {
+    /// Changes allowed for each one that the reactive scaler makes.
+    pub(super) fn allowed(&self) -> f64 {
+        self.allowed
+    }
+
+    /// Another allowance; what is known of changes stays.
+    pub(super) fn set_allowed(&mut self, allowed: f64) {
+        self.allowed = allowed;
+    }
+
     /// The count from now on, `count` being the one in force.
     pub(super) fn count(
         &mut self,
@@ -131,13 +144,15 @@ impl Restraint {
             }
             let changed = tried.waiting.step(index, need);
             tried.cost = tried.cost * forget + (need.cost.of(tried.waiting.count) * need.elapsed) as f32;
+            let short = need.cost.outlook.above(f64::from(tried.waiting.count) * need.cost.capacity);
+            tried.short = tried.short * forget + (short * need.elapsed) as f32;
             tried.changes = tried.changes * forget + f32::from(u8::from(changed));
         }
-        self.known += need.elapsed;
+        self.known = self.known * f64::from(forget) + need.elapsed;
         self.since_choice += need.elapsed;
         if self.known > KNOWN_FROM && self.since_choice >= CHOICE {
             self.since_choice = 0.0;
-            self.followed = self.choice();
+            self.followed = self.choice(need.at_most);
         }
         let mut real = Waiting { count, waited: self.waited };
         real.step(self.followed, need);
@@ -145,18 +160,26 @@ impl Restraint {
         real.count
     }
 
-    /// The cheapest of those that change seldom enough; the one that changes the least where none does.
-    fn choice(&self) -> usize {
-        let allowed = (ALLOWED * f64::from(self.reactive.changes) + 0.5) as f32;
-        let cost = |index: usize| {
-            let cost = f64::from(self.tried[index].cost);
-            if index == self.followed { cost * BETTER } else { cost }
+    /// The cheapest of those that change seldom enough. Once the budget is overdrawn it is kept first: of
+    /// those that keep it, the cheapest that changes seldom enough, or the one that changes the least.
+    fn choice(&self, at_most: Option<f64>) -> usize {
+        let allowed = self.allowed * f64::from(self.reactive.changes) + 0.5;
+        let seldom = |index: &usize| f64::from(self.tried[*index].changes) <= allowed;
+        let within = |index: &usize| {
+            at_most.is_none_or(|share| f64::from(self.tried[*index].short) <= share * self.known)
         };
-        let seldom = (0..TRIED).filter(|&index| self.tried[index].changes <= allowed);
-        seldom.min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or_else(|| {
-            let changes = |index: &usize| self.tried[*index].changes;
-            (0..TRIED).min_by(|a, b| changes(a).total_cmp(&changes(b))).unwrap_or(AT_FIRST)
-        })
+        let cost = |index: &usize| {
+            let cost = f64::from(self.tried[*index].cost);
+            if *index == self.followed { cost * BETTER } else { cost }
+        };
+        let changes = |index: &usize| self.tried[*index].changes;
+        let of = |keep: &dyn Fn(&usize) -> bool| (0..TRIED).filter(|index| keep(index)).collect::<Vec<_>>();
+        let both = of(&|index| seldom(index) && within(index));
+        let cheapest = both.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        cheapest
+            .or_else(|| of(&within).into_iter().min_by(|a, b| changes(a).total_cmp(&changes(b))))
+            .or_else(|| (0..TRIED).min_by(|a, b| self.tried[*a].short.total_cmp(&self.tried[*b].short)))
+            .unwrap_or(AT_FIRST)
     }
 }
 

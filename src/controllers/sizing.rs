@@ -55,7 +55,7 @@ impl Sizing {
 
     /// The policy that the world names, or the default.
     pub(super) fn asked<'a>(&'a self, world: &'a World) -> &'a str {
-        world.size_policy.as_ref().map_or(&self.default, |choice| &choice.policy)
+        world.size_policy.as_ref().map_or(self.default.as_str(), |choice| choice.policy.as_str())
     }
 
     /// The estimator that an engine starts with: of the policy that was chosen, with the state that the last

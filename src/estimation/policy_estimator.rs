@@ -481,10 +481,10 @@ mod tests {
         let few = Withheld::TooYoung { samples: 9, needed: 10 };
         assert_eq!(answer(&young, "web", 9, SizeBounds::default()), Estimate::Withheld(few));
         let mut nomad = estimator("nomad");
-        (0..60).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
+        (0..90).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
         let why = "policy nomad says nothing of it yet".to_owned();
         let silent = Estimate::Withheld(Withheld::TooUncertain { why });
-        assert_eq!(answer(&nomad, "web", 60, SizeBounds::default()), silent);
+        assert_eq!(answer(&nomad, "web", 90, SizeBounds::default()), silent);
     }
 
     #[test]

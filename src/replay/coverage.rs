@@ -136,7 +136,7 @@ mod tests {
             lines.iter().map(|line| (line.class, line.workloads, line.figures.missed)).collect();
         // Two of three days count; the request is passed at each peak.
         let expected =
-            [(Volatility::Steady, 1, 1), (Volatility::Middling, 1, 12), (Volatility::Volatile, 1, 288)];
+            [(Volatility::Steady, 1, 2), (Volatility::Middling, 1, 12), (Volatility::Volatile, 1, 288)];
         assert_eq!(found, expected);
         assert!((lines[2].moves_at_most - 1.0).abs() < 1e-9);
     }

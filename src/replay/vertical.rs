@@ -315,10 +315,12 @@ impl<'a> Run<'a> {
     /// The phase of the workload as a whole.
     fn workload_phase(&self, trace: &Trace, resource: usize, slot: i64) -> Phase {
         let old = self.first[resource].is_some_and(|first| slot - first >= trace.day());
-        match old {
-            _ if slot < trace.scored_from => Phase::Unscored,
-            true => Phase::Settled,
-            false => Phase::Cold,
+        if slot < trace.scored_from {
+            Phase::Unscored
+        } else if old {
+            Phase::Settled
+        } else {
+            Phase::Cold
         }
     }
 

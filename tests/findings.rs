@@ -5,7 +5,6 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use loadline::analytics::read_trace;
-use loadline::domain::recommendation::Finding;
 use loadline::estimation::profile::Profile;
 use loadline::replay::grid::{Trace, WorkloadTrace};
 

@@ -24,6 +24,7 @@ interval = "1s"
 [autoscaler]
 interval = "1s"
 [estimator]
+policy = "vpa"
 min_memory = "16MiB"
 min_samples = 5
 [recommender]

@@ -6,14 +6,15 @@ use crate::config::EstimatorOverrides;
 use crate::controllers::sizing::Sizing;
 use crate::estimation::Estimator;
 use crate::estimation::catalogue::Recipe;
-use crate::estimation::policy_estimator::{PolicyEstimator, recipe};
+use crate::estimation::policy_estimator::{DEFAULT, Least, PolicyEstimator, recipe};
 use crate::estimation::vpa::VpaEstimator;
 use crate::estimation::vpa_parameters::VpaParameters;
 
 /// How the analyst gets its estimators.
 pub(super) fn sizing(settings: &EstimatorOverrides) -> Sizing {
     let settings = settings.clone();
-    Sizing::new(move |text| {
+    let default = settings.policy.clone().unwrap_or_else(|| DEFAULT.to_owned());
+    Sizing::new(&default, move |text| {
         let made = recipe(text).map_err(anyhow::Error::from).and_then(|recipe| make(&recipe, &settings));
         made.map_err(|error| format!("{error:#}"))
     })
@@ -23,8 +24,18 @@ pub(super) fn sizing(settings: &EstimatorOverrides) -> Sizing {
 fn make(recipe: &Recipe, settings: &EstimatorOverrides) -> anyhow::Result<Box<dyn Estimator>> {
     Ok(match recipe.name() {
         "vpa" => Box::new(VpaEstimator::new(vpa(recipe, settings))?),
-        _ => Box::new(PolicyEstimator::new(recipe, settings.min_samples.unwrap_or(1))?),
+        _ => Box::new(PolicyEstimator::new(recipe, least(settings))?),
     })
+}
+
+fn least(changed: &EstimatorOverrides) -> Least {
+    let least = Least::default();
+    Least {
+        samples: changed.min_samples.unwrap_or(least.samples),
+        history: changed.min_history.unwrap_or(least.history),
+        cpu: changed.min_cpu,
+        memory: changed.min_memory,
+    }
 }
 
 fn vpa(recipe: &Recipe, changed: &EstimatorOverrides) -> VpaParameters {

@@ -22,7 +22,7 @@ use crate::cli::backtest_table::say_report;
 use crate::cli::change::duration;
 use crate::cli::connection::Connection;
 use crate::cli::exit::{Exit, ended};
-use crate::cli::fit::{Half, read_model};
+use crate::cli::fit::{Half, read_model, share};
 use crate::cli::output::{Format, say, say_error, say_json, say_raw};
 use crate::replay::backtest::{Contender, Report, Resource, report};
 use crate::replay::grid::Trace;
@@ -40,7 +40,7 @@ pub(super) struct BacktestArgs {
     /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
     /// `memory_request`, `memory_peak`, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
     /// tovar-ppm, loadline.
-    #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "from_store", "resource", "emit", "file", "chart", "step", "no_sweep", "model", "workloads", "threads"])]
+    #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "from_store", "resource", "emit", "file", "chart", "step", "no_sweep", "model", "workloads", "after", "threads"])]
     jobs: Vec<PathBuf>,
     #[command(flatten)]
     of_jobs: JobOptions,
@@ -78,6 +78,9 @@ pub(super) struct BacktestArgs {
     /// Replay these workloads only.
     #[arg(long, value_enum, default_value_t = Half::All, conflicts_with = "from_store")]
     workloads: Half,
+    /// Tell policies the whole trace, and score only what comes after so large a share of its time.
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "from_store")]
+    after: Option<f64>,
     /// Threads. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -123,6 +126,10 @@ pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
         let trace = Trace::new(&path.display().to_string(), &rows, args.step)
             .with_context(|| path.display().to_string())?;
         drop(rows);
+        let trace = match args.after {
+            Some(share) => trace.scored_after(share),
+            None => trace,
+        };
         take(&trace, folder.as_deref())?;
     }
     if let Some(file) = &args.chart {

@@ -29,6 +29,10 @@ pub(super) struct FitArgs {
     /// Fit on these workloads only, so that the others can judge (`loadline backtest --model`).
     #[arg(long, value_enum, default_value_t = Half::All)]
     workloads: Half,
+    /// Fit on the first so large a share of each trace's time only, so that the rest can judge (`loadline
+    /// backtest --after`).
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    until: Option<f64>,
     /// Trees of a forest.
     #[arg(long, default_value_t = FitPlan::default().trees)]
     trees: usize,
@@ -81,6 +85,21 @@ impl Half {
     }
 }
 
+/// A share of a trace's time.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let expected = || format!("found `{text}`, expected a share of the time above 0 and below 1");
+    text.parse().ok().filter(|share| 0.0 < *share && *share < 1.0).ok_or_else(expected)
+}
+
+/// Keeps the rows of the first part of the time.
+fn keep_until(share: f64, rows: &mut Vec<TraceRow>) {
+    let times = || rows.iter().map(|row| row.time);
+    if let (Some(first), Some(last)) = (times().min(), times().max()) {
+        let end = first + ((last - first) as f64 * share) as i64;
+        rows.retain(|row| row.time < end);
+    }
+}
+
 /// Reads a fitted model from a file.
 pub(super) fn read_model(path: &Path) -> anyhow::Result<FittedModel> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -89,10 +108,10 @@ pub(super) fn read_model(path: &Path) -> anyhow::Result<FittedModel> {
 
 pub(super) fn run(args: &FitArgs) -> anyhow::Result<()> {
     if args.policy == Fitted::AutopilotMl {
-        if args.workloads != Half::All {
+        if args.workloads != Half::All || args.until.is_some() {
             return Err(ended(
                 Exit::BadInput,
-                "--workloads is for --policy loadline; autopilot-ml has its half",
+                "--workloads and --until are for --policy loadline; autopilot-ml has its half",
             ));
         }
         return fit_weights::fit(&args.trace, &args.file);
@@ -101,6 +120,9 @@ pub(super) fn run(args: &FitArgs) -> anyhow::Result<()> {
     for path in &args.trace {
         let mut rows = read_trace(path)?;
         args.workloads.keep(&mut rows);
+        if let Some(share) = args.until {
+            keep_until(share, &mut rows);
+        }
         let trace = Trace::new(&path.display().to_string(), &rows, None)
             .with_context(|| path.display().to_string())?;
         traces.push(trace);

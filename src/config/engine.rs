@@ -22,6 +22,7 @@ use crate::scheduling::disaster::DisasterSettings;
 const KEEP_MIN: SignedDuration = SignedDuration::from_hours(1);
 const HALF_LIFE_MIN: SignedDuration = SignedDuration::from_mins(1);
 const LIMIT_MIN: SignedDuration = SignedDuration::from_secs(1);
+const POLICY_EXPECTED: &str = "a policy such as \"krr:margin=1.3\"; `loadline policy list` has them";
 const TIMEOUT_MIN: SignedDuration = SignedDuration::from_millis(1);
 const ROWS_MIN: i64 = 1_000;
 const ROWS_MAX: i64 = 1_000_000_000;
@@ -91,6 +92,10 @@ pub struct LoopConfig {
 /// `[estimator]`: what is absent is as the estimator's parameters say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EstimatorOverrides {
+    /// The policy that sizes come from until somebody chooses one (`loadline policy set`).
+    pub policy: Option<String>,
+    /// With less time from a workload's first sample to its newest one nothing is recommended.
+    pub min_history: Option<SignedDuration>,
     /// Smallest CPU request that is recommended.
     pub min_cpu: Option<Millicores>,
     /// Smallest memory request that is recommended.
@@ -292,6 +297,8 @@ fn section<T: Default>(root: &Table<'_>, key: &'static str, read: impl FnOnce(&T
 
 fn estimator(table: &Table<'_>) -> EstimatorOverrides {
     EstimatorOverrides {
+        policy: table.optional("policy", |value| value.text(POLICY_EXPECTED).map(str::to_owned)),
+        min_history: table.optional("min_history", duration),
         min_cpu: table.optional("min_cpu", cores),
         min_memory: table.optional("min_memory", memory),
         half_life_cpu: table.optional("half_life_cpu", duration_from(HALF_LIFE_MIN)),

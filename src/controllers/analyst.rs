@@ -10,7 +10,7 @@ use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
 use crate::controllers::run_peaks::{self, RunPeaks};
-use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill, policy_of};
+use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
@@ -212,7 +212,7 @@ impl Analyst {
 
     /// Puts the policy in force that the world names, once it was told what was recorded.
     async fn follow_choice(&self, world: &Arc<World>) {
-        let asked = policy_of(world).to_owned();
+        let asked = self.sizing.asked(world).to_owned();
         if self.lock().in_force.follows(&asked) {
             return;
         }

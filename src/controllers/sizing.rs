@@ -14,7 +14,6 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::task::{ExitRecord, Task, TaskId};
 use crate::domain::usage::UsageSample;
 use crate::domain::world::World;
-use crate::estimation::policy_estimator::DEFAULT;
 use crate::estimation::{EstimationError, Estimator, OomKill};
 use crate::ports::history::History;
 use crate::ports::store::{Archive, Store, StoreError};
@@ -34,25 +33,39 @@ const TASKS_MAX: usize = 10_000;
 pub type MakeEstimator = dyn Fn(&str) -> Result<Box<dyn Estimator>, String> + Send + Sync;
 
 /// Makes estimators by name.
-pub struct Sizing(Box<MakeEstimator>);
+pub struct Sizing {
+    /// The policy that sizes come from until somebody chooses one.
+    default: String,
+    make: Box<MakeEstimator>,
+}
 
 impl Sizing {
-    /// Makes them in this way; the default policy must be among what it can make.
-    pub fn new(make: impl Fn(&str) -> Result<Box<dyn Estimator>, String> + Send + Sync + 'static) -> Self {
-        Self(Box::new(make))
+    /// Makes them in this way; `default`, the policy in force until somebody chooses one, must be among what it
+    /// can make.
+    pub fn new(
+        default: &str,
+        make: impl Fn(&str) -> Result<Box<dyn Estimator>, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { default: default.to_owned(), make: Box::new(make) }
     }
 
     pub(super) fn make(&self, policy: &str) -> Result<Box<dyn Estimator>, String> {
-        (self.0)(policy)
+        (self.make)(policy)
+    }
+
+    /// The policy that the world names, or the default.
+    pub(super) fn asked<'a>(&'a self, world: &'a World) -> &'a str {
+        world.size_policy.as_ref().map_or(self.default.as_str(), |choice| choice.policy.as_str())
     }
 
     /// The estimator that an engine starts with: of the policy that was chosen, with the state that the last
     /// engine left, if there is one. One that was chosen and cannot be made any more gives way to the default.
     pub(super) fn at_start(&self, world: &World, store: &dyn Store) -> Result<InForce, StoreError> {
-        let asked = policy_of(world);
+        let asked = self.asked(world);
+        let default = self.default.as_str();
         let (policy, made, problem) = match self.make(asked) {
             Ok(made) => (asked, Ok(made), None),
-            Err(why) => (DEFAULT, self.make(DEFAULT), Some(cannot(asked, DEFAULT, &why))),
+            Err(why) => (default, self.make(default), Some(cannot(asked, default, &why))),
         };
         let failed = |why: String| StoreError::Failed {
             operation: "make an estimator".to_owned(),
@@ -74,11 +87,6 @@ impl Sizing {
         let (asked, policy) = (asked.to_owned(), policy.to_owned());
         Ok(InForce { estimator, asked, policy, warm, problem })
     }
-}
-
-/// The policy that the world names.
-pub(super) fn policy_of(world: &World) -> &str {
-    world.size_policy.as_ref().map_or(DEFAULT, |choice| &choice.policy)
 }
 
 fn cannot(asked: &str, instead: &str, why: &str) -> String {

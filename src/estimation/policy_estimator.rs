@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::quantity::{Bytes, Millicores, Resources};
@@ -19,8 +19,9 @@ use crate::estimation::profile::Profile;
 use crate::estimation::sized::{Sized, with_limits};
 use crate::estimation::{EstimationError, Estimator, OomKill, Subject};
 
-/// What the engine sizes with unless somebody chose something else.
-pub const DEFAULT: &str = "vpa";
+/// What the engine sizes with unless somebody chose something else: a change counts as two hours of the new
+/// limit, so that few are made.
+pub const DEFAULT: &str = "loadline:change=2";
 
 /// It says what the owner asked for: an engine that followed it would follow itself.
 const NOT_FOR_ENGINES: &str = "request";
@@ -46,6 +47,25 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 pub fn recipe(text: &str) -> Result<Recipe, CatalogueError> {
     let known: Vec<Entry> = entries().copied().collect();
     Recipe::parse(text, &known)
+}
+
+/// Less than this is not recommended, or not recommended from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Least {
+    /// Samples of a workload.
+    pub samples: u64,
+    /// Time from its first sample to its newest one.
+    pub history: SignedDuration,
+    /// No smaller CPU request, unless the workload's policy says a least one itself.
+    pub cpu: Option<Millicores>,
+    /// No smaller memory request, in the same way.
+    pub memory: Option<Bytes>,
+}
+
+impl Default for Least {
+    fn default() -> Self {
+        Self { samples: 1, history: SignedDuration::from_hours(1), cpu: None, memory: None }
+    }
 }
 
 /// What is noted of one task.
@@ -77,19 +97,19 @@ pub struct PolicyEstimator {
     /// Numbers of workloads that are no more.
     free: Vec<WorkloadIndex>,
     newest: Option<Timestamp>,
-    min_samples: u64,
+    least: Least,
 }
 
 impl PolicyEstimator {
-    /// An estimator that knows nothing yet. With fewer samples of a workload than `min_samples` it says nothing.
-    pub fn new(recipe: &Recipe, min_samples: u64) -> Result<Self, CatalogueError> {
+    /// An estimator that knows nothing yet.
+    pub fn new(recipe: &Recipe, least: Least) -> Result<Self, CatalogueError> {
         Ok(Self {
             label: recipe.label().to_owned(),
             policy: recipe.make()?,
             workloads: BTreeMap::new(),
             free: Vec::new(),
             newest: None,
-            min_samples,
+            least,
         })
     }
 
@@ -131,6 +151,14 @@ impl PolicyEstimator {
         self.policy.observe_oom(index, kill);
     }
 
+    /// The subject with the least request that the settings allow, where its policy says none.
+    fn floored<'a>(&self, subject: &Subject<'a>) -> Subject<'a> {
+        let mut floored = *subject;
+        floored.bounds.min_cpu = subject.bounds.min_cpu.or(self.least.cpu);
+        floored.bounds.min_memory = subject.bounds.min_memory.or(self.least.memory);
+        floored
+    }
+
     /// What the policy says of a workload. Tasks of one size each: the largest of those that run.
     fn limits(&self, known: &Known, now: Timestamp) -> Limits {
         match self.policy.grain() {
@@ -149,6 +177,29 @@ impl PolicyEstimator {
 }
 
 impl Known {
+    /// Why nothing is to be recommended yet. A kill is acted on whatever the age.
+    fn too_young(&self, least: &Least) -> Option<Withheld> {
+        if self.oom.is_some() {
+            return None;
+        }
+        if self.samples < least.samples.max(1) {
+            return Some(match self.samples {
+                0 => Withheld::NoSamples,
+                samples => Withheld::TooYoung { samples, needed: least.samples },
+            });
+        }
+        let (first, last) = self.life.unwrap_or_default();
+        let minutes = |ms: i64| ms as f64 / 60_000.0;
+        let needed = i64::try_from(least.history.as_millis()).unwrap_or(i64::MAX);
+        (last - first < needed).then(|| Withheld::TooUncertain {
+            why: format!(
+                "{:.0} minutes of its usage are known, {:.0} are needed",
+                minutes(last - first),
+                minutes(needed)
+            ),
+        })
+    }
+
     /// Days of history: the lesser of the days lived and the days that so many samples make.
     fn days(&self) -> f64 {
         let lived = self.life.map_or(0.0, |(first, last)| (last - first) as f64 / 86_400_000.0);
@@ -205,11 +256,8 @@ impl Estimator for PolicyEstimator {
         let Some(known) = self.workloads.get(subject.workload) else {
             return Estimate::Withheld(Withheld::NoSamples);
         };
-        if known.samples < self.min_samples && known.oom.is_none() {
-            return Estimate::Withheld(match known.samples {
-                0 => Withheld::NoSamples,
-                samples => Withheld::TooYoung { samples, needed: self.min_samples },
-            });
+        if let Some(why) = known.too_young(&self.least) {
+            return Estimate::Withheld(why);
         }
         let limits = self.limits(known, now);
         if limits.cpu.is_none() && limits.memory.is_none() {
@@ -218,6 +266,7 @@ impl Estimator for PolicyEstimator {
         }
         let days = known.days();
         let account = self.policy.account(known.index, now);
+        let subject = &self.floored(subject);
         let cpu = cpu(limits.cpu, account.cpu_bounds, days, subject);
         let memory = memory(limits.memory, account.memory_bounds, days, subject);
         let killed = known.oom.map(|(at, used)| format!(", the last OOM kill was at {used} on {at:.0}"));
@@ -373,7 +422,8 @@ mod tests {
     }
 
     fn estimator(label: &str) -> PolicyEstimator {
-        PolicyEstimator::new(&recipe(label).expect("a policy"), 10).expect("an estimator")
+        PolicyEstimator::new(&recipe(label).expect("a policy"), Least { samples: 10, ..Least::default() })
+            .expect("an estimator")
     }
 
     fn answer(estimator: &PolicyEstimator, workload: &str, minutes: i64, bounds: SizeBounds) -> Estimate {
@@ -431,10 +481,66 @@ mod tests {
         let few = Withheld::TooYoung { samples: 9, needed: 10 };
         assert_eq!(answer(&young, "web", 9, SizeBounds::default()), Estimate::Withheld(few));
         let mut nomad = estimator("nomad");
-        (0..60).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
+        (0..90).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
         let why = "policy nomad says nothing of it yet".to_owned();
         let silent = Estimate::Withheld(Withheld::TooUncertain { why });
-        assert_eq!(answer(&nomad, "web", 60, SizeBounds::default()), silent);
+        assert_eq!(answer(&nomad, "web", 90, SizeBounds::default()), silent);
+    }
+
+    #[test]
+    fn less_than_an_hour_is_no_ground_for_a_size_unless_a_task_was_killed() {
+        let mut young = estimator(DEFAULT);
+        (0..60).for_each(|minute| young.observe(&sample("web", 1, minute, 400)));
+        let said = |young: &PolicyEstimator| match answer(young, "web", 60, SizeBounds::default()) {
+            Estimate::Withheld(why) => why.to_string(),
+            Estimate::Recommended(found) => found.size.request.memory.to_string(),
+        };
+        assert_eq!(said(&young), "too uncertain: 59 minutes of its usage are known, 60 are needed");
+        let mut killed = estimator(DEFAULT);
+        (0..20).for_each(|minute| killed.observe(&sample("web", 1, minute, 400)));
+        killed.observe_oom(&OomKill {
+            task: TaskId::new(name("web"), 1),
+            at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(20),
+            request: Bytes::new(900_000_000),
+            limit: None,
+            peak: None,
+        });
+        match answer(&killed, "web", 21, SizeBounds::default()) {
+            Estimate::Recommended(found) => {
+                assert!(found.size.request.memory.as_f64() >= 1.08e9, "{}", found.size);
+            }
+            Estimate::Withheld(why) => panic!("a kill is acted on: {why}"),
+        }
+        young.observe(&sample("web", 1, 60, 400));
+        assert!(!said(&young).contains("uncertain"));
+    }
+
+    #[test]
+    fn a_steady_workload_keeps_its_size_for_hours() {
+        let mut default = estimator(DEFAULT);
+        let mut sizes = Vec::new();
+        for minute in 0..2 * 1440 {
+            // Noise of 3 %.
+            default.observe(&sample("web", 1, minute, 400 + (minute * 7919 % 13) as u64));
+            if minute >= 1440
+                && let Estimate::Recommended(found) = answer(&default, "web", minute, SizeBounds::default())
+            {
+                sizes.push(found.size.request.memory);
+            }
+        }
+        let changes = sizes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!(sizes.len() == 1440 && changes <= 3, "{changes} changes a day");
+    }
+
+    #[test]
+    fn the_settings_floor_holds_where_the_policy_says_none() {
+        let least = Least { memory: Some(Bytes::new(700_000_000)), ..Least::default() };
+        let mut floored = PolicyEstimator::new(&recipe("krr").expect("a policy"), least).expect("it");
+        (0..4320).for_each(|minute| floored.observe(&sample("web", 1, minute, 400)));
+        let request = |bounds| recommended(&floored, "web", bounds).size.request.memory.get();
+        assert_eq!(request(SizeBounds::default()), 700_000_000);
+        let own = SizeBounds { min_memory: Some(Bytes::new(300_000_000)), ..SizeBounds::default() };
+        assert!((400_000_000..500_000_000).contains(&request(own)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::estimation::catalogue::{CatalogueError, ENTRIES, Recipe};
+use crate::replay::coverage::{ClassLine, by_volatility};
 use crate::replay::curve::{Curve, Point, excess};
 use crate::replay::figures::{Draws, Figures, Interval};
 use crate::replay::fit::FittedModel;
@@ -168,6 +169,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// A line a workload and policy.
     pub by_workload: Vec<WorkloadLine>,
+    /// A line a policy and class of volatility.
+    pub by_volatility: Vec<ClassLine>,
 }
 
 /// Everything that comparisons refer to.
@@ -207,6 +210,7 @@ pub fn report(trace: &Trace, resource: Resource, contenders: &[Contender], score
         repairs: trace.repairs,
         lines: lines.collect(),
         by_workload: by_workload.collect(),
+        by_volatility: by_volatility(trace, resource, contenders, scored),
     }
 }
 

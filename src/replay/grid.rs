@@ -148,6 +148,8 @@ pub struct Trace {
     pub step: i64,
     /// The first step.
     pub origin: i64,
+    /// The first step that counts: what is before it is told to policies, and not scored.
+    pub scored_from: i64,
     /// By name.
     pub workloads: Vec<WorkloadTrace>,
     /// What was repaired.
@@ -180,7 +182,16 @@ impl Trace {
         for workload in &mut workloads {
             workload.steps.sort_by_key(|step| (step.slot, step.task));
         }
-        Ok(Self { name: name.to_owned(), step, origin, workloads, repairs })
+        Ok(Self { name: name.to_owned(), step, origin, scored_from: origin, workloads, repairs })
+    }
+
+    /// The same trace, scored only after so large a share of its time.
+    #[must_use]
+    pub fn scored_after(mut self, share: f64) -> Self {
+        let last = self.workloads.iter().filter_map(|workload| workload.steps.last()).map(|step| step.slot);
+        let span = last.max().map_or(0, |last| last + 1 - self.origin);
+        self.scored_from = self.origin + (span as f64 * share) as i64;
+        self
     }
 
     /// Steps of all tasks.

@@ -11,6 +11,7 @@
 //! - `figures`: tallies to figures with intervals.
 //! - `curve`: figures over the risk knob; comparison at an equal rate.
 //! - `backtest`: everything for one trace and several policies.
+//! - `coverage`: figures by how volatile workloads are.
 //! - `lessons`, `fit`: the model of Loadline's own policy.
 //! - `weights`: weights of a baseline that publishes none.
 //! - `families`: usage with known truth, to try policies on.
@@ -18,6 +19,7 @@
 //! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
 
 pub mod backtest;
+pub mod coverage;
 pub mod curve;
 pub mod describe;
 pub mod families;

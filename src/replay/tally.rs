@@ -7,6 +7,8 @@ use serde::Serialize;
 /// Which part of a workload's life a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Before the trace's first step that counts.
+    Unscored,
     /// The first 24 h of the workload: scored apart.
     Cold,
     /// The first 24 h of a task of an older workload.
@@ -73,6 +75,8 @@ impl Counts {
 /// Counts of one resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Phases {
+    /// Before the trace's first step that counts.
+    pub unscored: Counts,
     /// The first 24 h of the workload.
     pub cold: Counts,
     /// The first 24 h of tasks of older workloads.
@@ -84,6 +88,7 @@ pub struct Phases {
 impl Phases {
     pub(super) fn of(&mut self, phase: Phase) -> &mut Counts {
         match phase {
+            Phase::Unscored => &mut self.unscored,
             Phase::Cold => &mut self.cold,
             Phase::NewTask => &mut self.new_task,
             Phase::Settled => &mut self.settled,
@@ -100,6 +105,7 @@ impl Phases {
 
 impl AddAssign for Phases {
     fn add_assign(&mut self, other: Self) {
+        self.unscored += other.unscored;
         self.cold += other.cold;
         self.new_task += other.new_task;
         self.settled += other.settled;

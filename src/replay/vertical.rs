@@ -315,7 +315,13 @@ impl<'a> Run<'a> {
     /// The phase of the workload as a whole.
     fn workload_phase(&self, trace: &Trace, resource: usize, slot: i64) -> Phase {
         let old = self.first[resource].is_some_and(|first| slot - first >= trace.day());
-        if old { Phase::Settled } else { Phase::Cold }
+        if slot < trace.scored_from {
+            Phase::Unscored
+        } else if old {
+            Phase::Settled
+        } else {
+            Phase::Cold
+        }
     }
 
     fn phase(&mut self, trace: &Trace, resource: usize, step: &Step) -> Phase {
@@ -408,7 +414,7 @@ impl DayCounts {
     }
 
     fn count(&mut self, killed: bool, phase: Phase) {
-        if phase != Phase::Cold {
+        if !matches!(phase, Phase::Cold | Phase::Unscored) {
             self.scored = true;
             self.kills += u64::from(killed);
         }

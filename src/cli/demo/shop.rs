@@ -36,6 +36,8 @@ pub(super) fn engine_config() -> EngineConfig {
     config.recommender.interval = second * 2;
     config.autoscaler.size_min_age = second * 20;
     config.autoscaler.size_soak = second * 5;
+    // A day of two minutes is shorter than the slots of five that policy `loadline` learns from.
+    config.estimator.policy = Some("vpa".to_owned());
     config.estimator.min_cpu = Some(Millicores::new(25));
     config.estimator.min_memory = Some(Bytes::mib(16));
     config.estimator.min_samples = Some(10);

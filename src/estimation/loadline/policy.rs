@@ -178,7 +178,7 @@ impl SizePolicy for Loadline {
         let Some(state) = self.fleet.states.get(workload.0 as usize) else { return Limits::default() };
         let next = slot_of(now) + 1;
         let part = |sizer: &Sizer, recent: &Recent, held: &Held, price: &Price| {
-            if next - recent.slot() > 1 {
+            if next - recent.slot() > sizer.patience() {
                 // After a gap much may have changed: what was said before it holds no more.
                 return sizer.choose(recent, next, price.get()).map(|choice| choice.limit);
             }
@@ -310,7 +310,7 @@ impl Part<'_> {
             return;
         }
         let price = self.price.get() / tasks;
-        let afresh = held.limit <= 0.0 || begins && slot - before > 1;
+        let afresh = held.limit <= 0.0 || begins && slot - before > self.sizer.patience();
         self.sizer.hold(held, recent, slot + 1, price, afresh);
         // The ladder changes slowly: once an hour is enough.
         if begins

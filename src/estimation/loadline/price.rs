@@ -30,7 +30,7 @@ pub struct Price {
     /// Misses expected on each rung, and the task-slots that they were expected in.
     expected: [f64; RUNGS],
     slots: f64,
-    /// Misses expected at the limits that were said, and those that happened.
+    /// Misses expected at the limits that would have cost least, and those that happened.
     promised: f64,
     happened: f64,
     /// Days since the first was expected.
@@ -73,7 +73,8 @@ impl Price {
         self.slots += slots * tasks;
     }
 
-    /// Takes in what is expected at a limit that holds for a slot.
+    /// Takes in what is expected in a slot at the limit that costs least. Where another one holds, since changes
+    /// have a price, what comes of it is to be made good: so a stated risk is kept whatever a change costs.
     pub fn promise(&mut self, misses: f64) {
         self.promised += misses;
     }

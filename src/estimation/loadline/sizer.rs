@@ -56,7 +56,7 @@ pub struct Choice {
 pub struct Held {
     /// The limit; nothing was said where 0.
     pub limit: f64,
-    /// The chance of a miss per slot that it was said with.
+    /// The chance of a miss per slot at the limit that would cost least, were changes free.
     pub chance: f32,
     /// What staying with it has cost so far, over the best choice of each slot.
     regret: f32,
@@ -106,6 +106,12 @@ impl Sizer {
         })
     }
 
+    /// After a gap of more slots than this, what was said before holds no more: a shorter one is worth no
+    /// change.
+    pub fn patience(&self) -> i32 {
+        (self.change as i32).max(1)
+    }
+
     /// The price before anything is known.
     pub fn price(&self) -> Price {
         Price::new(&self.rates)
@@ -152,7 +158,7 @@ impl Sizer {
         if afresh || f64::from(held.regret) > self.change * best.limit {
             *held = Held { limit: best.limit, chance: best.chance as f32, regret: 0.0 };
         } else {
-            held.chance = chance as f32;
+            held.chance = best.chance as f32;
         }
     }
 

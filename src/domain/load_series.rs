@@ -62,13 +62,12 @@ impl LoadSeries {
                 repairs.empty += 1;
                 continue;
             };
-            let place = match places.get(&row.series) {
-                Some(&place) => place,
-                None => {
-                    places.insert(row.series.clone(), found.len());
-                    found.push((row.series, Vec::new()));
-                    found.len() - 1
-                }
+            let place = if let Some(&place) = places.get(&row.series) {
+                place
+            } else {
+                places.insert(row.series.clone(), found.len());
+                found.push((row.series, Vec::new()));
+                found.len() - 1
             };
             let points = &mut found[place].1;
             repairs.unordered += usize::from(points.last().is_some_and(|last| row.time < last.0));

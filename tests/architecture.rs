@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("replay", &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting"]),
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay"]),
-    ("charts", &["replay"]),
+    ("charts", &["forecasting", "replay"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
     (

@@ -26,9 +26,11 @@ pub(super) struct Tracker<const N: usize> {
     count: f32,
 }
 
-/// The score of a normal residual whose mean size is one.
-pub(super) fn normal(level: f64) -> f64 {
-    probit(level) * 1.253
+/// The score of a level before anything was learnt: that of a Laplace distribution whose mean size is one, since
+/// tails of loads are heavier than normal.
+pub(super) fn first_score(level: f64) -> f64 {
+    let tail = level.min(1.0 - level).max(1e-9);
+    -(2.0 * tail).ln().copysign(0.5 - level)
 }
 
 /// Quantile of the normal distribution (Abramowitz & Stegun 26.2.23; wrong by less than 0.0005).
@@ -42,12 +44,17 @@ pub(super) fn probit(level: f64) -> f64 {
 
 impl<const N: usize> Tracker<N> {
     pub(super) fn new(levels: &[f64; N]) -> Self {
-        Self { scores: levels.map(|level| normal(level) as f32), size: 0.0, count: 0.0 }
+        Self { scores: levels.map(|level| first_score(level) as f32), size: 0.0, count: 0.0 }
     }
 
     /// Whether anything was learnt.
     pub(super) fn knows(&self) -> bool {
         self.count > 0.0
+    }
+
+    /// How much the next residual counts in a mean over `memory` of them.
+    pub(super) fn share_of_next(&self, memory: f64) -> f64 {
+        (f64::from(self.count) + 1.0).min(memory).recip()
     }
 
     pub(super) fn size(&self) -> f64 {
@@ -67,11 +74,11 @@ impl<const N: usize> Tracker<N> {
                 *known = (known_score + step * up) as f32;
             }
         }
-        let count = (f64::from(self.count) + 1.0).min(memory);
-        self.count = count as f32;
+        let share = self.share_of_next(memory);
+        self.count += 1.0;
         let clipped =
             if self.count > 3.0 && size > 0.0 { residual.abs().min(CLIP * size) } else { residual.abs() };
-        self.size = (size + (clipped - size) / count) as f32;
+        self.size = (size + (clipped - size) * share) as f32;
     }
 
     /// The residual that is not exceeded with the chance `level`.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecasting::conformal::{LEVELS, PEAK_LEVELS, Tracker, normal};
+use crate::forecasting::conformal::{LEVELS, PEAK_LEVELS, Tracker, first_score};
 use crate::forecasting::event::{self, Event};
 use crate::forecasting::experts::Origin;
 use crate::forecasting::history::{DAY, History};
@@ -69,8 +69,8 @@ pub struct Path {
 
 /// A forecaster of one series.
 ///
-/// Quantiles are calibrated by adaptive conformal inference, a tracker for each of nine horizons from 5 minutes
-/// to 2 days and each of seven windows: after every slot of (at least) 5 minutes each quantile of the residual moves up
+/// Quantiles are calibrated by adaptive conformal inference, a tracker for each of seven horizons from 5 minutes
+/// to 2 days and each of five windows: after every slot of (at least) 5 minutes each quantile of the residual moves up
 /// where the load was above it and down where it was below (`conformal`). What they are tracked on are forecasts
 /// as they were issued, never refitted ones. Between horizons quantiles are interpolated in the logarithm of the time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,9 @@ struct View<'a> {
 }
 
 impl Forecaster {
+    /// Bytes of what was learnt of a series, beside its history of loads and forecasts.
+    pub const LIVE_BYTES: usize = size_of::<Self>();
+
     /// A forecaster of a load that is observed every `step` seconds, more or less.
     pub fn new(step: i64) -> Self {
         let history = History::new(step.clamp(1, DAY));
@@ -122,6 +125,11 @@ impl Forecaster {
     pub fn set_events(&mut self, events: Vec<Event>) {
         self.events = events;
         self.events.retain(Event::is_sound);
+    }
+
+    /// Bytes of the history: 15 days of loads by slot, and the forecasts that wait for what comes of them.
+    pub fn history_bytes(&self) -> usize {
+        self.history.bytes() + self.learnt.pending_bytes()
     }
 
     /// When the last observation was.
@@ -193,7 +201,10 @@ impl Forecaster {
         }
         let scale = view.seasons.scale;
         let missed = spread(|at| &self.learnt.peaks[at], &PEAK_LEVELS, &WINDOWS, slot, to - view.last, level);
-        Some(scale.down(scale.up(highest) + missed))
+        let peak = scale.down(scale.up(highest) + missed);
+        // No minute is told to be higher than the highest one.
+        let single = self.quantile_of(&view, to, level).max(self.quantile_of(&view, from, level));
+        Some(peak.max(single))
     }
 
     fn view(&self) -> Option<View<'_>> {
@@ -250,13 +261,14 @@ fn spread<'a, const N: usize>(
             let growth = (times[at] as f64 / times[known] as f64).powf(GROWTH);
             tracker(known).quantile(levels, level) * growth
         }
-        None => normal(level) * UNSEEN,
+        None => first_score(level) * UNSEEN,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forecasting::event::Planned;
 
     /// Minutes of a day's rhythm, with noise that is the same in each test.
     fn rhythm(minutes: i64) -> impl Iterator<Item = (i64, f64)> {
@@ -294,13 +306,120 @@ mod tests {
 
     #[test]
     fn a_rhythm_is_forecast_hours_ahead_within_its_noise() {
-        let forecaster = fed(rhythm(5 * 1440 + 360));
+        let forecaster = fed(rhythm(12 * 1440 + 360));
         assert_eq!(forecaster.structure(), Structure::Seasonal);
         // From the height of the day to its depth, half a day ahead.
         let at = forecaster.last().expect("observations") + 43_200;
         let [low, middle, high] =
             [0.05, 0.5, 0.95].map(|level| forecaster.quantile(at, level).expect("a forecast"));
         assert!(low < middle && middle < high, "{low} {middle} {high}");
-        assert!((middle - 40.0).abs() < 5.0 && high < 50.0, "{low} {middle} {high}");
+        assert!((middle - 40.0).abs() < 5.0 && high < 55.0, "{low} {middle} {high}");
+        let path = forecaster.path(at, 3600, 600, &[0.5, 0.9]).expect("a path");
+        assert_eq!((path.times.len(), path.quantiles.len()), (7, 2));
+        assert!((path.quantiles[0][0] - middle).abs() < 1e-9 && (path.expected[0] - middle).abs() < 3.0);
+    }
+
+    #[test]
+    fn the_highest_of_a_window_is_above_what_a_minute_has() {
+        let forecaster = fed(rhythm(5 * 1440));
+        let last = forecaster.last().expect("observations");
+        let of =
+            |seconds: i64, level: f64| forecaster.max_quantile(last, last + seconds, level).expect("one");
+        for seconds in [300, 3600, 4 * 3600] {
+            let single = forecaster.quantile(last + seconds, 0.9).expect("a forecast");
+            assert!(of(seconds, 0.9) >= single, "{seconds} s: {} under {single}", of(seconds, 0.9));
+            assert!(of(seconds, 0.5) <= of(seconds, 0.95) && of(seconds, 0.95) <= of(seconds, 0.999));
+        }
+    }
+
+    #[test]
+    fn noise_has_no_structure_and_its_quantiles_hold() {
+        let mut seed = 1_u64;
+        let mut forecaster = Forecaster::new(300);
+        let (mut below, mut asked) = (0, 0);
+        for slot in 0..10 * 288 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let load = 50.0 + 50.0 * (seed >> 33) as f64 / f64::from(1_u32 << 31);
+            if slot > 3 * 288 {
+                let said = forecaster.quantile(slot * 300, 0.9).expect("a forecast");
+                below += i32::from(load <= said);
+                asked += 1;
+            }
+            forecaster.observe(slot * 300, load).expect("an observation");
+        }
+        assert_eq!(forecaster.structure(), Structure::None);
+        let share = f64::from(below) / f64::from(asked);
+        assert!((share - 0.9).abs() < 0.02, "{share}");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_zero() {
+        let forecaster = fed(rhythm(6 * 1440).filter(|(time, _)| !(3 * DAY..4 * DAY).contains(time)));
+        let whole = fed(rhythm(6 * 1440));
+        let at = 6 * DAY + 6 * 3600;
+        let [gap, none] = [&forecaster, &whole].map(|of| of.quantile(at, 0.5).expect("a forecast"));
+        assert!((gap / none - 1.0).abs() < 0.05, "{gap} with a day missing, {none} without");
+    }
+
+    #[test]
+    fn a_planned_event_scales_its_time_and_no_other() {
+        let event = Event { from: 5 * DAY, to: 5 * DAY + 7200, planned: Planned::Factor(3.0) };
+        let crowded = rhythm(5 * 1440 + 360).map(|(time, load)| {
+            (time, if (event.from..event.to).contains(&time) { 3.0 * load } else { load })
+        });
+        let mut forecaster = fed(rhythm(5 * 1440));
+        let plain = forecaster.quantile(5 * DAY + 3600, 0.9).expect("a forecast");
+        forecaster.set_events(vec![event]);
+        let planned = forecaster.quantile(5 * DAY + 3600, 0.9).expect("a forecast");
+        assert!((planned / plain - 3.0).abs() < 1e-9, "{planned} over {plain}");
+        let peak = forecaster.max_quantile(5 * DAY, 5 * DAY + 3600, 0.9).expect("a forecast");
+        assert!(peak >= planned && peak < 1.3 * planned, "{peak} under {planned}");
+        for (time, load) in crowded.skip(5 * 1440) {
+            forecaster.observe(time, load).expect("an observation");
+        }
+        // The day after knows nothing of the crowd.
+        let usual = fed(rhythm(5 * 1440 + 360)).quantile(6 * DAY + 3600, 0.5).expect("a forecast");
+        let after = forecaster.quantile(6 * DAY + 3600, 0.5).expect("a forecast");
+        assert!((after / usual - 1.0).abs() < 0.02, "{after} against {usual}");
+        let level = Event { from: 6 * DAY, to: 7 * DAY, planned: Planned::Level(900.0) };
+        let unsound = Event { from: 0, to: i64::MAX, planned: Planned::Level(f64::NAN) };
+        forecaster.set_events(vec![level, unsound]);
+        assert!((forecaster.quantile(6 * DAY + 3600, 0.5).expect("a forecast") - 900.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn one_lie_of_a_thousand_times_is_forgotten_within_the_hour() {
+        let lie = 5 * DAY + 600;
+        let told =
+            rhythm(5 * 1440 + 80).map(|(time, load)| (time, if time == lie { 1000.0 * load } else { load }));
+        let (lied, honest) = (fed(told), fed(rhythm(5 * 1440 + 80)));
+        for ahead in [3600, 86_400] {
+            let of = |forecaster: &Forecaster| forecaster.quantile(5 * DAY + 4800 + ahead, 0.5).expect("one");
+            let ratio = of(&lied) / of(&honest);
+            assert!((0.8..1.5).contains(&ratio), "{ahead} s ahead: {ratio}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_goes_on_to_the_bit_and_live_state_is_small() {
+        let mut forecaster = fed(rhythm(4 * 1440));
+        let text = serde_json::to_string(&forecaster).expect("a checkpoint");
+        let mut back: Forecaster = serde_json::from_str(&text).expect("a forecaster");
+        for (time, load) in rhythm(4 * 1440 + 90).skip(4 * 1440) {
+            forecaster.observe(time, load).expect("an observation");
+            back.observe(time, load).expect("an observation");
+        }
+        let at = forecaster.last().expect("observations") + 9000;
+        assert_eq!(forecaster.quantile(at, 0.9).map(f64::to_bits), back.quantile(at, 0.9).map(f64::to_bits));
+        assert!(Forecaster::LIVE_BYTES < 1536, "{}", Forecaster::LIVE_BYTES);
+    }
+
+    #[test]
+    fn the_first_observation_gives_a_wide_forecast_and_none_gives_none() {
+        assert_eq!(Forecaster::new(60).quantile(0, 0.5), None);
+        let forecaster = fed([(0, 100.0)].into_iter());
+        let [low, high] = [0.05, 0.95].map(|level| forecaster.quantile(60, level).expect("a forecast"));
+        assert!(low < 75.0 && high > 133.0, "{low} to {high}");
+        assert_eq!(forecaster.structure(), Structure::Unknown);
     }
 }

@@ -18,7 +18,7 @@ const PEAKS_KEPT: i64 = DAY;
 const SLOT: i64 = 300;
 
 /// Seconds in which half of a changed level is followed.
-const HALF_LIFE: f64 = 120.0;
+const HALF_LIFE: f64 = 60.0;
 
 /// Stands for nothing: loads are at least zero, and checkpoints in JSON know no other non-number.
 const NOTHING: f32 = -1.0;
@@ -44,6 +44,10 @@ impl Ring {
     pub(super) fn set(&mut self, slot: i64, value: f64) {
         let place = self.place(slot);
         self.0[place] = if value.is_nan() { NOTHING } else { value as f32 };
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.0.as_slice())
     }
 
     pub(super) fn len(&self) -> i64 {
@@ -104,6 +108,11 @@ impl History {
             last: None,
             first: 0,
         }
+    }
+
+    /// Bytes of the slots.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.means, &self.levels, &self.peaks].into_iter().map(Ring::bytes).sum()
     }
 
     pub(super) fn slot_of(&self, time: i64) -> i64 {

@@ -2,28 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecasting::conformal::{PEAK_LEVELS, Tracker};
+use crate::forecasting::conformal::{LEVELS, PEAK_LEVELS, Tracker};
 use crate::forecasting::experts::Origin;
 use crate::forecasting::history::{Closed, DAY, History, Ring};
 use crate::forecasting::node::{Mix, Node};
 use crate::forecasting::seasons::{Scale, Seasons};
 
 /// Horizons in seconds at which forecasts are learnt; between them they are interpolated.
-pub(super) const HORIZONS: [i64; 9] = [300, 900, 1800, 3600, 10_800, 21_600, DAY / 2, DAY, 2 * DAY];
+pub(super) const HORIZONS: [i64; 7] = [300, 900, 3600, 10_800, DAY / 2, DAY, 2 * DAY];
 
 /// Windows in seconds whose highest load is learnt.
-pub(super) const WINDOWS: [i64; 7] = [300, 900, 1800, 3600, 10_800, 21_600, DAY];
+pub(super) const WINDOWS: [i64; 5] = [300, 900, 3600, 21_600, DAY];
 
 /// Days over which losses, squares and sizes are averaged.
 const LOSS_DAYS: f64 = 3.0;
 const RIDGE_DAYS: f64 = 10.0;
-const SIZE_DAYS: f64 = 2.0;
+const SIZE_DAYS: f64 = 3.0;
 
-/// Steps of quantiles, in sizes of a residual.
+/// Steps of quantiles, in sizes of a residual, up to an hour ahead. Farther ahead residuals of neighbours are alike,
+/// so steps are smaller: by the power `SLOWER` of the horizon.
 const RATE: f64 = 0.02;
+const SLOWER: f64 = 0.5;
 
 /// Loads below so large a share of the mean are compared by amount, above by share.
-const FLOOR: f64 = 0.1;
+const FLOOR: f64 = 0.7;
 
 /// Skill of seasons over plain methods from which on there is structure, and below which there is none.
 const SKILL_ON: f64 = 0.10;
@@ -74,9 +76,14 @@ pub(super) struct Learnt {
     /// Forecasts of the highest load, by the slot at whose end their window ends.
     said_peaks: Vec<Ring>,
     /// Mean load over the last days: what the scale goes by.
-    mean: f64,
-    count: f64,
+    mean: f32,
+    count: f32,
     pub(super) structure: bool,
+}
+
+/// Steps of quantiles so many seconds ahead.
+fn rate(seconds: i64) -> f64 {
+    RATE * (3600.0 / seconds.max(3600) as f64).powf(SLOWER)
 }
 
 impl Learnt {
@@ -93,9 +100,14 @@ impl Learnt {
         }
     }
 
+    /// Bytes of the forecasts that wait.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.said.iter().chain(&self.said_peaks).map(Ring::bytes).sum()
+    }
+
     /// The scale: below a share of the mean load, differences count by amount.
     pub(super) fn scale(&self) -> Scale {
-        Scale { floor: (FLOOR * self.mean).max(1e-9) }
+        Scale { floor: (FLOOR * f64::from(self.mean)).max(1e-9) }
     }
 
     /// Mixtures of all horizons as they are now.
@@ -106,8 +118,8 @@ impl Learnt {
     /// Learns from a slot that has closed.
     pub(super) fn learn(&mut self, history: &History, closed: Closed) {
         let slots_a_day = DAY as f64 / history.slot as f64;
-        self.count = (self.count + 1.0).min(3.0 * slots_a_day);
-        self.mean += (closed.mean - self.mean) / self.count;
+        self.count = (self.count + 1.0).min(3.0 * slots_a_day as f32);
+        self.mean += (closed.mean as f32 - self.mean) / self.count;
         let scale = self.scale();
         for (at, horizon) in HORIZONS.into_iter().enumerate() {
             if horizon >= history.slot {
@@ -142,10 +154,10 @@ impl Learnt {
         node.learn(&said, mean, (LOSS_DAYS * a_day, RIDGE_DAYS * a_day), &mix);
         if !forecast.is_nan() {
             node.tracker.learn(
-                &crate::forecasting::conformal::LEVELS,
+                &LEVELS,
                 scale.up(closed.end) - scale.up(forecast),
                 SIZE_DAYS * a_day,
-                RATE,
+                rate(HORIZONS[at]),
             );
         }
     }
@@ -155,7 +167,7 @@ impl Learnt {
         let forecast = self.said_peaks[at].get(slot);
         if !highest.is_nan() && !forecast.is_nan() {
             let missed = scale.up(highest) - scale.up(forecast);
-            self.peaks[at].learn(&PEAK_LEVELS, missed, SIZE_DAYS * a_day, RATE);
+            self.peaks[at].learn(&PEAK_LEVELS, missed, SIZE_DAYS * a_day, rate(WINDOWS[at]));
         }
     }
 

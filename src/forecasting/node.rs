@@ -10,10 +10,10 @@ use crate::forecasting::experts::{EXPERTS, INPUTS, PLAIN, RIDGE, Said};
 use crate::forecasting::ridge::Ridge;
 
 /// How much a weight falls with a loss: e to the power of minus so much for a loss as large again as the least.
-const SHARPNESS: f64 = 8.0;
+const SHARPNESS: f64 = 3.0;
 
 /// Squares by which the regression is pulled to its prior, as a share of the usual residual.
-const PULL: f64 = 2.0;
+const PULL: f64 = 60.0;
 
 /// Residuals larger than so many usual ones pull the regression no further.
 const CLIP: f64 = 4.0;
@@ -23,7 +23,6 @@ const CLIP: f64 = 4.0;
 pub(super) struct Node {
     ridge: Ridge,
     losses: [f32; EXPERTS],
-    count: f32,
     pub(super) tracker: Tracker<{ LEVELS.len() }>,
 }
 
@@ -64,13 +63,14 @@ fn prior(days: f64) -> [f64; INPUTS] {
 
 impl Node {
     pub(super) fn new() -> Self {
-        Self { ridge: Ridge::new(), losses: [0.0; EXPERTS], count: 0.0, tracker: Tracker::new(&LEVELS) }
+        Self { ridge: Ridge::new(), losses: [0.0; EXPERTS], tracker: Tracker::new(&LEVELS) }
     }
 
     /// Least recent loss of methods that know no season, and of those that do.
     pub(super) fn rivals(&self) -> Option<(f64, f64)> {
         let least = |losses: &[f32]| losses.iter().copied().fold(f32::INFINITY, f32::min);
-        (self.count > 0.0)
+        self.tracker
+            .knows()
             .then(|| (f64::from(least(&self.losses[..PLAIN])), f64::from(least(&self.losses[PLAIN..]))))
     }
 
@@ -96,12 +96,11 @@ impl Node {
 
     /// Takes in what came of what was said of a slot: `mean` of it.
     pub(super) fn learn(&mut self, said: &Said, mean: f64, (memory, ridge_memory): (f64, f64), mix: &Mix) {
-        let count = (f64::from(self.count) + 1.0).min(memory);
-        self.count = count as f32;
+        let share = self.tracker.share_of_next(memory);
         for (at, loss) in self.losses.iter_mut().enumerate() {
             let value = if at == RIDGE { mix.regression(said) } else { said.values[at] };
             let known = f64::from(*loss);
-            *loss = (known + ((mean - value).abs() - known) / count) as f32;
+            *loss = (known + ((mean - value).abs() - known) * share) as f32;
         }
         let regression = mix.regression(said);
         let usual = self.tracker.size();

@@ -6,7 +6,7 @@
 use crate::forecasting::history::{DAY, History};
 
 /// Weight of the day before the last one, and so on, against the last.
-const DAY_DECAY: f64 = 0.75;
+const DAY_DECAY: f64 = 0.9;
 
 /// So many days back are looked at.
 const DAYS: i64 = 7;
@@ -15,7 +15,7 @@ const DAYS: i64 = 7;
 const WEEK_DECAY: f64 = 0.6;
 
 /// Seconds to either side over which noise is smoothed.
-const SMOOTH: i64 = 450;
+const SMOOTH: i64 = 0;
 
 /// The scale on which loads are compared: differences are shares for loads well above `floor`, amounts below.
 #[derive(Debug, Clone, Copy)]

@@ -8,17 +8,21 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("estimation", &["domain"]),
+    ("forecasting", &["domain"]),
     ("placement", &["domain"]),
-    ("scaling", &["domain", "estimation", "placement"]),
+    ("scaling", &["domain", "estimation", "forecasting", "placement"]),
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
-    ("replay", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting"]),
+    ("replay", &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting"]),
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay"]),
-    ("charts", &["replay"]),
+    ("charts", &["forecasting", "replay"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
-    ("controllers", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting", "ports"]),
+    (
+        "controllers",
+        &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting", "ports"],
+    ),
     (
         "config",
         &[

@@ -3,11 +3,13 @@
 //! - `draw`: a chart of curves by the crate kuva, the only place that names it.
 //! - `pareto`: what a backtest came to as such a chart.
 //! - `cells`: its figures as tables of text, for the terminal and for pages.
+//! - `forecasts`: what forecasts came to, as tables and as a page.
 //! - `page`: everything as one HTML file that loads nothing from elsewhere.
 //!
 //! Why kuva, and what a page may contain: `docs/decisions/010-charts.md`.
 
 pub mod cells;
 pub mod draw;
+pub mod forecasts;
 pub mod page;
 pub mod pareto;

@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use crate::analytics::read_trace;
 use crate::charts::{draw, page, pareto};
 use crate::cli::Global;
+use crate::cli::backtest_forecast;
 use crate::cli::backtest_history::{History, recorded};
 use crate::cli::backtest_jobs::{self, JobOptions};
 use crate::cli::backtest_run::{How, score};
@@ -35,7 +36,7 @@ const ALL: [&str; 9] =
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {
     /// Usage traces: `.parquet` or `.csv` with the columns workload, task, time, cpu, memory.
-    #[arg(long, required_unless_present_any = ["from_store", "jobs"], num_args = 1..)]
+    #[arg(long, required_unless_present_any = ["from_store", "jobs", "forecast"], num_args = 1..)]
     trace: Vec<PathBuf>,
     /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
     /// `memory_request`, `memory_peak`, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
@@ -44,6 +45,10 @@ pub(super) struct BacktestArgs {
     jobs: Vec<PathBuf>,
     #[command(flatten)]
     of_jobs: JobOptions,
+    /// Load traces instead: `.parquet` or `.csv` with the columns series, time, load. Scores forecasts of 5 minutes
+    /// to 2 days: Loadline's beside seasonal naive, ETS and Holt-Winters.
+    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with_all = ["trace", "from_store", "jobs", "policy", "resource", "emit", "chart", "step", "no_sweep", "model", "workloads"])]
+    forecast: Vec<PathBuf>,
     /// Replay what the running engine recorded. Kills are the replay's own, not those that happened.
     #[arg(long, conflicts_with = "trace")]
     from_store: bool,
@@ -95,6 +100,11 @@ enum ResourceArg {
 pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
     if !args.jobs.is_empty() {
         return backtest_jobs::run(global.output.plain()?, &args.jobs, &args.policy, &args.of_jobs);
+    }
+    if !args.forecast.is_empty() {
+        check_files(global.output, args)?;
+        let written = |content: &[u8]| args.file.as_deref().map(|file| write(file, content));
+        return backtest_forecast::run(global.output, &args.forecast, args.threads, written);
     }
     let mut contenders = contenders(&args.policy)?;
     if let Some(path) = &args.model {

@@ -7,6 +7,7 @@ mod alarms;
 mod apply;
 mod approve;
 mod backtest;
+mod backtest_forecast;
 mod backtest_history;
 mod backtest_jobs;
 mod backtest_run;

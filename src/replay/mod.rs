@@ -16,6 +16,7 @@
 //! - `weights`: weights of a baseline that publishes none.
 //! - `families`: usage with known truth, to try policies on.
 //! - `describe`: what is in a trace, in figures.
+//! - `forecasts`: load traces past forecasts, with figures of each.
 //! - `jobs`: batch runs past policies that size them by the peaks of earlier runs.
 
 pub mod backtest;
@@ -27,6 +28,7 @@ pub mod families;
 mod families_findings;
 pub mod figures;
 pub mod fit;
+pub mod forecasts;
 pub mod grid;
 pub mod horizontal;
 pub mod jobs;

@@ -5,7 +5,7 @@
 //! A module may use only what stands above it, as the table in `tests/architecture.rs` says.
 //!
 //! 1. Nouns: [`domain`].
-//! 2. Decisions, pure: [`estimation`], [`placement`], [`scaling`], [`scheduling`], [`accounting`],
+//! 2. Decisions, pure: [`estimation`], [`forecasting`], [`placement`], [`scaling`], [`scheduling`], [`accounting`],
 //!    [`replay`].
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
@@ -19,6 +19,7 @@ pub mod domain;
 
 pub mod accounting;
 pub mod estimation;
+pub mod forecasting;
 pub mod placement;
 pub mod replay;
 pub mod scaling;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("estimation", &["domain"]),
+    ("forecasting", &["domain"]),
     ("placement", &["domain"]),
-    ("scaling", &["domain", "estimation", "placement"]),
+    ("scaling", &["domain", "estimation", "forecasting", "placement"]),
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
     ("replay", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting"]),
@@ -18,7 +19,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("charts", &["replay"]),
     ("adapters", &["domain", "ports"]),
     ("agent", &["domain", "ports"]),
-    ("controllers", &["domain", "estimation", "placement", "scaling", "scheduling", "accounting", "ports"]),
+    (
+        "controllers",
+        &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting", "ports"],
+    ),
     (
         "config",
         &[
@@ -40,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "domain",
             "estimation",
+            "forecasting",
             "placement",
             "scaling",
             "scheduling",

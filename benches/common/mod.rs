@@ -65,6 +65,7 @@ pub(crate) fn service() -> WorkloadSpec {
             min_ready: seconds(0),
         },
         drain_timeout: seconds(30),
+        latency_objective: None,
         policy: None,
     }))
 }

@@ -42,6 +42,7 @@ use crate::controllers::control::{EXECS_MAX, EngineControl};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::load_feed::LoadFeed;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -425,8 +426,10 @@ fn analyst(
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
     let past = Past { history: store.clone(), archive: store.clone() };
-    let sizing = (estimators::sizing(&config.estimator), world, config.prices.prices);
-    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), past, sizing, published)?)
+    let learns = (estimators::sizing(&config.estimator), LoadFeed::new(config.load_models.warm_up));
+    let given = (world, config.prices.prices);
+    let state = Arc::clone(state);
+    Ok(Analyst::new((state, published), agents, front_door.clone(), past, learns, given)?)
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

@@ -82,6 +82,7 @@ pub(super) fn service(table: &Table<'_>, uses: &mut Uses) -> ServiceSpec {
         rollout: rollout(table),
         drain_timeout: table.or("drain_timeout", DRAIN_TIMEOUT_DEFAULT, duration),
         policy: policy(table, uses),
+        latency_objective: table.optional("latency_objective", duration_from(OBJECTIVE_MIN)),
         ports: ports.list,
         scale,
     }

@@ -9,6 +9,7 @@ pub mod disasters;
 pub mod driver;
 pub mod housekeeper;
 mod judges;
+pub mod load_feed;
 pub mod notices;
 pub mod real_use;
 pub mod routes;

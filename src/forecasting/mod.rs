@@ -1,0 +1,5 @@
+//! What will be: load to use of resources.
+//!
+//! In: what was measured. Out: models that say what follows from a load.
+
+pub mod load_model;

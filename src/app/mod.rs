@@ -50,6 +50,7 @@ use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::sizing::Past;
 use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
+use crate::controllers::what_if::WhatIfSources;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
@@ -138,11 +139,11 @@ impl App {
         let world = state.world().await;
         let analyst =
             Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
-        let recorder = Recorder::new(Arc::clone(&state), store.clone());
-        let seen = (&analysed, &passed);
+        let (recorder, seen) = (Recorder::new(Arc::clone(&state), store.clone()), (&analysed, &passed));
         let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
         let watch = Watch::new(&config.engine, (&state, &store), seen, autoscaler.finished());
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
+        let prices = config.engine.prices.prices;
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
@@ -154,11 +155,11 @@ impl App {
             exec: Arc::new(cluster.clone()),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
+            what_if: WhatIfSources { history: store.clone(), prices },
             hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
-        let prices = config.engine.prices.prices;
         let bodies = Bodies {
             scheduler,
             analyst,

@@ -21,6 +21,8 @@ use crate::domain::workload::{
 };
 
 /// As long as most proxies let a request last.
+/// No latency that is asked for is shorter.
+const OBJECTIVE_MIN: SignedDuration = SignedDuration::from_millis(1);
 const DRAIN_TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(30);
 /// An occurrence that is later than this is better left out than run at the wrong time.
 const START_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(1);

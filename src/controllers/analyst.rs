@@ -230,8 +230,9 @@ impl Analyst {
             (memory.feed.models(world), found, memory.feed.checkpoint())
         };
         self.published.send_modify(|analysis| analysis.models = Arc::new(models));
-        let news = found.into_iter().map(|(workload, cost)| {
-            Step { change: Change::CostChanged { workload, cost }, reason: cost.to_string() }
+        let news = found.into_iter().map(|(workload, cost)| Step {
+            change: Change::CostChanged { workload, cost },
+            reason: cost.to_string(),
         });
         self.state.commit(&Actor::Engine, news.collect()).await?;
         let kept = kept.map_err(|error| StoreError::Failed {

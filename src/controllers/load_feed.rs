@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::controllers::driver::chain;
 use crate::domain::load::RequestCounters;
 use crate::domain::load_model::{CostChange, LoadModel};
+use crate::domain::quantity::Millicores;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
@@ -244,7 +245,7 @@ impl Instance {
             latency: (answers > 0.0).then(|| (log_latency / answers).exp()),
             errors: if answered > 0.0 { failed / answered } else { 0.0 },
             throttled: span.throttling_known.then(|| span.throttled_seconds / span.seconds),
-            cpu_limit: task.size.cpu_limit.map(|limit| limit.cores()),
+            cpu_limit: task.size.cpu_limit.map(Millicores::cores),
         })
     }
 

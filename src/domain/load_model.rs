@@ -4,7 +4,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::quantity::Bytes;
 
@@ -15,8 +15,16 @@ pub struct Estimated {
     pub value: f64,
     /// The lower bound.
     pub low: f64,
-    /// The upper bound; infinite where nothing bounds it.
+    /// The upper bound; infinite where nothing bounds it, which is nothing in JSON.
+    #[serde(deserialize_with = "or_unbounded")]
     pub high: f64,
+}
+
+fn or_unbounded<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    if from.is_human_readable() {
+        return Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY));
+    }
+    f64::deserialize(from)
 }
 
 impl Estimated {

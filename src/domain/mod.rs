@@ -30,5 +30,6 @@ pub mod strategy;
 pub mod task;
 pub mod trace;
 pub mod usage;
+pub mod what_if;
 pub mod workload;
 pub mod world;

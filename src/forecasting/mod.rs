@@ -3,3 +3,4 @@
 //! In: what was measured. Out: models that say what follows from a load.
 
 pub mod load_model;
+pub mod usual_load;

@@ -58,8 +58,10 @@ pub(super) fn knee(points: &[Point]) -> Result<Knee, String> {
 /// Latency without load, and capacity.
 fn curve(points: &[Point]) -> Option<(f64, f64)> {
     // Latencies scatter in proportion, so inverse ones do too: weights are over their squares.
-    let inverse: Vec<Point> =
-        points.iter().map(|(load, latency, weight)| (*load, 1.0 / latency, weight * latency * latency)).collect();
+    let inverse: Vec<Point> = points
+        .iter()
+        .map(|(load, latency, weight)| (*load, 1.0 / latency, weight * latency * latency))
+        .collect();
     let (level, slope) = fit::line(&inverse)?;
     let moments = fit::moments(&inverse)?;
     let off = |point: &Point| point.2 * (point.1 - level - slope * point.0).powi(2);
@@ -117,10 +119,16 @@ mod tests {
     fn a_queue_is_recognised() {
         let points = queue(&[10.0, 20.0, 40.0, 60.0, 80.0], 100.0, 0.02);
         let knee = knee(&points).expect("a knee");
-        assert!((knee.capacity.value - 100.0).abs() < 1e-6 && (knee.unloaded - 0.02).abs() < 1e-9, "{knee:?}");
+        assert!(
+            (knee.capacity.value - 100.0).abs() < 1e-6 && (knee.unloaded - 0.02).abs() < 1e-9,
+            "{knee:?}"
+        );
         let seen = objective(&points, Some(&knee), 0.05);
         let at = seen.breaks_at.expect("a load");
-        assert!(!seen.extrapolated && (at.low - 60.0).abs() < 1e-9 && (at.high - 80.0).abs() < 1e-9, "{seen:?}");
+        assert!(
+            !seen.extrapolated && (at.low - 60.0).abs() < 1e-9 && (at.high - 80.0).abs() < 1e-9,
+            "{seen:?}"
+        );
         let beyond = objective(&points, Some(&knee), 0.2);
         assert!(beyond.extrapolated, "{beyond:?}");
         assert!((beyond.breaks_at.expect("a load").value - 90.0).abs() < 1e-6, "{beyond:?}");

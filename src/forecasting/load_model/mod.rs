@@ -126,13 +126,8 @@ impl ServiceModel {
             return;
         }
         let prior = Prior::of(self).or_else(|| self.prior.take());
-        *self = Self {
-            revision,
-            prior,
-            cpu: self.cpu.clone(),
-            memory: self.memory.clone(),
-            ..Self::default()
-        };
+        *self =
+            Self { revision, prior, cpu: self.cpu.clone(), memory: self.memory.clone(), ..Self::default() };
     }
 
     /// Counts an observation that says nothing.
@@ -199,7 +194,8 @@ impl ServiceModel {
             first.iter().map(|each| (f64::from(each.0), f64::from(of(each)))).collect()
         };
         let follows = |line: &RobustLine, pairs: &[(f64, f64)]| {
-            let mut off: Vec<f64> = pairs.iter().map(|(load, amount)| (amount - line.at(*load)).abs()).collect();
+            let mut off: Vec<f64> =
+                pairs.iter().map(|(load, amount)| (amount - line.at(*load)).abs()).collect();
             let agrees = median(&mut off).is_some_and(|off| off <= line.band());
             if agrees { line.faded(FIRST as f64) } else { RobustLine::begin(pairs) }
         };
@@ -238,7 +234,9 @@ impl ServiceModel {
         let memory = self.relation(|bin| bin.memory, (&self.memory, |prior| &prior.memory), prior_weight);
         let timed = self.bins.known().filter(|bin| bin.timed > 0.0);
         let latencies: Vec<Point> = latency::believed(
-            timed.map(|bin| (bin.timed_load.into(), f64::from(bin.log_latency).exp(), bin.timed.into())).collect(),
+            timed
+                .map(|bin| (bin.timed_load.into(), f64::from(bin.log_latency).exp(), bin.timed.into()))
+                .collect(),
         );
         let (knee, no_knee) = match latency::knee(&latencies) {
             Ok(knee) => (Some(knee), None),

@@ -129,7 +129,9 @@ mod tests {
         assert_eq!(why(&[(1.0, 5.0, 50.0), (10.0, 1.0, 50.0)], 100.0, SURE), "use falls as load rises");
         let doubt = Doubt { tilted: 1e6, level: 1e6 };
         assert!(why(&rising, 150.0, doubt).contains("cannot be told from nothing"));
-        assert!(why(&[(1.0, 5.0, 50.0), (10.0, 5.01, 50.0)], 100.0, SURE).starts_with("use changes by 0.2 %"));
+        assert!(
+            why(&[(1.0, 5.0, 50.0), (10.0, 5.01, 50.0)], 100.0, SURE).starts_with("use changes by 0.2 %")
+        );
         let wild = [(1.0, 1.0, 9.0), (2.0, 9.0, 9.0), (3.0, 1.0, 9.0), (4.0, 9.0, 9.0), (5.0, 1.5, 9.0)];
         assert!(why(&wild, 45.0, SURE).starts_with("load explains"), "{}", why(&wild, 45.0, SURE));
     }

@@ -123,7 +123,8 @@ fn a_known_cost_is_found_through_outliers_starts_and_errors() {
 /// observations in the 90 % band.
 #[test]
 fn intervals_hold_what_they_say() {
-    for (name, alike, least) in [("independent", 0.0, 0.92), ("alike 0.7", 0.7, 0.88), ("alike 0.95", 0.95, 0.80)]
+    for (name, alike, least) in
+        [("independent", 0.0, 0.92), ("alike 0.7", 0.7, 0.88), ("alike 0.95", 0.95, 0.80)]
     {
         for observations in [60, 300, 2000] {
             let (mut held, mut clear, mut inside, mut tried) = (0, 0, 0, 0);
@@ -140,8 +141,7 @@ fn intervals_hold_what_they_say() {
                     inside += u32::from((seen.cpu - line.at(seen.load)).abs() <= line.band);
                 }
             }
-            let (slopes, band) =
-                (f64::from(held) / f64::from(clear), f64::from(inside) / f64::from(tried));
+            let (slopes, band) = (f64::from(held) / f64::from(clear), f64::from(inside) / f64::from(tried));
             println!(
                 "errors {name}, {observations} observations: clear {clear}/200, slope in interval {slopes:.3}, in band {band:.3}"
             );

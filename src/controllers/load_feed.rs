@@ -133,8 +133,8 @@ impl LoadFeed {
             Ok(()) => {}
             Err(why) => {
                 instance.restart();
-                if let (Some(why), Some(model)) = (why, self.models.get_mut(&sample.workload)) {
-                    model.keep_out(why);
+                if let Some(why) = why {
+                    self.models.entry(sample.workload.clone()).or_default().keep_out(why);
                 }
                 return;
             }

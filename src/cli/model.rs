@@ -19,7 +19,7 @@ use crate::api::load_models::{LoadModelDto, WhatIfDto};
 use crate::cli::output::{
     Output, cores, line_width, memory, or_dash, paint, plain, say, say_json, say_table, table, time, wrapped,
 };
-use crate::domain::load_model::{LoadModel, ModelPoint, Relation};
+use crate::domain::load_model::{LoadModel, ModelPoint};
 use crate::domain::money::MicroCents;
 use crate::domain::what_if::Stand;
 
@@ -88,7 +88,7 @@ fn shown(found: &LoadModelDto, width: usize) -> Vec<String> {
     if model.points.len() > 1 {
         let cpu = Drawn {
             title: "CPU of an instance in cores, by requests per second",
-            value: |point| Some(point.cpu),
+            value: |point| (point.weight > 0.0).then_some(point.cpu),
             fit: &|load| model.cpu.line().map(|line| line.at(load)),
             show: cores,
         };
@@ -134,15 +134,13 @@ fn grounds(model: &LoadModel) -> String {
 fn points(model: &LoadModel) -> Table {
     let mut rows = table(&["load", "cpu", "by the model", "memory", "p95", "observations"]);
     for point in &model.points {
-        let fit = match &model.cpu {
-            Relation::Clear(line) => cores(line.at(point.load)),
-            Relation::Unclear { .. } => "-".to_owned(),
-        };
+        // At a load at which instances were full, latency alone is known.
+        let used = (point.weight > 0.0).then_some(point);
         rows.add_row(vec![
             format!("{:.1}/s", point.load),
-            cores(point.cpu),
-            fit,
-            memory(point.memory as u64),
+            or_dash(used, |point| cores(point.cpu)),
+            or_dash(model.cpu.line(), |line| cores(line.at(point.load))),
+            or_dash(used, |point| memory(point.memory as u64)),
             or_dash(point.latency, |seconds| format!("{:.1} ms", seconds * 1e3)),
             format!("{:.0}", point.weight),
         ]);
@@ -285,7 +283,7 @@ fn stands(found: &WhatIfDto) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::load_model::{Estimated, KeptOut, Line};
+    use crate::domain::load_model::{Estimated, KeptOut, Line, Relation};
 
     fn found() -> LoadModelDto {
         let point = |load: f64| ModelPoint {

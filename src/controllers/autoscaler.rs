@@ -159,7 +159,9 @@ impl Autoscaler {
         if is_by_hand(world, workload) {
             return Ok(false);
         }
-        let given = (&self.settings.prices, self.settings.scrape_interval * SCRAPES_MISSED_MAX);
+        let late = self.settings.scrape_interval * SCRAPES_MISSED_MAX;
+        let given =
+            (&self.settings.prices, &joint::Times { late, size_min_age: self.settings.vertical.min_age });
         let loads = &mut memory.loads;
         let Some(proposals) = joint::proposals(world, workload, (analysis, loads), given, now) else {
             return Ok(false);

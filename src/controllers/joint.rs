@@ -23,21 +23,42 @@ use crate::scaling::joint::{Cause, Choice, JointAsk, Pair, Shape, decide};
 /// The rule of decisions about both.
 const RULE: &str = "size and count together";
 
-/// The loads of the last minutes, of which the highest is held: a load that falls is followed as late as the owner's
-/// stabilisation window says.
+/// Loads lately: the highest of each few minutes.
 #[derive(Debug, Default)]
 pub(super) struct RecentLoads(BTreeMap<WorkloadName, VecDeque<(Timestamp, f64)>>);
 
+/// Seconds that one entry stands for.
+const ENTRY_SECONDS: i64 = 60;
+/// Entries of a service at most: the longest time that is looked back over.
+const ENTRIES_MAX: usize = 24 * 60;
+
 impl RecentLoads {
-    fn highest(&mut self, name: &WorkloadName, seen: (Timestamp, f64), window: SignedDuration) -> f64 {
+    fn note(&mut self, name: &WorkloadName, (at, load): (Timestamp, f64)) {
         let loads = self.0.entry(name.clone()).or_default();
-        if loads.back().is_none_or(|last| last.0 < seen.0) {
-            loads.push_back(seen);
+        match loads.back_mut() {
+            Some(last) if at.duration_since(last.0) < SignedDuration::from_secs(ENTRY_SECONDS) => {
+                last.1 = last.1.max(load);
+            }
+            _ => loads.push_back((at, load)),
         }
-        while loads.front().is_some_and(|first| seen.0.duration_since(first.0) > window) {
+        if loads.len() > ENTRIES_MAX {
             loads.pop_front();
         }
-        loads.iter().map(|(_, load)| *load).fold(seen.1, f64::max)
+    }
+
+    /// The highest load since an instant; none where nobody has looked for that long.
+    fn highest(&self, name: &WorkloadName, since: Timestamp) -> Option<f64> {
+        let loads = self.0.get(name)?;
+        loads.front().filter(|first| first.0 <= since)?;
+        Some(self.highest_seen(name, since))
+    }
+
+    /// The highest load since an instant, as far as anybody has looked.
+    fn highest_seen(&self, name: &WorkloadName, since: Timestamp) -> f64 {
+        let loads = self.0.get(name).into_iter().flatten();
+        // An entry begins up to a minute before the load that it stands for.
+        let counts = since - SignedDuration::from_secs(ENTRY_SECONDS);
+        loads.filter(|(at, _)| *at >= counts).map(|(_, load)| *load).fold(0.0, f64::max)
     }
 
     /// Lets go what the world does not have.
@@ -124,13 +145,22 @@ pub(super) fn ask<'a>(
     })
 }
 
+/// Times that decisions keep to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// A load that was measured longer ago is not known.
+    pub(super) late: SignedDuration,
+    /// A size stays in force so long, unless it is too small.
+    pub(super) size_min_age: SignedDuration,
+}
+
 /// The decisions about a service whose size and count are decided together, the size first; none where they are
 /// decided apart.
 pub(super) fn proposals(
     world: &World,
     workload: &Workload,
     (analysis, recent): (&Analysis, &mut RecentLoads),
-    (prices, late): (&Prices, SignedDuration),
+    (prices, times): (&Prices, &Times),
     now: Timestamp,
 ) -> Option<Vec<Proposal>> {
     let policy = world.policy_of(workload);
@@ -141,16 +171,38 @@ pub(super) fn proposals(
         return None;
     }
     // A load that is not known, or a revision that is not known yet, is left to scalers that need neither.
-    let sample = analysis.load.get(&workload.name).filter(|sample| now.duration_since(sample.at) <= late)?;
+    let sample =
+        analysis.load.get(&workload.name).filter(|sample| now.duration_since(sample.at) <= times.late)?;
     if model.revision != workload.revision || workload.count == 0 {
         return None;
     }
-    let seen = (sample.at, sample.requests_per_second);
-    let load = recent.highest(&workload.name, seen, scale.down.stabilization);
+    recent.note(&workload.name, (sample.at, sample.requests_per_second));
     let shapes = shapes(world, service, &workload.name, prices);
     let recommended = analysis.recommendations.get(&workload.name);
-    let ask = ask((world, workload, scale), model, recommended, load, &shapes)?;
+    let asked = |load: f64| ask((world, workload, scale), model, recommended, load, &shapes);
+    // A load that falls is followed as late as the owner's window says.
+    let lately = recent.highest_seen(&workload.name, now - scale.down.stabilization);
+    let by_count = JointAsk { fixed_size: true, ..asked(lately)? };
+    if let Some((cause, choice)) = decide(&by_count) {
+        return Some(worded(workload, &by_count, (cause, &choice), prices));
+    }
+    // Another size is for the load of hours, not of minutes: an hour of rest is no reason for a small one. Only a load
+    // that no count of this size holds is answered at once.
+    let settled = now - times.size_min_age;
+    let of_hours = recent
+        .highest(&workload.name, settled)
+        .filter(|_| workload.size.as_ref().is_none_or(|size| size.since <= settled));
+    let is_short = !by_count.is_held();
+    let load = match of_hours {
+        _ if is_short => lately,
+        Some(highest) => highest.max(lately),
+        None => return Some(Vec::new()),
+    };
+    let ask = asked(load)?;
     let Some((cause, choice)) = decide(&ask) else { return Some(Vec::new()) };
+    if choice.pair.size == workload.size().request {
+        return Some(Vec::new());
+    }
     Some(worded(workload, &ask, (cause, &choice), prices))
 }
 

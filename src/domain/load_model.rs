@@ -239,7 +239,7 @@ pub struct LoadModel {
     pub at: Option<Timestamp>,
     /// Observations of this revision that were taken in.
     pub observations: u64,
-    /// Observations that were not.
+    /// Observations of the service that were not, whatever the revision.
     pub kept_out: KeptOut,
     /// Observations that lay far off the line and do not count.
     pub outliers: u64,

@@ -29,6 +29,8 @@ const START_HOURS: f64 = 0.1;
 const RESIZE_HOURS: f64 = 0.5;
 /// What is in force is left alone while CPU use is no more than this much over its share.
 const TOLERANCE: f64 = 1.1;
+/// No instance gets less CPU than the Vertical Pod Autoscaler's least.
+const CPU_MIN: Millicores = Millicores::new(25);
 /// Memory beyond what the model says, for what it does not see.
 const MEMORY_MARGIN: f64 = 1.15;
 
@@ -151,7 +153,8 @@ fn slot(node: Resources, slots: u32) -> Resources {
 }
 
 fn within(size: Resources, bounds: &SizeBounds) -> bool {
-    bounds.min_cpu.is_none_or(|least| size.cpu >= least)
+    size.cpu >= CPU_MIN
+        && bounds.min_cpu.is_none_or(|least| size.cpu >= least)
         && bounds.max_cpu.is_none_or(|most| size.cpu <= most)
         && bounds.min_memory.is_none_or(|least| size.memory >= least)
 }
@@ -190,7 +193,7 @@ impl JointAsk<'_> {
         let part = |need: f64, of: f64| if of > 0.0 { need / of } else { f64::INFINITY };
         let by_cpu = part(cpu.cores(), slot.cpu.cores());
         let by_memory = part(memory.as_f64(), slot.memory.as_f64());
-        let least_cpu = self.bounds.min_cpu.unwrap_or(Millicores::new(1));
+        let least_cpu = self.bounds.min_cpu.unwrap_or(CPU_MIN).max(CPU_MIN);
         if by_cpu >= by_memory {
             Resources::new(slot.cpu, memory.min(slot.memory))
         } else {
@@ -214,6 +217,11 @@ impl JointAsk<'_> {
         let by_memory = self.memory_at(load).as_f64() <= pair.size.memory.as_f64() * tolerance;
         let bound = self.model.load_within(f64::MAX, self.utilization);
         by_cpu && by_memory && bound.is_none_or(|most| load <= most * tolerance)
+    }
+
+    /// Whether what is in force holds the load.
+    pub fn is_held(&self) -> bool {
+        self.holds(&self.now)
     }
 
     /// What a pair costs where it is cheapest; none where it fits on no node.

@@ -28,7 +28,7 @@ pub(super) fn believed(points: Vec<Point>) -> Vec<Point> {
 
 /// The knee, or why there is none.
 pub(super) fn knee(points: &[Point]) -> Result<Knee, String> {
-    let weight: f64 = points.iter().map(|point| point.2).sum();
+    let weight = points.iter().fold(0.0, |sum, point| sum + point.2);
     if points.len() < POINTS_MIN || weight < OBSERVATIONS_MIN {
         return Err(format!(
             "{weight:.0} observations of latency at {} different loads are too few",

@@ -126,8 +126,8 @@ impl ServiceModel {
             return;
         }
         let prior = Prior::of(self).or_else(|| self.prior.take());
-        *self =
-            Self { revision, prior, cpu: self.cpu.clone(), memory: self.memory.clone(), ..Self::default() };
+        let (kept_out, cpu, memory) = (self.kept_out, self.cpu.clone(), self.memory.clone());
+        *self = Self { revision, prior, kept_out, cpu, memory, ..Self::default() };
     }
 
     /// Counts an observation that says nothing.

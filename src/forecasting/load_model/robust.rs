@@ -19,7 +19,9 @@ const HUBER: f64 = 1.345;
 /// The mean square of a standard normal variable that is cut at `HUBER`.
 const HUBER_MEAN_SQUARE: f64 = 0.7102;
 /// An observation further off than so many scales is an outlier.
-const FAR: f64 = 3.0;
+const FAR: f64 = 5.0;
+/// The least scale, in mean amounts: real services are no more even than that.
+const SCALE_MIN: f64 = 0.01;
 /// Moments are those of about so many observations.
 const MEMORY: f64 = 500.0;
 /// The scale is that of about so many.
@@ -129,7 +131,7 @@ impl RobustLine {
 
     /// The scale of errors; never nothing, or the first observation off a perfect line would be infinitely far.
     fn scale(&self) -> f64 {
-        self.variance.sqrt().max(1e-3 * self.amount.abs()).max(1e-12)
+        self.variance.sqrt().max(SCALE_MIN * self.amount.abs()).max(1e-12)
     }
 
     /// Takes in an observation; tells whether it is an outlier. Where outliers go on, the line comes to them, and

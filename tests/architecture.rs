@@ -44,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "domain",
             "estimation",
+            "forecasting",
             "placement",
             "scaling",
             "scheduling",

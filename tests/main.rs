@@ -22,6 +22,8 @@ mod front_door;
 mod harness;
 mod hostile;
 mod http;
+#[cfg(feature = "analytics")]
+mod load_models;
 mod local;
 mod machine;
 mod prober;

@@ -65,6 +65,7 @@ pub(crate) fn service() -> WorkloadSpec {
             min_ready: seconds(0),
         },
         drain_timeout: seconds(30),
+        latency_objective: None,
         policy: None,
     }))
 }
@@ -166,6 +167,7 @@ pub(crate) fn view(tasks: u32, nodes: u32) -> View {
         recommendations: Arc::default(),
         usage: Arc::new(usage),
         load: Arc::default(),
+        models: Arc::default(),
         front_doors: Arc::default(),
         engine: EngineHealth {
             version: "bench".to_owned(),

@@ -8,6 +8,8 @@ pub mod client;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod load_models;
 pub mod present;
 pub mod problem;
 pub mod requests;
@@ -99,6 +101,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(engine::routes())
         .merge(workloads::routes())
         .merge(recommendations::routes())
+        .merge(load_models::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

@@ -42,6 +42,7 @@ use crate::controllers::control::{EXECS_MAX, EngineControl};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
+use crate::controllers::load_feed::LoadFeed;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -49,6 +50,7 @@ use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::sizing::Past;
 use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
+use crate::controllers::what_if::WhatIfSources;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
@@ -137,11 +139,11 @@ impl App {
         let world = state.world().await;
         let analyst =
             Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
-        let recorder = Recorder::new(Arc::clone(&state), store.clone());
-        let seen = (&analysed, &passed);
+        let (recorder, seen) = (Recorder::new(Arc::clone(&state), store.clone()), (&analysed, &passed));
         let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
         let watch = Watch::new(&config.engine, (&state, &store), seen, autoscaler.finished());
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
+        let prices = config.engine.prices.prices;
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
@@ -153,11 +155,11 @@ impl App {
             exec: Arc::new(cluster.clone()),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
+            what_if: WhatIfSources { history: store.clone(), prices },
             hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
-        let prices = config.engine.prices.prices;
         let bodies = Bodies {
             scheduler,
             analyst,
@@ -425,8 +427,10 @@ fn analyst(
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
     let past = Past { history: store.clone(), archive: store.clone() };
-    let sizing = (estimators::sizing(&config.estimator), world, config.prices.prices);
-    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), past, sizing, published)?)
+    let learns = (estimators::sizing(&config.estimator), LoadFeed::new(config.load_models.warm_up));
+    let given = (world, config.prices.prices);
+    let state = Arc::clone(state);
+    Ok(Analyst::new((state, published), agents, front_door.clone(), past, learns, given)?)
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

@@ -33,6 +33,7 @@ mod fit_weights;
 mod freeze;
 mod lists;
 mod logs;
+mod model;
 mod output;
 mod pause;
 mod policy;
@@ -168,6 +169,11 @@ enum Remote {
     Alarms(alarms::AlarmsArgs),
     /// Show recommended sizes.
     Recommend(recommend::RecommendArgs),
+    /// Show what an instance of a service uses as a function of its load.
+    Model(model::ModelArgs),
+    /// Tell what a service would need under another load.
+    #[command(name = "whatif")]
+    WhatIf(model::WhatIfArgs),
     /// List decisions.
     Decisions(why::DecisionsArgs),
     /// Explain a decision.
@@ -267,6 +273,8 @@ async fn call(client: &Client, output: Output, command: Remote) -> anyhow::Resul
         Remote::Events(args) => events::run(client, output, args).await,
         Remote::Alarms(args) => alarms::run(client, output, args).await,
         Remote::Recommend(args) => recommend::run(client, output, args).await,
+        Remote::Model(args) => model::model(client, output, args).await,
+        Remote::WhatIf(args) => model::what_if(client, output, args).await,
         Remote::Decisions(args) => why::decisions(client, output, args).await,
         Remote::Why(args) => why::why(client, output, args).await,
         Remote::Approve(args) => approve::run(client, output, args).await,

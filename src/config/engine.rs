@@ -46,6 +46,8 @@ pub struct EngineConfig {
     pub autoscaler: AutoscalerConfig,
     /// The loop that recommends sizes.
     pub recommender: RecommenderConfig,
+    /// What is learnt of load.
+    pub load_models: LoadModelConfig,
     /// What resources cost where a pool has no price of its own.
     pub prices: PriceConfig,
     /// What is kept, and how long.
@@ -128,6 +130,13 @@ pub struct RecommenderConfig {
     pub interval: SignedDuration,
 }
 
+/// `[load_models]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadModelConfig {
+    /// An instance counts once it has been ready, and its rollout over, for so long.
+    pub warm_up: SignedDuration,
+}
+
 /// `[prices]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PriceConfig {
@@ -196,6 +205,13 @@ impl Default for RecommenderConfig {
     /// The Vertical Pod Autoscaler's `--recommender-interval`.
     fn default() -> Self {
         Self { interval: SignedDuration::from_mins(1) }
+    }
+}
+
+impl Default for LoadModelConfig {
+    /// Caches fill and compilers in the process finish within the first minutes.
+    fn default() -> Self {
+        Self { warm_up: SignedDuration::from_mins(2) }
     }
 }
 
@@ -274,6 +290,9 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         }),
         recommender: section(root, "recommender", |table, default: RecommenderConfig| RecommenderConfig {
             interval: table.or("interval", default.interval, interval),
+        }),
+        load_models: section(root, "load_models", |table, default: LoadModelConfig| LoadModelConfig {
+            warm_up: table.or("warm_up", default.warm_up, duration),
         }),
         prices: section(root, "prices", prices),
         store: section(root, "store", |table, default| store(table, &default)),

@@ -21,6 +21,8 @@ use crate::domain::workload::{
 };
 
 /// As long as most proxies let a request last.
+/// No latency that is asked for is shorter.
+const OBJECTIVE_MIN: SignedDuration = SignedDuration::from_millis(1);
 const DRAIN_TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_secs(30);
 /// An occurrence that is later than this is better left out than run at the wrong time.
 const START_DEADLINE_DEFAULT: SignedDuration = SignedDuration::from_mins(1);
@@ -82,6 +84,7 @@ pub(super) fn service(table: &Table<'_>, uses: &mut Uses) -> ServiceSpec {
         rollout: rollout(table),
         drain_timeout: table.or("drain_timeout", DRAIN_TIMEOUT_DEFAULT, duration),
         policy: policy(table, uses),
+        latency_objective: table.optional("latency_objective", duration_from(OBJECTIVE_MIN)),
         ports: ports.list,
         scale,
     }

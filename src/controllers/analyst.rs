@@ -9,15 +9,19 @@ use tokio::sync::{broadcast, watch};
 use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
+use crate::controllers::load_feed::{self, LoadFeed};
 use crate::controllers::run_peaks::{self, RunPeaks};
 use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill};
 use crate::controllers::state::EngineState;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
+use crate::domain::load_model::LoadModel;
 use crate::domain::money::Prices;
+use crate::domain::plan::Step;
 use crate::domain::policy::PolicyMode;
 use crate::domain::quantity::Bytes;
 use crate::domain::recommendation::{Estimate, Withheld};
+use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
@@ -36,6 +40,8 @@ pub struct Analysis {
     pub usage: Arc<BTreeMap<TaskId, UsageSample>>,
     /// The newest load of each service.
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
+    /// What instances of each service use as functions of their load.
+    pub models: Arc<BTreeMap<WorkloadName, LoadModel>>,
     /// The newest recommendation of each workload.
     pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
     /// The memory that retries of each cron job and job climb to after kills.
@@ -55,6 +61,7 @@ impl Default for Analysis {
         Self {
             usage: shared(),
             load: shared(),
+            models: shared(),
             recommendations: shared(),
             rungs: shared(),
             scrapes: Vec::new(),
@@ -89,6 +96,7 @@ pub struct Analyst {
 struct Memory {
     in_force: InForce,
     runs: RunPeaks,
+    feed: LoadFeed,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
     usage: BTreeMap<TaskId, UsageSample>,
@@ -101,12 +109,12 @@ impl Analyst {
     /// An analyst that sizes by the policy that the world names; takes up where the last engine left off, or,
     /// where that cannot be read, begins from the recorded usage.
     pub fn new(
-        state: Arc<EngineState>,
+        (state, published): (Arc<EngineState>, watch::Sender<Analysis>),
         agents: Vec<AgentSource>,
         front_door: Arc<dyn FrontDoor>,
         past: Past,
-        (sizing, world, prices): (Sizing, &World, Prices),
-        published: watch::Sender<Analysis>,
+        (sizing, feed): (Sizing, LoadFeed),
+        (world, prices): (&World, Prices),
     ) -> Result<Self, StoreError> {
         let in_force = sizing.at_start(world, state.store().as_ref())?;
         in_force.publish(&published);
@@ -115,6 +123,7 @@ impl Analyst {
         let memory = Memory {
             in_force,
             runs,
+            feed: feed.restored(state.store().document(load_feed::CHECKPOINT)?.as_deref()),
             changes: state.subscribe(),
             readings: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -140,10 +149,12 @@ impl Analyst {
             for sample in &usage {
                 memory.in_force.estimator.observe(sample);
                 memory.runs.sampled(sample);
+                memory.feed.sampled(&world, sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
             memory.runs.settle();
+            memory.feed.retain(&world);
             memory.readings.retain(|task, _| world.tasks.contains_key(task));
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
@@ -160,6 +171,7 @@ impl Analyst {
         let world = self.state.world().await;
         self.follow_choice(&world).await;
         let now = self.state.clock().now();
+        self.model_load(&world).await?;
         let checkpoint = {
             let memory = self.lock();
             let largest = largest_node(&world).map(|node| node.memory);
@@ -208,6 +220,27 @@ impl Analyst {
                 source: Box::new(error),
             }),
         }
+    }
+
+    /// Asks the load models, tells which revisions cost something else, and keeps the models.
+    async fn model_load(&self, world: &World) -> Result<(), StoreError> {
+        let (models, found, kept) = {
+            let mut memory = self.lock();
+            let found = memory.feed.compare();
+            (memory.feed.models(world), found, memory.feed.checkpoint())
+        };
+        self.published.send_modify(|analysis| analysis.models = Arc::new(models));
+        let news = found.into_iter().map(|(workload, cost)| Step {
+            change: Change::CostChanged { workload, cost },
+            reason: cost.to_string(),
+        });
+        self.state.commit(&Actor::Engine, news.collect()).await?;
+        let kept = kept.map_err(|error| StoreError::Failed {
+            operation: "write the load models".to_owned(),
+            source: Box::new(error),
+        })?;
+        let store = Arc::clone(self.state.store());
+        blocking(move || store.put_document(load_feed::CHECKPOINT, &kept)).await
     }
 
     /// Puts the policy in force that the world names, once it was told what was recorded.
@@ -293,6 +326,10 @@ impl Analyst {
         let mut samples = Vec::new();
         for reading in self.front_door.load() {
             let earlier = memory.load_readings.insert(reading.workload.clone(), reading.clone());
+            for (task, counters) in &reading.instances {
+                let before = earlier.as_ref().and_then(|earlier| earlier.instances.get(task));
+                memory.feed.counted(task, reading.at, counters, before);
+            }
             let Some(earlier) = earlier else { continue };
             let seconds = reading.at.duration_since(earlier.at).as_secs_f64();
             // The clock was set in between, or nobody looked for long: a mean over that says nothing.

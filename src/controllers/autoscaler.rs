@@ -12,6 +12,7 @@ use crate::controllers::analyst::{Analysis, Analyst};
 use crate::controllers::control::blocking;
 use crate::controllers::decisions::Recorder;
 use crate::controllers::driver::chain;
+use crate::controllers::joint::{self, RecentLoads};
 use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
 use crate::domain::action::ActionKey;
@@ -74,6 +75,8 @@ struct Memory {
     counts: BTreeMap<WorkloadName, HorizontalState>,
     /// The last value of each counter that instances expose, for rates.
     counters: BTreeMap<(TaskId, String), (f64, Timestamp)>,
+    /// The loads that sizes and counts are decided together from.
+    loads: RecentLoads,
     /// How far the clock had been moved when it was last looked at.
     clock_moved: SignedDuration,
 }
@@ -88,6 +91,7 @@ impl Memory {
         self.clock_moved = moved;
         self.counts.values_mut().for_each(|counts| counts.clock_moved(by));
         self.counters.clear();
+        self.loads.clear();
     }
 }
 
@@ -121,9 +125,13 @@ impl Autoscaler {
         let mut memory = self.memory.lock().await;
         memory.counts.retain(|name, _| world.workloads.contains_key(name));
         memory.counters.retain(|(task, _), _| world.tasks.contains_key(task));
+        memory.loads.retain(&world);
         let (now, moved) = self.state.now_and_moved();
         memory.follow_clock(moved);
         for workload in world.workloads.values().filter(|workload| !workload.deleted) {
+            if self.decide_both(&world, workload, &analysis, &mut memory, now).await? {
+                continue;
+            }
             let policy = world.policy_of(workload);
             if policy.count != PolicyMode::Off {
                 self.decide_count(&world, workload, (&observed, &analysis), &mut memory, now).await?;
@@ -139,6 +147,36 @@ impl Autoscaler {
         Ok(())
     }
 
+    /// Decides size and count together, and tells whether they are decided so.
+    async fn decide_both(
+        &self,
+        world: &World,
+        workload: &Workload,
+        analysis: &Analysis,
+        memory: &mut Memory,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if is_by_hand(world, workload) {
+            return Ok(false);
+        }
+        let late = self.settings.scrape_interval * SCRAPES_MISSED_MAX;
+        let given =
+            (&self.settings.prices, &joint::Times { late, size_min_age: self.settings.vertical.min_age });
+        let loads = &mut memory.loads;
+        let Some(proposals) = joint::proposals(world, workload, (analysis, loads), given, now) else {
+            return Ok(false);
+        };
+        for proposal in proposals {
+            let kind = proposal.kind.clone();
+            let changes = |id| size_set(&kind, id).or_else(|| count_set(&kind, id)).into_iter().collect();
+            let applied = self.recorder.record(PolicyMode::Auto, proposal, changes).await?;
+            if let Some(DecisionKind::Count { from, to, .. }) = applied {
+                memory.counts.entry(workload.name.clone()).or_default().applied(from, to, now);
+            }
+        }
+        Ok(true)
+    }
+
     async fn decide_count(
         &self,
         world: &World,
@@ -149,9 +187,7 @@ impl Autoscaler {
     ) -> Result<(), StoreError> {
         let Some(service) = workload.spec.as_service() else { return Ok(()) };
         let Some(scale) = &service.scale else { return Ok(()) };
-        // A count that was set by hand for a while holds, and a paused service has nothing to measure.
-        let by_hand = world.actions.get(&ActionKey::Scale(workload.name.clone()));
-        if by_hand.is_some_and(|action| action.until.is_some()) || world.paused(&workload.name).is_some() {
+        if is_by_hand(world, workload) {
             return Ok(());
         }
         // Instances that wait for a switch would halve the mean.
@@ -292,6 +328,12 @@ impl Autoscaler {
         self.recorder.record(policy.size, proposal, |id| size_set(&kind, id).into_iter().collect()).await?;
         Ok(())
     }
+}
+
+/// A count that was set by hand for a while holds, and a paused service has nothing to measure.
+fn is_by_hand(world: &World, workload: &Workload) -> bool {
+    let by_hand = world.actions.get(&ActionKey::Scale(workload.name.clone()));
+    by_hand.is_some_and(|action| action.until.is_some()) || world.paused(&workload.name).is_some()
 }
 
 fn count_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {

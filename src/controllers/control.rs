@@ -13,6 +13,7 @@ use crate::controllers::driver::chain;
 use crate::controllers::notices::HookHealth;
 use crate::controllers::scheduler::{Pass, Scheduler, exec_target};
 use crate::controllers::state::EngineState;
+use crate::controllers::what_if::WhatIfSources;
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
@@ -21,11 +22,12 @@ use crate::domain::node::NodeName;
 use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
+use crate::domain::what_if::WhatIf;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::estimation::catalogue::Entry;
 use crate::estimation::policy_estimator::{entries, recipe};
-use crate::ports::control::{Control, ControlError, EngineHealth, SizePolicyEntry, View};
+use crate::ports::control::{Control, ControlError, EngineHealth, SizePolicyEntry, View, WhatIfAsked};
 use crate::ports::exec::{ExecLimits, ExecOutput, TaskExec};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
@@ -63,6 +65,8 @@ pub struct EngineControl {
     pub disasters: watch::Receiver<Arc<Vec<Alarm>>>,
     /// How hooks do.
     pub hooks: Vec<watch::Receiver<HookHealth>>,
+    /// For questions about other loads.
+    pub what_if: WhatIfSources,
     /// What the cluster does not enforce.
     pub limitations: Vec<String>,
     /// When the engine started.
@@ -95,6 +99,7 @@ impl Control for EngineControl {
             recommendations: analysis.recommendations,
             usage: analysis.usage,
             load: analysis.load,
+            models: analysis.models,
             front_doors: Arc::new(self.scheduler.front_doors()),
             engine: EngineHealth {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -152,6 +157,12 @@ impl Control for EngineControl {
             knob: entry.knob.to_owned(),
         };
         entries().map(entry).collect()
+    }
+
+    async fn what_if(&self, asked: WhatIfAsked) -> Result<WhatIf, ControlError> {
+        let world = self.state.world().await;
+        let analysis = self.analysis.borrow().clone();
+        self.what_if.answer((&world, &analysis), &asked, self.state.clock().now()).await
     }
 
     fn last_change(&self) -> u64 {

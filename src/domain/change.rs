@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::action::{Action, ActionEnd, ActionKey};
 use crate::domain::decision::DecisionId;
+use crate::domain::load_model::CostChange;
 use crate::domain::node::{JoinState, NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::policy::{Policy, PolicyName};
 use crate::domain::quantity::TaskSize;
@@ -74,6 +75,13 @@ pub enum Change {
         workload: WorkloadName,
         /// Why.
         reason: String,
+    },
+    /// A revision was found to use more or less CPU than the one before it.
+    CostChanged {
+        /// The service.
+        workload: WorkloadName,
+        /// How much.
+        cost: CostChange,
     },
     /// A rollout made progress or ended.
     RolloutMoved {
@@ -303,6 +311,7 @@ impl Change {
             | Self::SizeCanaryChosen { workload, .. }
             | Self::SizeConfirmed { workload }
             | Self::SizeReverted { workload, .. }
+            | Self::CostChanged { workload, .. }
             | Self::RolloutMoved { workload, .. }
             | Self::RolloutStaged { workload, .. }
             | Self::RestartNoted { workload, .. }

@@ -62,6 +62,7 @@ pub(crate) fn service_spec(command: &str, instances: u32) -> ServiceSpec {
             min_ready: seconds(1),
         },
         drain_timeout: seconds(10),
+        latency_objective: None,
         policy: None,
     }
 }

@@ -309,6 +309,9 @@ pub struct ServiceSpec {
     pub drain_timeout: SignedDuration,
     /// The policy that governs automatic changes.
     pub policy: Option<PolicyName>,
+    /// The 95th percentile of latency is to stay under this.
+    #[serde(default)]
+    pub latency_objective: Option<SignedDuration>,
 }
 
 /// A job on a schedule.

@@ -1,8 +1,9 @@
-//! Load -> later load: quantiles of a load from the next minute to two days ahead, refreshed with each observation.
+//! What will be: load to later load, load to use of resources.
 //!
-//! In: `(time, load)` of one series, events that are planned. Out: quantiles of the load at a time, of its highest
-//! in a window, its expected course, and whether there is any structure to go by. Not here: what follows from a
-//! forecast (`scaling`), how forecasts are scored (`replay`). `docs/forecast.md` tells the method and its figures.
+//! In: `(time, load)` of one series, events that are planned, what instances used at a load. Out: quantiles of the load
+//! at a time, of its highest in a window, its expected course, whether there is any structure to go by; models that say
+//! what follows from a load. Not here: what follows from a forecast (`scaling`), how forecasts are scored (`replay`).
+//! `docs/forecast.md` and `docs/load-models.md` tell the methods and their figures.
 //!
 //! - `history`: observations on a grid of slots; where nothing was measured there is nothing.
 //! - `seasons`: the course of earlier days and weeks, as it was known at an instant.
@@ -11,6 +12,8 @@
 //! - `learning`: what is learnt at the end of each slot.
 //! - `conformal`: intervals that track their own coverage.
 //! - `event`: what is planned. `forecaster`: all of it for one series, with the answers.
+//! - `load_model`: CPU, memory and latency of an instance as functions of its load.
+//! - `usual_load`: the load by hour of the week, where nothing better is asked for.
 
 mod conformal;
 mod event;
@@ -23,6 +26,8 @@ mod ridge;
 mod seasons;
 
 pub mod baselines;
+pub mod load_model;
+pub mod usual_load;
 
 pub use event::{Event, Planned};
 pub use forecaster::{Forecaster, Path, Refused, Structure};

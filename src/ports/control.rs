@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::decision::DecisionId;
 use crate::domain::intent::Submission;
 use crate::domain::load::LoadSample;
+use crate::domain::load_model::LoadModel;
 use crate::domain::node::NodeName;
 use crate::domain::observation::Observed;
 use crate::domain::plan::{Alarm, Waiting};
@@ -17,6 +18,7 @@ use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
+use crate::domain::what_if::{OtherLoad, WhatIf};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::ports::exec::ExecOutput;
@@ -71,6 +73,17 @@ pub struct SizePolicyEntry {
     pub knob: String,
 }
 
+/// A question about another load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WhatIfAsked {
+    /// The service.
+    pub workload: WorkloadName,
+    /// The load; the one that is usual at `peak` without it.
+    pub load: Option<OtherLoad>,
+    /// When; now without it.
+    pub peak: Option<Timestamp>,
+}
+
 /// Everything as it is now. Parts are shared, so a view costs little.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -88,6 +101,8 @@ pub struct View {
     pub usage: Arc<BTreeMap<TaskId, UsageSample>>,
     /// The newest load sample of each service.
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
+    /// What instances of each service use as functions of their load.
+    pub models: Arc<BTreeMap<WorkloadName, LoadModel>>,
     /// The stable addresses of each service: number by port name.
     pub front_doors: Arc<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
     /// The engine itself.
@@ -127,6 +142,9 @@ pub trait Control: Send + Sync {
 
     /// The policies that sizes can come from.
     fn size_policies(&self) -> Vec<SizePolicyEntry>;
+
+    /// What a service would need under another load.
+    async fn what_if(&self, asked: WhatIfAsked) -> Result<WhatIf, ControlError>;
 
     /// The number of the newest change; 0 before the first one.
     fn last_change(&self) -> u64;

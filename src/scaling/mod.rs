@@ -9,6 +9,10 @@ mod cluster_grow;
 mod cluster_shrink;
 pub mod counts;
 pub mod horizontal;
+pub mod joint;
+#[cfg(test)]
+mod joint_conflict;
 mod metric_count;
 pub mod stabilization;
 pub mod vertical;
+pub mod what_if;

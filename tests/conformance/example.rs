@@ -146,6 +146,7 @@ pub(crate) fn service_spec() -> WorkloadSpec {
             min_ready: SignedDuration::from_secs(2),
         },
         drain_timeout: SignedDuration::from_secs(30),
+        latency_objective: None,
         policy: Some(PolicyName::new("careful").expect("a name")),
     }))
 }

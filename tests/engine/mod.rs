@@ -10,6 +10,7 @@ mod failures;
 mod harness;
 mod interface;
 mod load;
+mod load_models;
 mod operations;
 #[cfg(feature = "analytics")]
 mod policies;

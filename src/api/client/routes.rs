@@ -12,6 +12,7 @@ use crate::api::dto::{
     ApplyRequest, Approved, Changed, ExplanationDto, LogDto, MessageRequest, NodeDto, PoolDto,
     RecommendationDto, RunDto, ScaleRequest, StatusDto, TaskDto, WorkloadDto,
 };
+use crate::api::load_models::{LoadModelDto, WhatIfDto};
 use crate::api::requests::{
     BounceRequest, LastingRequest, ResizeRequest, RollbackRequest, RunRequest, TokenRequest,
 };
@@ -135,6 +136,22 @@ impl Client {
     pub async fn explanation(&self, name: &str, hours: u32, parts: u32) -> Answer<ExplanationDto> {
         let asked = [("hours", Some(hours.to_string())), ("parts", Some(parts.to_string()))];
         self.get(&with_query(&format!("/v1/recommendations/{}", encoded(name)), &asked)).await
+    }
+
+    /// What an instance of a service uses as a function of its load.
+    pub async fn load_model(&self, name: &str) -> Answer<LoadModelDto> {
+        self.get(&workload(name, "model")).await
+    }
+
+    /// What a service would need under another load.
+    pub async fn what_if(
+        &self,
+        name: &str,
+        load: Option<&str>,
+        peak: Option<Timestamp>,
+    ) -> Answer<WhatIfDto> {
+        let asked = [("load", load.map(str::to_owned)), ("peak", peak.map(|at| at.to_string()))];
+        self.get(&with_query(&workload(name, "what-if"), &asked)).await
     }
 
     /// Makes what specs declare so, or tells what would change.

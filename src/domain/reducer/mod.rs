@@ -67,6 +67,8 @@ impl World {
             | Change::QuotaApplied { .. }
             | Change::QuotaDeleted { .. }
             | Change::SizePolicySet { .. } => self.follow_action(recorded),
+            // News, which change nothing.
+            Change::CostChanged { workload, .. } => self.workloads.get(workload).map(|_| ()),
             Change::ClockMoved { by } => {
                 self.follow_clock(*by, &mut touched);
                 Some(())

@@ -48,7 +48,7 @@ fn backend(number: u64, address: SocketAddr) -> Backend {
 
 fn route(listen: u16, backends: &[Backend]) -> Vec<Route> {
     let workload = WorkloadName::new("web").expect("a name");
-    vec![Route { workload, port: "http".to_owned(), listen, backends: backends.to_vec() }]
+    vec![Route { workload, port: "http".to_owned(), listen, backends: backends.to_vec(), hold: None }]
 }
 
 async fn set(door: &FrontDoorServer, listen: u16, backends: &[Backend]) {

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod present;
 pub mod problem;
 pub mod requests;
+mod scaling;
 pub mod server;
 pub mod size_policies;
 

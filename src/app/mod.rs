@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -49,6 +49,7 @@ use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::sizing::Past;
 use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
+use crate::controllers::waker::Waker;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
@@ -57,7 +58,9 @@ use crate::domain::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::{Control, ControlError};
+use crate::ports::front_door::FrontDoor;
 use crate::ports::health::HealthSource;
+use crate::ports::metric_source::MetricSource;
 use crate::ports::store::{EventQuery, Store};
 use crate::ports::telemetry::Telemetry;
 use crate::scaling::horizontal::HorizontalParameters;
@@ -139,8 +142,9 @@ impl App {
             Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
         let recorder = Recorder::new(Arc::clone(&state), store.clone());
         let seen = (&analysed, &passed);
-        let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
-        let watch = Watch::new(&config.engine, (&state, &store), seen, autoscaler.finished());
+        let autoscaler =
+            Arc::new(autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?);
+        let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
@@ -153,12 +157,20 @@ impl App {
             exec: Arc::new(cluster.clone()),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
+            scaling: autoscaler.scaling(),
             hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
         let prices = config.engine.prices.prices;
+        let waker = Waker {
+            state: Arc::clone(&state),
+            front_door: front_door.clone(),
+            recorder: recorder.clone(),
+            prices,
+        };
         let bodies = Bodies {
+            waker: Arc::new(waker),
             scheduler,
             analyst,
             autoscaler,
@@ -351,15 +363,16 @@ type Seen<'a> = (&'a watch::Receiver<Analysis>, &'a watch::Receiver<Pass>);
 
 fn autoscaler(
     config: &EngineConfig,
-    state: &Arc<EngineState>,
-    analyst: &Arc<Analyst>,
+    (state, analyst): (&Arc<EngineState>, &Arc<Analyst>),
     (analysed, passed): Seen<'_>,
+    front_door: &Arc<FrontDoorServer>,
     recorder: &Recorder,
 ) -> anyhow::Result<Autoscaler> {
     let metrics = Arc::new(InstanceMetrics::new(config.scrape.timeout.unsigned_abs())?);
     let (state, analyst, settings) = (Arc::clone(state), Arc::clone(analyst), autoscaler_settings(config));
     let seen = (analysed.clone(), passed.clone());
-    Ok(Autoscaler::new(state, analyst, seen, metrics, recorder.clone(), settings)?)
+    let sources: (Arc<dyn MetricSource>, Arc<dyn FrontDoor>) = (metrics, front_door.clone());
+    Ok(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?)
 }
 
 /// What looks after the engine, and where hooks learn what happens.
@@ -374,20 +387,21 @@ impl Watch {
         config: &EngineConfig,
         (state, store): (&Arc<EngineState>, &Arc<SqliteStore>),
         (analysed, passed): Seen<'_>,
-        decided: watch::Receiver<Option<Timestamp>>,
+        autoscaler: &Autoscaler,
     ) -> Self {
         let intervals = Intervals {
             scheduler: config.engine.tick,
             autoscaler: config.autoscaler.interval,
             sample: config.scrape.interval.max(config.agent.sample_interval),
         };
+        let decided = autoscaler.finished();
         let watched = Watched { passes: passed.clone(), analysis: analysed.clone(), decided };
         let settings = config.disaster.clone();
         let (disasters, alarms) = DisasterWatch::new(Arc::clone(state), watched, intervals, settings);
         let sources = Sources {
             state: Arc::clone(state),
             decisions: store.clone(),
-            alarms: hooks::alarms(passed.clone(), alarms.clone()),
+            alarms: hooks::alarms(passed.clone(), alarms.clone(), autoscaler.scaling()),
         };
         Self { disasters, alarms, sources }
     }

@@ -24,6 +24,8 @@ mod run_policy;
 #[cfg(test)]
 pub(crate) mod sample_specs;
 pub mod scale;
+pub mod scale_status;
+pub mod scale_window;
 pub mod size_policy;
 pub mod strategy;
 pub mod task;

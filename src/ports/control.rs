@@ -15,6 +15,7 @@ use crate::domain::observation::Observed;
 use crate::domain::plan::{Alarm, Waiting};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::Actor;
+use crate::domain::scale_status::ScaleStatus;
 use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
@@ -88,6 +89,8 @@ pub struct View {
     pub usage: Arc<BTreeMap<TaskId, UsageSample>>,
     /// The newest load sample of each service.
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
+    /// How the counts of services stand that scale.
+    pub scaling: Arc<BTreeMap<WorkloadName, ScaleStatus>>,
     /// The stable addresses of each service: number by port name.
     pub front_doors: Arc<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
     /// The engine itself.

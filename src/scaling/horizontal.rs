@@ -84,6 +84,13 @@ pub enum MetricReading {
         /// The value.
         value: f64,
     },
+    /// Work that waits for the whole service.
+    Queue {
+        /// How much.
+        length: Option<f64>,
+        /// How long the oldest has waited.
+        age_seconds: Option<f64>,
+    },
     /// Nothing is known.
     Failed {
         /// Why.
@@ -98,6 +105,8 @@ pub struct ServiceStatus<'a> {
     pub workload: &'a WorkloadName,
     /// The declared count.
     pub count: u32,
+    /// Its count was set to 0 by hand, and that is in force.
+    pub stopped: bool,
     /// Its instances, without those that are leaving.
     pub instances: Vec<InstanceStatus>,
     /// A reading for each metric of the `ScaleSpec`, in its order.
@@ -122,7 +131,7 @@ pub enum Verdict {
     Change(Box<Proposal>),
 }
 
-/// The count is 0 although the least is not: scaling is switched off by hand.
+/// The count was set to 0 by hand: scaling is switched off.
 const STOPPED: &str = "stopped by hand";
 /// Nothing is known.
 const NO_METRICS: &str = "no metric has a value";
@@ -139,7 +148,7 @@ pub fn decide(
 ) -> Verdict {
     let count = status.count;
     state.prepare(spec, count, now);
-    if count == 0 && spec.min > 0 {
+    if status.stopped {
         let reason = "its count was set to 0; it scales again once it is set to 1 or more".to_owned();
         return Verdict::Hold { rule: STOPPED, reason, candidates: Vec::new() };
     }
@@ -156,7 +165,7 @@ pub fn decide(
         .map(|(i, target)| {
             let unread = MetricReading::Failed { reason: "it was not read".to_owned() };
             let reading = status.readings.get(i).unwrap_or(&unread);
-            let answer = metric_count::count_for(target, spec.tolerance, reading, status, parameters, now);
+            let answer = metric_count::count_for(target, spec.tolerances(), reading, status, parameters, now);
             (metric_count::name(target).to_owned(), answer)
         })
         .collect();
@@ -329,7 +338,7 @@ mod tests {
         down.stabilization = SignedDuration::ZERO;
         let mut up = ScalingRules::default_up();
         up.rules.clear();
-        ScaleSpec { min: 1, max: 100, metrics: metrics.to_vec(), tolerance: 0.1, up, down }
+        ScaleSpec { up, down, ..ScaleSpec::new(1, 100, metrics.to_vec()) }
     }
 
     fn verdict(
@@ -340,7 +349,14 @@ mod tests {
     ) -> Verdict {
         let name = web();
         let instance_price = MicroCents::new(100);
-        let status = ServiceStatus { workload: &name, count, instances, readings, instance_price };
+        let status = ServiceStatus {
+            workload: &name,
+            count,
+            stopped: count == 0,
+            instances,
+            readings,
+            instance_price,
+        };
         decide(spec, &status, &HorizontalParameters::default(), &mut HorizontalState::default(), now())
     }
 

@@ -10,5 +10,8 @@ mod cluster_shrink;
 pub mod counts;
 pub mod horizontal;
 mod metric_count;
+pub mod metric_guard;
 pub mod stabilization;
+pub mod startup;
 pub mod vertical;
+pub mod zero;

@@ -10,10 +10,12 @@ mod failures;
 mod harness;
 mod interface;
 mod load;
+mod metric_faults;
 mod operations;
 #[cfg(feature = "analytics")]
 mod policies;
 mod recommend;
 mod rollouts;
 mod run_peaks;
+mod scale_to_zero;
 mod shop;

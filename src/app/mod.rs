@@ -1,6 +1,7 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod advice;
+mod count_policies;
 mod endpoint;
 mod estimators;
 mod hooks;
@@ -419,6 +420,8 @@ fn plan_settings(config: &EngineConfig) -> PlanSettings {
 fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {
     AutoscalerSettings {
         scrape_interval: config.scrape.interval,
+        interval: config.autoscaler.interval,
+        policies: count_policies::catalogue(),
         horizontal: HorizontalParameters::default(),
         vertical: VerticalParameters {
             min_age: config.autoscaler.size_min_age,

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::controllers::analyst::{Analysis, Analyst};
 use crate::controllers::control::blocking;
+use crate::controllers::count_policies::{CountCatalogue, CountPolicies};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::readings::{Asked, ReadingMemory, Readings};
 use crate::controllers::scheduler::Pass;
@@ -26,7 +27,7 @@ use crate::domain::plan::Alarm;
 use crate::domain::policy::PolicyMode;
 use crate::domain::quantity::Resources;
 use crate::domain::recommendation::Estimate;
-use crate::domain::scale::{MetricTarget, QueueSource, ScaleBounds, ScaleSpec};
+use crate::domain::scale::{CountPolicyKind, MetricTarget, QueueSource, ScaleBounds, ScaleSpec};
 use crate::domain::scale_status::ScaleStatus;
 use crate::domain::task::Task;
 use crate::domain::workload::{ServiceSpec, WorkloadName};
@@ -37,6 +38,7 @@ use crate::ports::store::StoreError;
 use crate::scaling::horizontal::{
     self, HorizontalParameters, HorizontalState, InstanceStatus, MetricReading, ServiceStatus, Verdict,
 };
+use crate::scaling::policy_count::{self, Pace};
 use crate::scaling::vertical;
 use crate::scaling::zero::{self, Activity, ActivityState};
 use crate::scheduling::is_ready;
@@ -46,11 +48,18 @@ const CHECKPOINT: &str = "counts";
 /// The document of what else is remembered: start-up times, what was believed of metrics, idle times.
 const MEMORY: &str = "scaling";
 
+/// What an instance takes to start, in seconds, as long as none has.
+const STARTUP: f64 = 60.0;
+
 /// What the autoscaler takes for granted.
 #[derive(Debug, Clone)]
 pub struct AutoscalerSettings {
     /// From one scrape to the next.
     pub scrape_interval: SignedDuration,
+    /// From one decision to the next.
+    pub interval: SignedDuration,
+    /// The policies of counts besides HPA.
+    pub policies: CountCatalogue,
     /// Counts.
     pub horizontal: HorizontalParameters,
     /// Sizes.
@@ -80,6 +89,7 @@ pub struct Autoscaler {
 struct Memory {
     counts: BTreeMap<WorkloadName, HorizontalState>,
     kept: Kept,
+    policies: CountPolicies,
     /// How far the clock had been moved when it was last looked at.
     clock_moved: SignedDuration,
     statuses: BTreeMap<WorkloadName, ScaleStatus>,
@@ -119,6 +129,7 @@ impl Memory {
         self.kept.activity.retain(|name, _| scales(name));
         self.statuses.retain(|name, _| scales(name));
         self.kept.readings.keep(world);
+        self.policies.keep(world);
     }
 }
 
@@ -154,7 +165,9 @@ impl Autoscaler {
         let counts = read(CHECKPOINT)?.and_then(|text| serde_json::from_slice(&text).ok());
         let kept = read(MEMORY)?.and_then(|text| serde_json::from_slice(&text).ok());
         let (counts, kept) = (counts.unwrap_or_default(), kept.unwrap_or_default());
-        let memory = Mutex::new(Memory { counts, kept, ..Memory::default() });
+        let known = read(CountPolicies::DOCUMENT)?;
+        let policies = CountPolicies::new(settings.policies.clone(), known.as_deref());
+        let memory = Mutex::new(Memory { counts, kept, policies, ..Memory::default() });
         let changes = Mutex::new(state.subscribe());
         let readings = Readings { source: metrics, scrape_interval: settings.scrape_interval };
         let (finished, published) = (watch::Sender::new(None), watch::Sender::new(Scaling::default()));
@@ -209,9 +222,11 @@ impl Autoscaler {
         self.publish(&memory.statuses);
         let counts = serde_json::to_vec(&memory.counts).unwrap_or_default();
         let kept = serde_json::to_vec(&memory.kept).unwrap_or_default();
+        let policies = memory.policies.document();
         let store = Arc::clone(self.state.store());
         blocking(move || {
             store.put_document(CHECKPOINT, &counts)?;
+            store.put_document(CountPolicies::DOCUMENT, &policies)?;
             store.put_document(MEMORY, &kept)
         })
         .await?;
@@ -257,7 +272,7 @@ impl Autoscaler {
         let window = bounds.window.and_then(|index| scale.windows.get(index));
         let activity = memory.kept.activity.get(name).filter(|_| scale.reaches_zero());
         let status = ScaleStatus {
-            policy: scale.policy,
+            policy: self.at_work(scale.policy),
             min: bounds.min,
             max: bounds.max,
             window: window.map(|window| window.times.to_string()),
@@ -270,6 +285,11 @@ impl Autoscaler {
         };
         memory.statuses.insert(name.clone(), status);
         Ok(())
+    }
+
+    /// The policy that decides where this one is named.
+    fn at_work(&self, named: CountPolicyKind) -> CountPolicyKind {
+        if self.settings.policies.contains_key(&named) { named } else { CountPolicyKind::Hpa }
     }
 
     /// The rule that holds, or changed, the count, and why.
@@ -323,7 +343,14 @@ impl Autoscaler {
                 readings,
                 instance_price: price,
             };
-            horizontal::decide(&spec, &status, &self.settings.horizontal, counts, now)
+            match memory.policies.of(name, &spec) {
+                Some(policies) => {
+                    let startup = memory.kept.startups.of(workload).map_or(STARTUP, |known| known.seconds);
+                    let pace = Pace { startup, interval: self.settings.interval.as_secs_f64() };
+                    policy_count::decide(&spec, &status, policies, pace, counts, now)
+                }
+                None => horizontal::decide(&spec, &status, &self.settings.horizontal, counts, now),
+            }
         };
         let proposal = match verdict {
             Verdict::Hold { rule, reason, .. } => return Ok((rule.to_owned(), reason)),

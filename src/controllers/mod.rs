@@ -4,6 +4,7 @@ pub mod analyst;
 pub mod autoscaler;
 pub mod cluster_scaler;
 pub mod control;
+pub mod count_policies;
 pub mod decisions;
 pub mod disasters;
 pub mod driver;

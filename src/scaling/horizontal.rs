@@ -146,17 +146,9 @@ pub fn decide(
     state: &mut HorizontalState,
     now: Timestamp,
 ) -> Verdict {
-    let count = status.count;
-    state.prepare(spec, count, now);
-    if status.stopped {
-        let reason = "its count was set to 0; it scales again once it is set to 1 or more".to_owned();
-        return Verdict::Hold { rule: STOPPED, reason, candidates: Vec::new() };
-    }
-    if count > spec.max || count < spec.min {
-        let (to, rule) =
-            if count > spec.max { (spec.max, stabilization::MAX) } else { (spec.min, stabilization::MIN) };
-        let reason = format!("{count} instances are outside {} to {}", spec.min, spec.max);
-        return change(spec, status, Outcome { to, rule, reason, answers: Vec::new() });
+    state.prepare(spec, status.count, now);
+    if let Some(verdict) = beforehand(spec, status) {
+        return verdict;
     }
     let answers: Vec<_> = spec
         .metrics
@@ -172,7 +164,24 @@ pub fn decide(
     weigh(spec, status, state, answers, now)
 }
 
-type Answers = Vec<(String, Result<MetricAnswer, String>)>;
+/// What holds whatever the metrics say: a service that was stopped stays so, and bounds are kept to.
+pub(super) fn beforehand(spec: &ScaleSpec, status: &ServiceStatus<'_>) -> Option<Verdict> {
+    let count = status.count;
+    if status.stopped {
+        let reason = "its count was set to 0; it scales again once it is set to 1 or more".to_owned();
+        return Some(Verdict::Hold { rule: STOPPED, reason, candidates: Vec::new() });
+    }
+    if (spec.min..=spec.max).contains(&count) {
+        return None;
+    }
+    let (to, rule) =
+        if count > spec.max { (spec.max, stabilization::MAX) } else { (spec.min, stabilization::MIN) };
+    let reason = format!("{count} instances are outside {} to {}", spec.min, spec.max);
+    Some(change(spec, status, Outcome { to, rule, reason, answers: Vec::new() }))
+}
+
+/// What each metric asks for, or why it asks for nothing.
+pub(super) type Answers = Vec<(String, Result<MetricAnswer, String>)>;
 
 /// The greatest answer, held back by what failed, what was answered before, rules and bounds.
 fn weigh(
@@ -183,24 +192,10 @@ fn weigh(
     now: Timestamp,
 ) -> Verdict {
     let count = status.count;
-    let greatest = answers
-        .iter()
-        .filter_map(|(name, answer)| Some((name, answer.as_ref().ok()?)))
-        // The first of equals, as it stands in the spec.
-        .rev()
-        .max_by_key(|(_, answer)| answer.count);
-    let failures: Vec<String> = answers
-        .iter()
-        .filter_map(|(name, answer)| Some(format!("{name}: {}", answer.as_ref().err()?)))
-        .collect();
-    let Some((name, answer)) = greatest else {
-        let reason = failures.join("; ");
-        return Verdict::Hold { rule: NO_METRICS, reason, candidates: candidates(&answers, None) };
+    let (name, answer) = match greatest(&answers, count) {
+        Ok(greatest) => greatest,
+        Err(held) => return held,
     };
-    if !failures.is_empty() && answer.count < count {
-        let reason = format!("{name} asks for {}, but {}", answer.count, failures.join("; "));
-        return Verdict::Hold { rule: METRIC_FAILED, reason, candidates: candidates(&answers, None) };
-    }
     let stable = state.stabilized(spec, count, answer.count, now);
     let limited = state.limited(spec, count, stable.count, now);
     let rule = limited.rule.or(stable.rule).unwrap_or(answer.rule);
@@ -217,8 +212,31 @@ fn weigh(
     change(spec, status, Outcome { to: limited.count, rule, reason, answers })
 }
 
+/// The metric that asks for the most; a verdict where nothing is known, or too little to scale down.
+pub(super) fn greatest(answers: &Answers, count: u32) -> Result<(&str, &MetricAnswer), Verdict> {
+    let greatest = answers
+        .iter()
+        .filter_map(|(name, answer)| Some((name, answer.as_ref().ok()?)))
+        // The first of equals, as it stands in the spec.
+        .rev()
+        .max_by_key(|(_, answer)| answer.count);
+    let failures: Vec<String> = answers
+        .iter()
+        .filter_map(|(name, answer)| Some(format!("{name}: {}", answer.as_ref().err()?)))
+        .collect();
+    let Some((name, answer)) = greatest else {
+        let reason = failures.join("; ");
+        return Err(Verdict::Hold { rule: NO_METRICS, reason, candidates: candidates(answers, None) });
+    };
+    if !failures.is_empty() && answer.count < count {
+        let reason = format!("{name} asks for {}, but {}", answer.count, failures.join("; "));
+        return Err(Verdict::Hold { rule: METRIC_FAILED, reason, candidates: candidates(answers, None) });
+    }
+    Ok((name.as_str(), answer))
+}
+
 /// What each metric answered; chosen is the answer that was taken up.
-fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
+pub(super) fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
     let mut chosen = false;
     answers
         .iter()
@@ -238,14 +256,15 @@ fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
 }
 
 /// A decided change, before it is written out.
-struct Outcome {
-    to: u32,
-    rule: &'static str,
-    reason: String,
-    answers: Answers,
+pub(super) struct Outcome {
+    pub(super) to: u32,
+    pub(super) rule: &'static str,
+    pub(super) reason: String,
+    pub(super) answers: Answers,
 }
 
-fn change(spec: &ScaleSpec, status: &ServiceStatus<'_>, outcome: Outcome) -> Verdict {
+/// The decision, written out.
+pub(super) fn change(spec: &ScaleSpec, status: &ServiceStatus<'_>, outcome: Outcome) -> Verdict {
     let ready = status.instances.iter().filter(|instance| instance.ready).count();
     let mut inputs = BTreeMap::from([
         ("instances".to_owned(), status.count.to_string()),

@@ -11,6 +11,7 @@ pub mod counts;
 pub mod horizontal;
 mod metric_count;
 pub mod metric_guard;
+pub mod policy_count;
 pub mod stabilization;
 pub mod startup;
 pub mod vertical;

@@ -371,7 +371,7 @@ mod tests {
         let status = ServiceStatus {
             workload: &name,
             count,
-            stopped: count == 0,
+            stopped: count == 0 && spec.min > 0,
             instances,
             readings,
             instance_price,

@@ -183,7 +183,10 @@ fn queues_windows_policies_and_the_way_to_zero_are_read() {
     "#;
     let specs = parse(text).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
     let scale = service(&specs, "web").scale.expect("a scale");
-    assert_eq!((scale.policy.as_str(), scale.budget, service(&specs, "web").instances), ("loadline", 0.02, 0));
+    assert_eq!(
+        (scale.policy.as_str(), scale.budget, service(&specs, "web").instances),
+        ("loadline", 0.02, 0)
+    );
     assert_eq!(scale.tolerances(), (0.02, 0.1));
     let zero = scale.zero;
     assert_eq!((zero.idle_after.as_secs(), zero.hold_timeout.as_secs(), zero.hold_requests), (300, 20, 7));

@@ -40,7 +40,7 @@ impl Startups {
 
     fn follow(&mut self, change: &RecordedChange, world: &World) {
         match &change.change {
-            Change::TaskMoved { task, state: TaskState::Launching, .. } => {
+            Change::TaskPlaced { task, .. } => {
                 self.launched.insert(task.clone(), change.at);
             }
             Change::TaskMoved { task, state: TaskState::Running, .. } => {

@@ -4,7 +4,7 @@ use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
 use loadline::domain::money::MicroCents;
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
-use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use loadline::domain::scale::{MetricTarget, ScaleSpec};
 use loadline::domain::task::TaskId;
 use loadline::domain::workload::WorkloadName;
 use loadline::scaling::horizontal::{
@@ -21,14 +21,8 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn spec() -> ScaleSpec {
-    ScaleSpec {
-        min: 1,
-        max: 10_000,
-        metrics: vec![MetricTarget::Cpu { utilization: 0.7 }, MetricTarget::Requests { per_instance: 50.0 }],
-        tolerance: 0.1,
-        up: ScalingRules::default_up(),
-        down: ScalingRules::default_down(),
-    }
+    let metrics = vec![MetricTarget::Cpu { utilization: 0.7 }, MetricTarget::Requests { per_instance: 50.0 }];
+    ScaleSpec::new(1, 10_000, metrics)
 }
 
 fn status(name: &WorkloadName, count: u32) -> ServiceStatus<'_> {
@@ -44,6 +38,7 @@ fn status(name: &WorkloadName, count: u32) -> ServiceStatus<'_> {
     ServiceStatus {
         workload: name,
         count,
+        stopped: false,
         instances: instances.collect(),
         readings: vec![
             MetricReading::PerInstance(tasks.iter().map(|task| (task.clone(), reading)).collect()),

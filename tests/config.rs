@@ -13,7 +13,7 @@ use loadline::domain::money::MicroCents;
 use loadline::domain::placement::{SpreadOver, Strategy as Choice};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Share};
-use loadline::domain::scale::{MetricTarget, ScalingRules};
+use loadline::domain::scale::{MetricTarget, QueueSource, ScalingRules};
 use loadline::domain::workload::{
     CatchUp, CatchUpPolicy, EnvValue, HttpMethod, HttpOptions, OomRetry, OverlapPolicy, Probe, SecretRef,
     ServiceSpec, WorkloadName, WorkloadSpec,
@@ -140,6 +140,64 @@ fn the_examples_mean_what_their_comments_say() {
     assert_eq!(scale.metrics, [MetricTarget::Requests { per_instance: 50.0 }]);
     assert_eq!(scale.up, ScalingRules::default_up());
     assert_eq!(scale.down.stabilization, SignedDuration::from_secs(60));
+    let bounds = |when: &str| {
+        let bounds = scale.bounds_at(when.parse().expect("a time"));
+        (bounds.min, bounds.max)
+    };
+    // A Monday, by the clock of Berlin.
+    assert_eq!((bounds("2026-11-23T06:59:00Z"), bounds("2026-11-23T07:00:00Z")), ((2, 6), (3, 6)));
+}
+
+#[test]
+fn queues_windows_policies_and_the_way_to_zero_are_read() {
+    let text = r#"
+        [service.web]
+        command = "x"
+        ports = ["http"]
+        [service.web.scale]
+        min = 0
+        max = 5
+        policy = "loadline"
+        budget = 0.02
+        requests_per_second = 20
+        queue = { front_door = true, length_per_instance = 4 }
+        idle_after = "5m"
+        hold_timeout = "20s"
+        hold_requests = 7
+        behavior.scaleUp.tolerance = 0.02
+        [[service.web.scale.window]]
+        days = ["mon-wed", "sun"]
+        from = "22:00"
+        to = "06:00"
+        max = 9
+        [[service.web.scale.window]]
+        schedule = "0 20 * * FRI"
+        duration = "8h"
+        min = 2
+        [service.worker]
+        command = "x"
+        [service.worker.scale]
+        min = 0
+        max = 5
+        queue = { service = "web", port = "http", length = "jobs", length_per_instance = 5, age = "old", max_age = "30s" }
+    "#;
+    let specs = parse(text).unwrap_or_else(|errors| panic!("{}", render_errors(&errors)));
+    let scale = service(&specs, "web").scale.expect("a scale");
+    assert_eq!(
+        (scale.policy.as_str(), scale.budget, service(&specs, "web").instances),
+        ("loadline", 0.02, 0)
+    );
+    assert_eq!(scale.tolerances(), (0.02, 0.1));
+    let zero = scale.zero;
+    assert_eq!((zero.idle_after.as_secs(), zero.hold_timeout.as_secs(), zero.hold_requests), (300, 20, 7));
+    let words: Vec<String> = scale.windows.iter().map(|window| window.times.to_string()).collect();
+    assert_eq!(words, ["mon,tue,wed,sun 22:00 to 06:00 (UTC)", "0 20 * * FRI (UTC) for 8h"]);
+    assert_eq!((scale.windows[0].max, scale.windows[1].min), (Some(9), Some(2)));
+    let MetricTarget::Queue(queue) = &service(&specs, "worker").scale.expect("a scale").metrics[0] else {
+        panic!("a queue")
+    };
+    assert_eq!((queue.length_per_instance, queue.max_age), (Some(5.0), Some(SignedDuration::from_secs(30))));
+    assert!(matches!(&queue.source, QueueSource::Service { path, .. } if path == "/metrics"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use loadline::domain::load::RequestCounters;
 use loadline::domain::task::TaskId;
 use loadline::domain::workload::WorkloadName;
 use loadline::ports::clock::Clock;
-use loadline::ports::front_door::{Backend, FrontDoor, Route};
+use loadline::ports::front_door::{Backend, FrontDoor, Hold, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -48,7 +48,7 @@ fn backend(number: u64, address: SocketAddr) -> Backend {
 
 fn route(listen: u16, backends: &[Backend]) -> Vec<Route> {
     let workload = WorkloadName::new("web").expect("a name");
-    vec![Route { workload, port: "http".to_owned(), listen, backends: backends.to_vec() }]
+    vec![Route { workload, port: "http".to_owned(), listen, backends: backends.to_vec(), hold: None }]
 }
 
 async fn set(door: &FrontDoorServer, listen: u16, backends: &[Backend]) {
@@ -635,4 +635,39 @@ async fn closing_waits_for_requests_under_way() {
     let answer = asked.await.expect("no panic").expect("an answer");
     assert_eq!(answer.text().await.expect("a text"), "done");
     assert!(TcpStream::connect(("127.0.0.1", listen)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_held_request_asks_for_an_instance_and_keeps_its_body() {
+    const BODY: usize = 4 << 20;
+    let door =
+        front_door(FrontDoorOptions { ready_wait: Duration::from_millis(50), ..FrontDoorOptions::default() });
+    let listen = free_port();
+    let mut routes = route(listen, &[]);
+    routes[0].hold = Some(Hold { timeout: PATIENCE, requests: 1 });
+    assert_eq!(door.route(routes.clone()).await, vec![]);
+    assert!(door.held().is_empty());
+
+    let sent = tokio::spawn(client().post(url(listen)).body(vec![7; BODY]).send());
+    tokio::time::timeout(PATIENCE, door.asked()).await.expect("it asks");
+    let web = WorkloadName::new("web").expect("a name");
+    assert_eq!(door.held(), BTreeMap::from([(web, 1)]));
+    // One more than may be held is refused, at once.
+    let refused = client().get(url(listen)).send().await.expect("an answer");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    // Longer than requests wait elsewhere.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!sent.is_finished());
+
+    let measures = |request: Request| async move {
+        let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.expect("a body");
+        format!("{} {}", body.len(), body.iter().all(|byte| *byte == 7))
+    };
+    let instance = TestInstance::start(Router::new().fallback(any(measures))).await;
+    routes[0].backends = vec![backend(1, instance.address)];
+    assert_eq!(door.route(routes).await, vec![]);
+    let answer = sent.await.expect("it ended").expect("an answer").text().await.expect("a text");
+    assert_eq!(answer, format!("{BODY} true"));
+    assert!(door.held().is_empty());
 }

@@ -157,13 +157,14 @@ fn a_dead_agent_fails_and_one_that_comes_back_is_read_again() {
 fn metrics_of_instances_are_read_with_their_type() {
     with_server(|address| async move {
         let source = InstanceMetrics::new(PATIENT).expect("a source");
-        let jobs = source.read(address, "/metrics", "jobs_total").await.expect("a value");
-        assert_eq!(jobs, MetricValue::Counter(3.0));
-        let queue = source.read(address, "metrics", "queue").await.expect("a value");
-        assert_eq!(queue, MetricValue::Gauge(2.5));
-        let absent = source.read(address, "/metrics", "none").await;
+        let url = |path: &str| format!("http://{address}{path}");
+        let jobs = source.read(&url("/metrics"), "jobs_total").await.expect("a value");
+        assert_eq!((jobs.value, jobs.at), (MetricValue::Counter(3.0), None));
+        let queue = source.read(&url("/metrics"), "queue").await.expect("a value");
+        assert_eq!(queue.value, MetricValue::Gauge(2.5));
+        let absent = source.read(&url("/metrics"), "none").await;
         assert!(matches!(absent, Err(UsageError::Malformed { .. })), "{absent:?}");
-        let refused = source.read(address, "/refused", "queue").await;
+        let refused = source.read(&url("/refused"), "queue").await;
         assert!(matches!(refused, Err(UsageError::Unreachable { .. })), "{refused:?}");
     });
 }

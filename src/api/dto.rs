@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use crate::api::scaling::{ConditionDto, ScaleDto};
 use crate::domain::advice::Confidence;
 use crate::domain::decision::{Decision, DecisionId};
 use crate::domain::node::NodeState;
@@ -66,8 +67,11 @@ pub struct WorkloadDto {
     pub generation: u64,
     /// Instances wanted (services).
     pub wanted: Option<u32>,
-    /// Bounds of automatic counts.
+    /// Bounds of automatic counts, as they are now.
     pub scale_bounds: Option<(u32, u32)>,
+    /// How its count stands, where it follows the load.
+    #[serde(default)]
+    pub scale: Option<ScaleDto>,
     /// Instances that are ready, or runs that are active.
     pub ready: u32,
     /// Tasks that hold resources or wait for them.

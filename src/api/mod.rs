@@ -13,6 +13,7 @@ pub mod load_models;
 pub mod present;
 pub mod problem;
 pub mod requests;
+mod scaling;
 pub mod server;
 pub mod size_policies;
 

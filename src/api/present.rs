@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::dto::{NodeDto, PoolDto, RunDto, StatusDto, TaskDto, WaitingDto, WorkloadDto};
+use crate::api::dto::{NodeDto, PoolDto, RunDto, ScaleDto, StatusDto, TaskDto, WaitingDto, WorkloadDto};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
 use crate::domain::observation::{Health, ProcessState};
@@ -52,6 +52,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
     };
     let used = usage_of(view, &live);
     let load = view.load.get(&workload.name);
+    let scaling = view.scaling.get(&workload.name).filter(|_| service.is_some_and(|s| s.scale.is_some()));
     let mut dto = WorkloadDto {
         name: workload.name.to_string(),
         kind: spec.kind(),
@@ -62,7 +63,11 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         revision: workload.revision,
         generation: workload.generation,
         wanted: service.map(|_| workload.count),
-        scale_bounds: service.and_then(|s| s.scale.as_ref()).map(|scale| (scale.min, scale.max)),
+        scale_bounds: service.and_then(|s| s.scale.as_ref()).map(|scale| {
+            let bounds = scale.bounds_at(now);
+            (bounds.min, bounds.max)
+        }),
+        scale: scaling.map(ScaleDto::from),
         ready: count(ready),
         tasks: count(live.len()),
         size: workload.size().into(),
@@ -81,6 +86,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
     };
     dto.state = state_word(view, workload, &dto, &live).to_owned();
     dto.notes = notes(view, workload, &live, now);
+    dto.notes.extend(scaling.into_iter().flat_map(crate::api::scaling::notes));
     dto
 }
 

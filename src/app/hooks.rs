@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::adapters::notice::command::CommandHook;
 use crate::adapters::notice::webhook::Webhook;
 use crate::config::EngineConfig;
+use crate::controllers::autoscaler::Scaling;
 use crate::controllers::notices::{Hook, HookHealth, Messenger, Sources};
 use crate::controllers::scheduler::Pass;
 use crate::domain::plan::Alarm;
@@ -16,14 +17,16 @@ use crate::ports::clock::Clock;
 /// The loops of all hooks, and how they do.
 pub(super) type Messengers = (Vec<Messenger>, Vec<watch::Receiver<HookHealth>>);
 
-/// Everything that wants a person's eye: what the plans say, and disasters.
+/// Everything that wants a person's eye: what the plans say, disasters, and what is wrong with metrics.
 pub(super) fn alarms(
     passes: watch::Receiver<Pass>,
     disasters: watch::Receiver<Arc<Vec<Alarm>>>,
+    scaling: watch::Receiver<Scaling>,
 ) -> Arc<dyn Fn() -> Vec<Alarm> + Send + Sync> {
     Arc::new(move || {
         let disasters = Arc::clone(&disasters.borrow());
-        passes.borrow().alarms.iter().chain(disasters.iter()).cloned().collect()
+        let metrics = Arc::clone(&scaling.borrow().alarms);
+        passes.borrow().alarms.iter().chain(disasters.iter()).chain(metrics.iter()).cloned().collect()
     })
 }
 

@@ -18,6 +18,7 @@ use crate::controllers::driver::{Schedule, never, run};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::notices::Messenger;
 use crate::controllers::scheduler::Scheduler;
+use crate::controllers::waker::Waker;
 use crate::ports::telemetry::Telemetry;
 
 /// From one pruning of the store to the next.
@@ -25,11 +26,14 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
 /// Pools are looked at as often as Cluster Autoscaler scans (10 s) at least; a waiting task makes it
 /// sooner by way of the autoscaler's interval where that is shorter.
 const CLUSTER_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// What a request that came did not wake, for example because the store could not be written, is woken then.
+const WAKER_INTERVAL: Duration = Duration::from_secs(1);
 /// Loops that have not ended by then are left behind.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The loop bodies.
 pub(super) struct Bodies {
+    pub(super) waker: Arc<Waker>,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) analyst: Arc<Analyst>,
     pub(super) autoscaler: Arc<Autoscaler>,
@@ -64,6 +68,7 @@ impl Loops {
                 async move { scheduler.pass().await }
             },
         ));
+        loops.wake(bodies.waker, telemetry);
         let (analyst, recommender) = (Arc::clone(&bodies.analyst), bodies.analyst);
         loops.periodic(every("analyst", config.scrape.interval), telemetry, move || {
             let analyst = Arc::clone(&analyst);
@@ -96,6 +101,26 @@ impl Loops {
             async move { housekeeper.pass().await }
         });
         loops
+    }
+
+    /// Requests for a service without instances are looked after at once.
+    fn wake(&mut self, waker: Arc<Waker>, telemetry: &Arc<dyn Telemetry>) {
+        let schedule = Schedule { name: "waker", interval: WAKER_INTERVAL };
+        let (signal, body) = (Arc::clone(&waker), waker);
+        let shutdown = self.shutdown.clone();
+        self.spawn(run(
+            schedule,
+            Arc::clone(telemetry),
+            shutdown,
+            move || {
+                let waker = Arc::clone(&signal);
+                async move { waker.signal().await }
+            },
+            move || {
+                let waker = Arc::clone(&body);
+                async move { waker.pass().await }
+            },
+        ));
     }
 
     /// Runs something until it ends by itself on shutdown.

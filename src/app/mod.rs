@@ -1,6 +1,7 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod advice;
+mod count_policies;
 mod endpoint;
 mod estimators;
 mod hooks;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -50,6 +51,7 @@ use crate::controllers::scheduler::{Pass, Scheduler, SchedulerPorts};
 use crate::controllers::sizing::Past;
 use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
+use crate::controllers::waker::Waker;
 use crate::controllers::what_if::WhatIfSources;
 use crate::domain::intent::Submission;
 use crate::domain::node::{PoolName, PoolSpec};
@@ -59,7 +61,9 @@ use crate::domain::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::{Control, ControlError};
+use crate::ports::front_door::FrontDoor;
 use crate::ports::health::HealthSource;
+use crate::ports::metric_source::MetricSource;
 use crate::ports::store::{EventQuery, Store};
 use crate::ports::telemetry::Telemetry;
 use crate::scaling::horizontal::HorizontalParameters;
@@ -139,9 +143,11 @@ impl App {
         let world = state.world().await;
         let analyst =
             Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
-        let (recorder, seen) = (Recorder::new(Arc::clone(&state), store.clone()), (&analysed, &passed));
-        let autoscaler = Arc::new(autoscaler(&config.engine, &state, &analyst, seen, &recorder)?);
-        let watch = Watch::new(&config.engine, (&state, &store), seen, autoscaler.finished());
+        let recorder = Recorder::new(Arc::clone(&state), store.clone());
+        let seen = (&analysed, &passed);
+        let autoscaler =
+            Arc::new(autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?);
+        let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
         let control = Arc::new(EngineControl {
@@ -156,11 +162,19 @@ impl App {
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
             what_if: WhatIfSources { history: store.clone(), prices },
+            scaling: autoscaler.scaling(),
             hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
+        let waker = Waker {
+            state: Arc::clone(&state),
+            front_door: front_door.clone(),
+            recorder: recorder.clone(),
+            prices,
+        };
         let bodies = Bodies {
+            waker: Arc::new(waker),
             scheduler,
             analyst,
             autoscaler,
@@ -353,15 +367,16 @@ type Seen<'a> = (&'a watch::Receiver<Analysis>, &'a watch::Receiver<Pass>);
 
 fn autoscaler(
     config: &EngineConfig,
-    state: &Arc<EngineState>,
-    analyst: &Arc<Analyst>,
+    (state, analyst): (&Arc<EngineState>, &Arc<Analyst>),
     (analysed, passed): Seen<'_>,
+    front_door: &Arc<FrontDoorServer>,
     recorder: &Recorder,
 ) -> anyhow::Result<Autoscaler> {
     let metrics = Arc::new(InstanceMetrics::new(config.scrape.timeout.unsigned_abs())?);
     let (state, analyst, settings) = (Arc::clone(state), Arc::clone(analyst), autoscaler_settings(config));
     let seen = (analysed.clone(), passed.clone());
-    Ok(Autoscaler::new(state, analyst, seen, metrics, recorder.clone(), settings)?)
+    let sources: (Arc<dyn MetricSource>, Arc<dyn FrontDoor>) = (metrics, front_door.clone());
+    Ok(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?)
 }
 
 /// What looks after the engine, and where hooks learn what happens.
@@ -376,20 +391,21 @@ impl Watch {
         config: &EngineConfig,
         (state, store): (&Arc<EngineState>, &Arc<SqliteStore>),
         (analysed, passed): Seen<'_>,
-        decided: watch::Receiver<Option<Timestamp>>,
+        autoscaler: &Autoscaler,
     ) -> Self {
         let intervals = Intervals {
             scheduler: config.engine.tick,
             autoscaler: config.autoscaler.interval,
             sample: config.scrape.interval.max(config.agent.sample_interval),
         };
+        let decided = autoscaler.finished();
         let watched = Watched { passes: passed.clone(), analysis: analysed.clone(), decided };
         let settings = config.disaster.clone();
         let (disasters, alarms) = DisasterWatch::new(Arc::clone(state), watched, intervals, settings);
         let sources = Sources {
             state: Arc::clone(state),
             decisions: store.clone(),
-            alarms: hooks::alarms(passed.clone(), alarms.clone()),
+            alarms: hooks::alarms(passed.clone(), alarms.clone(), autoscaler.scaling()),
         };
         Self { disasters, alarms, sources }
     }
@@ -407,6 +423,8 @@ fn plan_settings(config: &EngineConfig) -> PlanSettings {
 fn autoscaler_settings(config: &EngineConfig) -> AutoscalerSettings {
     AutoscalerSettings {
         scrape_interval: config.scrape.interval,
+        interval: config.autoscaler.interval,
+        policies: count_policies::catalogue(),
         horizontal: HorizontalParameters::default(),
         vertical: VerticalParameters {
             min_age: config.autoscaler.size_min_age,

@@ -57,6 +57,7 @@ pub(super) fn render(status: &StatusDto) -> String {
     text.push(pools.trim_fmt());
     text.push(String::new());
     text.push(workloads(&status.workloads));
+    text.extend(scaling(&status.workloads));
     for waiting in &status.waiting {
         text.push(format!("\n{} waits: {}", waiting.task, waiting.reason));
         text.extend(waiting.nodes.iter().map(|(node, why)| format!("  {node} {why}")));
@@ -97,4 +98,27 @@ fn workloads(workloads: &[WorkloadDto]) -> String {
         .iter()
         .flat_map(|workload| workload.notes.iter().map(|note| format!("{}: {note}", workload.name)));
     std::iter::once(rows.trim_fmt()).chain(notes).collect::<Vec<_>>().join("\n")
+}
+
+/// How the counts stand of services that follow the load.
+fn scaling(workloads: &[WorkloadDto]) -> Option<String> {
+    let mut rows = table(&["scales", "by", "bounds", "window", "starts in", "held", "rule"]);
+    let mut any = false;
+    for (name, scale) in workloads.iter().filter_map(|one| Some((&one.name, one.scale.as_ref()?))) {
+        any = true;
+        let starts = scale.startup_seconds.map(|seconds| match scale.startup_samples {
+            Some(0) | None => format!("{seconds:.1} s (as before)"),
+            Some(samples) => format!("{seconds:.1} s (of {samples})"),
+        });
+        rows.add_row(vec![
+            name.clone(),
+            scale.policy.clone(),
+            format!("{} to {}", scale.min, scale.max),
+            or_dash(scale.window.clone(), |window| window),
+            or_dash(starts, |starts| starts),
+            scale.held_requests.to_string(),
+            scale.rule.clone(),
+        ]);
+    }
+    any.then(|| format!("\n{}", rows.trim_fmt()))
 }

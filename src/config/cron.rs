@@ -49,7 +49,8 @@ fn rule(value: &Value<'_>, text: &str, zone: &str) -> Option<CronSchedule> {
     }
 }
 
-fn zone(value: &Value<'_>) -> Option<String> {
+/// The name of a time zone.
+pub(super) fn zone(value: &Value<'_>) -> Option<String> {
     let expected = "a time zone such as \"Europe/Berlin\"";
     let text = value.text(expected)?;
     if !matches!(CronSchedule::new("* * * * *", text), Err(CronError::Zone(_))) {

@@ -20,6 +20,8 @@ mod pool;
 mod reader;
 mod rollout;
 mod scale;
+mod scale_queue;
+mod scale_window;
 mod source;
 mod specs;
 mod task;

@@ -6,20 +6,33 @@ use crate::config::limits::{
     COUNT_MAX, NUMBER_MAX, PERIOD_SECONDS_MAX, STABILIZATION_SECONDS_MAX, UTILIZATION_MAX,
 };
 use crate::config::reader::{Table, Value};
-use crate::config::values::{count, line, list, number, whole, word};
+use crate::config::scale_queue::queue;
+use crate::config::scale_window::windows;
+use crate::config::values::{count, duration_from, line, list, number, share, whole, word};
 use crate::config::workload::Ports;
-use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingAmount, ScalingRule, ScalingRules, SelectPolicy};
+use crate::domain::scale::{
+    BUDGET, CountPolicyKind, MetricTarget, QueueSource, QueueTarget, ScaleSpec, ScalingAmount, ScalingRule,
+    ScalingRules, SelectPolicy, ZeroSpec,
+};
 
 /// Kubernetes' tolerance (`horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE_DEFAULT: f64 = 0.1;
-const METRICS_PATH_DEFAULT: &str = "/metrics";
+/// Where Prometheus text is usually found.
+pub(super) const METRICS_PATH_DEFAULT: &str = "/metrics";
 /// The keys that give metrics.
-const METRIC_KEYS: &[&str] = &["cpu", "memory", "requests_per_second", "metrics"];
+const METRIC_KEYS: &[&str] = &["cpu", "memory", "requests_per_second", "queue", "metrics"];
 const RULE_AMOUNT_MAX: i64 = 1_000_000;
+/// The shares of time that a budget may be.
+const BUDGET_RANGE: std::ops::RangeInclusive<f64> = 0.000_1..=0.5;
+/// The least of what must last some time.
+const LASTING_MIN: SignedDuration = SignedDuration::from_secs(1);
+/// Keys that say how a count goes to zero and comes back.
+const ZERO_KEYS: [&str; 3] = ["idle_after", "hold_timeout", "hold_requests"];
+const HELD_MAX: i64 = 100_000;
 
 /// Reads the table; `ports` are those of the service.
 pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
-    let min = table.or("min", 1, count(1));
+    let min = table.or("min", 1, count(0));
     let max = table.required(&["max"], "the most instances, such as max = 10", count(1));
     if let Some(max) = max.filter(|max| min > *max) {
         let found = format!("min = {min} above max = {max}");
@@ -34,13 +47,61 @@ pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
             (up, down)
         })
         .unwrap_or_default();
-    ScaleSpec {
+    let (policy, budget) = policy(table);
+    let scale = ScaleSpec {
         min,
         max: max.unwrap_or(COUNT_MAX),
         metrics,
         tolerance,
         up: up.unwrap_or_else(ScalingRules::default_up),
         down: down.unwrap_or_else(ScalingRules::default_down),
+        policy,
+        budget,
+        windows: table.or("window", Vec::new(), |value| windows(value, table)),
+        zero: zero(table),
+    };
+    check_zero(table, &scale, ports);
+    scale
+}
+
+fn policy(table: &Table<'_>) -> (CountPolicyKind, f64) {
+    let words = CountPolicyKind::ALL.map(|kind| (kind.as_str(), kind));
+    let policy = table.or("policy", CountPolicyKind::default(), word(&words));
+    let expected = "a share of time from 0.0001 to 0.5, such as 0.01";
+    let budget = table.or("budget", BUDGET, number(BUDGET_RANGE, expected));
+    if table.has("budget") && policy != CountPolicyKind::Loadline {
+        let found = format!("a budget of policy \"{policy}\", which has none");
+        table.refuse_key("budget", found, "policy = \"loadline\", or no `budget`", None);
+    }
+    (policy, budget)
+}
+
+fn zero(table: &Table<'_>) -> ZeroSpec {
+    let default = ZeroSpec::default();
+    ZeroSpec {
+        idle_after: table.or("idle_after", default.idle_after, duration_from(LASTING_MIN)),
+        hold_timeout: table.or("hold_timeout", default.hold_timeout, duration_from(LASTING_MIN)),
+        hold_requests: table
+            .optional("hold_requests", whole(1..=HELD_MAX))
+            .and_then(|held| u32::try_from(held).ok())
+            .unwrap_or(default.hold_requests),
+    }
+}
+
+/// A count of zero needs something that ends it.
+fn check_zero(table: &Table<'_>, scale: &ScaleSpec, ports: &Ports) {
+    if !scale.reaches_zero() {
+        for key in ZERO_KEYS.into_iter().filter(|key| table.has(key)) {
+            let found = format!("`{key}` where the count never goes to 0");
+            table.refuse_key(key, found, &format!("min = 0, or no `{key}`"), None);
+        }
+        return;
+    }
+    let seen_from_outside = |metric: &MetricTarget| matches!(metric, MetricTarget::Queue(QueueTarget { source, .. }) if *source != QueueSource::FrontDoor);
+    if ports.is_empty() && !scale.metrics.iter().any(seen_from_outside) {
+        let expected = "a port, since requests wake it, or a `queue` with a `url` or a `service`";
+        let key = if table.has("min") { "min" } else { "window" };
+        table.refuse_key(key, "a count of 0 that nothing ends".to_owned(), expected, None);
     }
 }
 
@@ -55,6 +116,7 @@ fn metrics(table: &Table<'_>, ports: &Ports) -> Vec<MetricTarget> {
         ports.needed(value, "requests through a port")?;
         Some(MetricTarget::Requests { per_instance: target(value)? })
     }));
+    metrics.extend(table.optional("queue", |value| queue(value, table, ports)).map(MetricTarget::Queue));
     let listed = table.optional("metrics", |value| {
         list(value, "an array of metrics", |value| prometheus(value, table, ports))
     });
@@ -71,7 +133,8 @@ fn metrics(table: &Table<'_>, ports: &Ports) -> Vec<MetricTarget> {
     metrics
 }
 
-fn target(value: &Value<'_>) -> Option<f64> {
+/// A target for each instance.
+pub(super) fn target(value: &Value<'_>) -> Option<f64> {
     let positive = f64::MIN_POSITIVE..=NUMBER_MAX;
     number(positive, "a number above 0 for each instance")(value)
 }
@@ -89,7 +152,7 @@ fn prometheus(value: &Value<'_>, scale: &Table<'_>, ports: &Ports) -> Option<Met
 }
 
 /// A metric's name as Prometheus allows it.
-fn metric_name(value: &Value<'_>) -> Option<String> {
+pub(super) fn metric_name(value: &Value<'_>) -> Option<String> {
     let text = line(value)?;
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':');
     if begins && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
@@ -121,6 +184,7 @@ fn rules(table: &Table<'_>, default: ScalingRules) -> ScalingRules {
             .map_or(default.stabilization, SignedDuration::from_secs),
         select: table.or("selectPolicy", default.select, word(&words)),
         rules: table.or("policies", default.rules, |value| policies(value, table)),
+        tolerance: table.optional("tolerance", share),
     }
 }
 

@@ -58,6 +58,11 @@ impl Ports {
         value.refuse_as(format!("unknown port \"{text}\""), &expected, nearest(text, names()))
     }
 
+    /// Whether the service certainly has none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.refused
+    }
+
     /// Refuses a value that makes sense only with a port.
     pub(super) fn needed(&self, value: &Value<'_>, what: &str) -> Option<()> {
         if self.refused || !self.list.is_empty() {
@@ -94,8 +99,9 @@ fn instances(table: &Table<'_>, scale: Option<&ScaleSpec>) -> u32 {
     let instances = table.optional("instances", count(0));
     let Some(scale) = scale else { return instances.unwrap_or(1) };
     let Some(instances) = instances else { return scale.min };
-    if instances < scale.min || instances > scale.max {
-        let expected = format!("a count within [{}, {}], as `scale` says", scale.min, scale.max);
+    let (min, max) = scale.widest();
+    if !(min..=max).contains(&instances) {
+        let expected = format!("a count within [{min}, {max}], as `scale` says");
         table.refuse_key("instances", format!("instances = {instances}"), &expected, None);
     }
     instances

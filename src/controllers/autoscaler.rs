@@ -2,52 +2,65 @@
 //! recorded with everything that they were made from, and carried out where the policy lets them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex, watch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::controllers::analyst::{Analysis, Analyst};
 use crate::controllers::control::blocking;
+use crate::controllers::count_policies::{CountCatalogue, CountPolicies};
 use crate::controllers::decisions::Recorder;
-use crate::controllers::driver::chain;
 use crate::controllers::joint::{self, RecentLoads};
+use crate::controllers::readings::{Asked, ReadingMemory, Readings, SCRAPES_MISSED_MAX};
 use crate::controllers::scheduler::Pass;
+use crate::controllers::startups::Startups;
 use crate::controllers::state::EngineState;
 use crate::domain::action::ActionKey;
-use crate::domain::change::Change;
+use crate::domain::change::{Change, RecordedChange};
 use crate::domain::decision::{DecisionId, DecisionKind};
-use crate::domain::money::Prices;
+use crate::domain::load::LoadReading;
+use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::PoolSpec;
 use crate::domain::observation::Observed;
+use crate::domain::plan::Alarm;
 use crate::domain::policy::PolicyMode;
 use crate::domain::quantity::Resources;
 use crate::domain::recommendation::Estimate;
-use crate::domain::scale::MetricTarget;
-use crate::domain::task::{Task, TaskId};
-use crate::domain::usage::UsageSample;
+use crate::domain::scale::{CountPolicyKind, MetricTarget, QueueSource, ScaleBounds, ScaleSpec};
+use crate::domain::scale_status::ScaleStatus;
+use crate::domain::task::Task;
 use crate::domain::workload::{ServiceSpec, WorkloadName};
 use crate::domain::world::{Workload, World};
-use crate::ports::metric_source::{MetricSource, MetricValue};
+use crate::ports::front_door::FrontDoor;
+use crate::ports::metric_source::MetricSource;
 use crate::ports::store::StoreError;
 use crate::scaling::horizontal::{
-    self, HorizontalParameters, HorizontalState, InstanceReading, InstanceStatus, MetricReading,
-    ServiceStatus, Verdict,
+    self, HorizontalParameters, HorizontalState, InstanceStatus, MetricReading, ServiceStatus, Verdict,
 };
+use crate::scaling::policy_count::{self, Pace};
 use crate::scaling::vertical;
+use crate::scaling::zero::{self, Activity, ActivityState};
 use crate::scheduling::is_ready;
 
 /// The document that the states of counts are kept in, so that a restart forgets no stabilisation.
 const CHECKPOINT: &str = "counts";
-/// A measurement that is older than so many scrapes is missing, not steady.
-const SCRAPES_MISSED_MAX: i32 = 3;
+/// The document of what else is remembered: start-up times, what was believed of metrics, idle times.
+const MEMORY: &str = "scaling";
+
+/// What an instance takes to start, in seconds, as long as none has.
+const STARTUP: f64 = 60.0;
 
 /// What the autoscaler takes for granted.
 #[derive(Debug, Clone)]
 pub struct AutoscalerSettings {
     /// From one scrape to the next.
     pub scrape_interval: SignedDuration,
+    /// From one decision to the next.
+    pub interval: SignedDuration,
+    /// The policies of counts besides HPA.
+    pub policies: CountCatalogue,
     /// Counts.
     pub horizontal: HorizontalParameters,
     /// Sizes.
@@ -62,37 +75,84 @@ pub struct Autoscaler {
     analyst: Arc<Analyst>,
     analysis: watch::Receiver<Analysis>,
     passes: watch::Receiver<Pass>,
-    metrics: Arc<dyn MetricSource>,
+    readings: Readings,
+    front_door: Arc<dyn FrontDoor>,
     recorder: Recorder,
     settings: AutoscalerSettings,
     memory: Mutex<Memory>,
+    changes: Mutex<broadcast::Receiver<Arc<RecordedChange>>>,
     finished: watch::Sender<Option<Timestamp>>,
+    published: watch::Sender<Scaling>,
 }
 
 /// What is remembered from one pass to the next.
 #[derive(Default)]
 struct Memory {
     counts: BTreeMap<WorkloadName, HorizontalState>,
-    /// The last value of each counter that instances expose, for rates.
-    counters: BTreeMap<(TaskId, String), (f64, Timestamp)>,
     /// The loads that sizes and counts are decided together from.
     loads: RecentLoads,
+    kept: Kept,
+    policies: CountPolicies,
     /// How far the clock had been moved when it was last looked at.
     clock_moved: SignedDuration,
+    statuses: BTreeMap<WorkloadName, ScaleStatus>,
+}
+
+/// What outlives the engine besides the states of counts.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    readings: ReadingMemory,
+    #[serde(default)]
+    activity: BTreeMap<WorkloadName, ActivityState>,
+    #[serde(default)]
+    startups: Startups,
 }
 
 impl Memory {
     /// Windows and periods go on as they were where the machine's clock was set.
-    fn follow_clock(&mut self, moved: SignedDuration) {
+    fn follow_clock(&mut self, moved: SignedDuration, now: Timestamp) {
         let by = moved - self.clock_moved;
         if by.is_zero() {
             return;
         }
         self.clock_moved = moved;
         self.counts.values_mut().for_each(|counts| counts.clock_moved(by));
-        self.counters.clear();
         self.loads.clear();
+        self.kept.activity.values_mut().for_each(|activity| activity.clock_moved(by));
+        self.kept.readings.clock_moved(by, now);
     }
+
+    /// Forgets what is about services that are gone.
+    fn keep(&mut self, world: &World) {
+        let scales = |name: &WorkloadName| {
+            let service = world.workloads.get(name).and_then(|workload| workload.spec.as_service());
+            service.is_some_and(|service| service.scale.is_some())
+        };
+        self.counts.retain(|name, _| scales(name));
+        self.kept.activity.retain(|name, _| scales(name));
+        self.statuses.retain(|name, _| scales(name));
+        self.kept.readings.keep(world);
+        self.policies.keep(world);
+    }
+}
+
+/// How the counts of services stand, for people.
+#[derive(Debug, Clone, Default)]
+pub struct Scaling {
+    /// By service.
+    pub statuses: Arc<BTreeMap<WorkloadName, ScaleStatus>>,
+    /// What is wrong with metrics.
+    pub alarms: Arc<Vec<Alarm>>,
+}
+
+/// What one pass decides from.
+struct Seen<'a> {
+    world: &'a World,
+    observed: &'a Observed,
+    analysis: &'a Analysis,
+    load: &'a BTreeMap<WorkloadName, LoadReading>,
+    now: Timestamp,
 }
 
 impl Autoscaler {
@@ -101,20 +161,44 @@ impl Autoscaler {
         state: Arc<EngineState>,
         analyst: Arc<Analyst>,
         (analysis, passes): (watch::Receiver<Analysis>, watch::Receiver<Pass>),
-        metrics: Arc<dyn MetricSource>,
+        (metrics, front_door): (Arc<dyn MetricSource>, Arc<dyn FrontDoor>),
         recorder: Recorder,
         settings: AutoscalerSettings,
     ) -> Result<Self, StoreError> {
-        let kept = state.store().document(CHECKPOINT)?;
-        let counts = kept.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let memory = Mutex::new(Memory { counts, ..Memory::default() });
-        let finished = watch::Sender::new(None);
-        Ok(Self { state, analyst, analysis, passes, metrics, recorder, settings, memory, finished })
+        let read = |name| state.store().document(name);
+        let counts = read(CHECKPOINT)?.and_then(|text| serde_json::from_slice(&text).ok());
+        let kept = read(MEMORY)?.and_then(|text| serde_json::from_slice(&text).ok());
+        let (counts, kept) = (counts.unwrap_or_default(), kept.unwrap_or_default());
+        let known = read(CountPolicies::DOCUMENT)?;
+        let policies = CountPolicies::new(settings.policies.clone(), known.as_deref());
+        let memory = Mutex::new(Memory { counts, kept, policies, ..Memory::default() });
+        let changes = Mutex::new(state.subscribe());
+        let readings = Readings { source: metrics, scrape_interval: settings.scrape_interval };
+        let (finished, published) = (watch::Sender::new(None), watch::Sender::new(Scaling::default()));
+        Ok(Self {
+            state,
+            analyst,
+            analysis,
+            passes,
+            readings,
+            front_door,
+            recorder,
+            settings,
+            memory,
+            changes,
+            finished,
+            published,
+        })
     }
 
     /// When it last finished a pass.
     pub fn finished(&self) -> watch::Receiver<Option<Timestamp>> {
         self.finished.subscribe()
+    }
+
+    /// How counts stand.
+    pub fn scaling(&self) -> watch::Receiver<Scaling> {
+        self.published.subscribe()
     }
 
     /// Decides the count of every service that scales, and the size of every workload.
@@ -123,26 +207,37 @@ impl Autoscaler {
         let analysis = self.analysis.borrow().clone();
         let observed = Arc::clone(&self.passes.borrow().observed);
         let mut memory = self.memory.lock().await;
-        memory.counts.retain(|name, _| world.workloads.contains_key(name));
-        memory.counters.retain(|(task, _), _| world.tasks.contains_key(task));
+        memory.keep(&world);
         memory.loads.retain(&world);
         let (now, moved) = self.state.now_and_moved();
-        memory.follow_clock(moved);
+        memory.follow_clock(moved, now);
+        memory.kept.startups.take(&mut *self.changes.lock().await, &world);
+        let load: BTreeMap<_, _> =
+            self.front_door.load().into_iter().map(|load| (load.workload.clone(), load)).collect();
+        let seen = Seen { world: &world, observed: &observed, analysis: &analysis, load: &load, now };
         for workload in world.workloads.values().filter(|workload| !workload.deleted) {
             if self.decide_both(&world, workload, &analysis, &mut memory, now).await? {
                 continue;
             }
             let policy = world.policy_of(workload);
             if policy.count != PolicyMode::Off {
-                self.decide_count(&world, workload, (&observed, &analysis), &mut memory, now).await?;
+                self.keep_count(&seen, workload, &mut memory).await?;
             }
             if policy.size != PolicyMode::Off {
                 self.decide_size(&world, workload, &analysis, now).await?;
             }
         }
-        let kept = serde_json::to_vec(&memory.counts).unwrap_or_default();
+        self.publish(&memory.statuses);
+        let counts = serde_json::to_vec(&memory.counts).unwrap_or_default();
+        let kept = serde_json::to_vec(&memory.kept).unwrap_or_default();
+        let policies = memory.policies.document();
         let store = Arc::clone(self.state.store());
-        blocking(move || store.put_document(CHECKPOINT, &kept)).await?;
+        blocking(move || {
+            store.put_document(CHECKPOINT, &counts)?;
+            store.put_document(CountPolicies::DOCUMENT, &policies)?;
+            store.put_document(MEMORY, &kept)
+        })
+        .await?;
         self.finished.send_replace(Some(self.state.clock().now()));
         Ok(())
     }
@@ -177,125 +272,155 @@ impl Autoscaler {
         Ok(true)
     }
 
-    async fn decide_count(
+    fn publish(&self, statuses: &BTreeMap<WorkloadName, ScaleStatus>) {
+        self.state.telemetry().scaling(statuses);
+        let alarms = statuses.iter().flat_map(|(name, status)| {
+            status.conditions.iter().map(|condition| Alarm {
+                kind: condition.fault.as_str().to_owned(),
+                workload: Some(name.clone()),
+                message: format!("{}: {}", condition.metric, condition.message),
+                since: condition.since,
+            })
+        });
+        let alarms = Arc::new(alarms.collect());
+        self.published.send_replace(Scaling { statuses: Arc::new(statuses.clone()), alarms });
+    }
+
+    /// Decides the count of a service that scales, and says how it stands.
+    async fn keep_count(
         &self,
-        world: &World,
+        seen: &Seen<'_>,
         workload: &Workload,
-        (observed, analysis): (&Observed, &Analysis),
         memory: &mut Memory,
-        now: Timestamp,
     ) -> Result<(), StoreError> {
         let Some(service) = workload.spec.as_service() else { return Ok(()) };
         let Some(scale) = &service.scale else { return Ok(()) };
-        if is_by_hand(world, workload) {
-            return Ok(());
-        }
+        let name = &workload.name;
+        let bounds = scale.bounds_at(seen.now);
+        let (rule, reason) = if seen.world.paused(name).is_some() {
+            ("paused".to_owned(), "the service is paused".to_owned())
+        } else if is_by_hand(seen.world, workload) {
+            ("by hand".to_owned(), "its count was set by hand for a while".to_owned())
+        } else {
+            self.decide_count(seen, (workload, service, scale), bounds, memory).await?
+        };
+        let window = bounds.window.and_then(|index| scale.windows.get(index));
+        let activity = memory.kept.activity.get(name).filter(|_| scale.reaches_zero());
+        let status = ScaleStatus {
+            policy: self.at_work(scale.policy),
+            min: bounds.min,
+            max: bounds.max,
+            window: window.map(|window| window.times.to_string()),
+            rule,
+            reason,
+            conditions: memory.kept.readings.conditions(name, seen.now),
+            startup: memory.kept.startups.of(workload),
+            held: self.front_door.held().get(name).copied().unwrap_or(0),
+            idle_since: activity.and_then(ActivityState::idle_since),
+        };
+        memory.statuses.insert(name.clone(), status);
+        Ok(())
+    }
+
+    /// The policy that decides where this one is named.
+    fn at_work(&self, named: CountPolicyKind) -> CountPolicyKind {
+        if self.settings.policies.contains_key(&named) { named } else { CountPolicyKind::Hpa }
+    }
+
+    /// The rule that holds, or changed, the count, and why.
+    async fn decide_count(
+        &self,
+        seen: &Seen<'_>,
+        (workload, service, scale): (&Workload, &ServiceSpec, &ScaleSpec),
+        bounds: ScaleBounds,
+        memory: &mut Memory,
+    ) -> Result<(String, String), StoreError> {
+        let name = &workload.name;
         // Instances that wait for a switch would halve the mean.
-        let tasks: Vec<&Task> = world
-            .tasks_of(&workload.name)
+        let tasks: Vec<&Task> = seen
+            .world
+            .tasks_of(name)
             .filter(|task| task.state.is_active() && workload.takes_traffic(task))
             .collect();
+        let load = seen.load.get(name);
+        let (world, analysis, now) = (seen.world, seen.analysis, seen.now);
+        let asked = Asked { world, workload, service, tasks: &tasks, analysis, load, now };
         let mut readings = Vec::new();
         for metric in &scale.metrics {
-            readings.push(self.read(metric, (workload, service), &tasks, analysis, (memory, now)).await);
+            readings.push(self.readings.read(metric, &asked, &mut memory.kept.readings).await);
         }
-        let status = ServiceStatus {
-            workload: &workload.name,
-            count: workload.count,
-            instances: tasks.iter().map(|task| instance(task, observed)).collect(),
-            readings,
-            instance_price: self.settings.prices.per_hour(workload.size().request),
+        let price = self.settings.prices.per_hour(workload.size().request);
+        // Read after the metrics, which take their time: a request of this moment counts.
+        let activity = self.activity(name, &scale.metrics, &readings);
+        let idle = memory.kept.activity.entry(name.clone()).or_default();
+        idle.observe(activity, now);
+        let counts = memory.counts.entry(name.clone()).or_default();
+        let mut spec = ScaleSpec { min: bounds.min, max: bounds.max, ..scale.clone() };
+        let idle = idle.idle_since().filter(|_| idle.idle_for(scale.zero.idle_after, now));
+        let verdict = if let Some(since) = idle.filter(|_| bounds.min == 0 && workload.count > 0) {
+            to_sleep(
+                workload,
+                counts.downwards(&spec, workload.count, 0, now),
+                now.duration_since(since),
+                price,
+            )
+        } else {
+            // Without a metric's say the last instance stays: it leaves only for want of requests.
+            spec.min = spec.min.max(u32::from(workload.count > 0)).min(spec.max);
+            let status = ServiceStatus {
+                workload: name,
+                count: workload.count,
+                stopped: world.stopped_by_hand(workload),
+                instances: tasks.iter().map(|task| instance(task, seen.observed)).collect(),
+                readings,
+                instance_price: price,
+            };
+            match memory.policies.of(name, &spec) {
+                Some(policies) => {
+                    let startup = memory.kept.startups.of(workload).map_or(STARTUP, |known| known.seconds);
+                    let pace = Pace { startup, interval: self.settings.interval.as_secs_f64() };
+                    policy_count::decide(&spec, &status, policies, pace, counts, now)
+                }
+                None => horizontal::decide(&spec, &status, &self.settings.horizontal, counts, now),
+            }
         };
-        let counts = memory.counts.entry(workload.name.clone()).or_default();
-        let verdict = horizontal::decide(scale, &status, &self.settings.horizontal, counts, now);
-        let Verdict::Change(proposal) = verdict else { return Ok(()) };
+        let proposal = match verdict {
+            Verdict::Hold { rule, reason, .. } => return Ok((rule.to_owned(), reason)),
+            Verdict::Change(proposal) => proposal,
+        };
         let mode = world.policy_of(workload).count;
         let kind = proposal.kind.clone();
+        let said = (proposal.rule.clone(), proposal.reason.clone());
         let applied =
             self.recorder.record(mode, *proposal, |id| count_set(&kind, id).into_iter().collect()).await?;
         if let Some(DecisionKind::Count { from, to, .. }) = applied {
             counts.applied(from, to, now);
         }
-        Ok(())
+        Ok(said)
     }
 
-    /// A metric as it is now; what is late counts as not known.
-    async fn read(
+    /// What there is to do for a service, as far as that is known.
+    fn activity(
         &self,
-        metric: &MetricTarget,
-        (workload, service): (&Workload, &ServiceSpec),
-        tasks: &[&Task],
-        analysis: &Analysis,
-        (memory, now): (&mut Memory, Timestamp),
-    ) -> MetricReading {
-        let late =
-            |at: Timestamp| now.duration_since(at) > self.settings.scrape_interval * SCRAPES_MISSED_MAX;
-        let usage = |value: &dyn Fn(&UsageSample) -> Option<f64>| {
-            let reading = |task: &&Task| {
-                let sample = analysis.usage.get(&task.id).filter(|sample| !late(sample.at))?;
-                let window = sample.interval_seconds.and_then(|s| SignedDuration::try_from_secs_f64(s).ok());
-                let window = window.unwrap_or_default();
-                Some((task.id.clone(), InstanceReading { value: value(sample)?, at: sample.at, window }))
-            };
-            MetricReading::PerInstance(tasks.iter().filter_map(reading).collect())
+        name: &WorkloadName,
+        metrics: &[MetricTarget],
+        readings: &[MetricReading],
+    ) -> Activity {
+        let load = self.front_door.load().into_iter().find(|load| load.workload == *name);
+        let waits = |(metric, reading): (&MetricTarget, &MetricReading)| {
+            let counted =
+                matches!(metric, MetricTarget::Queue(queue) if queue.source != QueueSource::FrontDoor);
+            let nothing = matches!(
+                reading,
+                MetricReading::Queue { length, age_seconds }
+                    if length.unwrap_or(0.0) <= 0.0 && (length.is_some() || age_seconds.unwrap_or(0.0) <= 0.0)
+            );
+            counted && !nothing
         };
-        match metric {
-            MetricTarget::Cpu { .. } => usage(&|sample| sample.cpu_cores),
-            MetricTarget::Memory { .. } => usage(&|sample| Some(sample.memory.as_f64())),
-            MetricTarget::Requests { .. } => match analysis.load.get(&workload.name) {
-                Some(sample) if !late(sample.at) => {
-                    MetricReading::Total { value: sample.requests_per_second }
-                }
-                Some(sample) => {
-                    MetricReading::Failed { reason: format!("no count of requests since {}", sample.at) }
-                }
-                None => MetricReading::Failed { reason: "no request has been counted yet".to_owned() },
-            },
-            MetricTarget::Prometheus { metric, port, path, .. } => {
-                let port = port.clone().or_else(|| service.ports.first().map(|port| port.name.clone()));
-                let Some(port) = port else {
-                    return MetricReading::Failed {
-                        reason: "the service has no port to read it from".to_owned(),
-                    };
-                };
-                self.read_instances(tasks, (metric, &port, path), (memory, now)).await
-            }
-        }
-    }
-
-    /// Asks each instance; one that does not answer is missing, and if none answers the metric failed.
-    async fn read_instances(
-        &self,
-        tasks: &[&Task],
-        (metric, port, path): (&str, &str, &str),
-        (memory, now): (&mut Memory, Timestamp),
-    ) -> MetricReading {
-        let asked = tasks.iter().filter_map(|task| Some((task.id.clone(), *task.ports.get(port)?)));
-        let answers = futures_util::future::join_all(asked.map(|(id, number)| async move {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
-            (id, self.metrics.read(address, path, metric).await)
-        }))
-        .await;
-        let mut values = BTreeMap::new();
-        let mut failure = "no instance has the port open".to_owned();
-        for (id, answer) in answers {
-            match answer {
-                Ok(MetricValue::Gauge(value)) => {
-                    values.insert(id, InstanceReading { value, at: now, window: SignedDuration::ZERO });
-                }
-                Ok(MetricValue::Counter(count)) => {
-                    let earlier = memory.counters.insert((id.clone(), metric.to_owned()), (count, now));
-                    if let Some(reading) = earlier.and_then(|earlier| rate(earlier, (count, now))) {
-                        values.insert(id, reading);
-                    }
-                }
-                Err(error) => failure = chain(&error),
-            }
-        }
-        if values.is_empty() {
-            MetricReading::Failed { reason: failure }
-        } else {
-            MetricReading::PerInstance(values)
+        Activity {
+            requests: load.as_ref().map(|load| load.total.requests),
+            in_flight: load.map_or(0, |load| load.total.in_flight),
+            work_waits: metrics.iter().zip(readings).any(waits),
         }
     }
 
@@ -336,6 +461,16 @@ fn is_by_hand(world: &World, workload: &Workload) -> bool {
     by_hand.is_some_and(|action| action.until.is_some()) || world.paused(&workload.name).is_some()
 }
 
+/// The verdict on a service that has had nothing to do for so long; `to` is as far as its rules let it go.
+fn to_sleep(workload: &Workload, to: u32, idle: SignedDuration, price: MicroCents) -> Verdict {
+    if to == workload.count {
+        let reason = "it is idle, and the rules for scaling down keep it".to_owned();
+        return Verdict::Hold { rule: "scale-down rule", reason, candidates: Vec::new() };
+    }
+    let idle = SignedDuration::from_secs(idle.as_secs());
+    Verdict::Change(Box::new(zero::sleep(&workload.name, (workload.count, to), (idle, price))))
+}
+
 fn count_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {
     let DecisionKind::Count { workload, to, .. } = kind else { return None };
     Some(Change::CountSet { workload: workload.clone(), count: *to, decision: Some(id) })
@@ -354,17 +489,6 @@ fn instance(task: &Task, observed: &Observed) -> InstanceStatus {
         readiness_since: task.ready_at.or(task.started_at),
         request: task.size.request,
     }
-}
-
-/// The rate of a counter between two readings; none where it fell, since it began anew.
-fn rate((before, then): (f64, Timestamp), (count, now): (f64, Timestamp)) -> Option<InstanceReading> {
-    let window = now.duration_since(then);
-    let seconds = window.as_secs_f64();
-    (count >= before && seconds > 0.0).then(|| InstanceReading {
-        value: (count - before) / seconds,
-        at: now,
-        window,
-    })
 }
 
 /// Since when the workload has had its size: since its last size or revision, whichever came later.

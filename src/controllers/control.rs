@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
 use crate::controllers::analyst::Analysis;
+use crate::controllers::autoscaler::Scaling;
 use crate::controllers::decisions::freeze_in_words;
 use crate::controllers::driver::chain;
 use crate::controllers::notices::HookHealth;
@@ -61,6 +62,8 @@ pub struct EngineControl {
     pub exec: Arc<dyn TaskExec>,
     /// Each of these lets one command run.
     pub exec_slots: Semaphore,
+    /// How counts stand.
+    pub scaling: watch::Receiver<Scaling>,
     /// Disasters that last.
     pub disasters: watch::Receiver<Arc<Vec<Alarm>>>,
     /// How hooks do.
@@ -91,11 +94,13 @@ impl Control for EngineControl {
         problems.extend(self.hooks.iter().filter_map(|hook| hook.borrow().problem()));
         problems.extend(analysis.size_policy_problem);
         let disasters = Arc::clone(&self.disasters.borrow());
+        let scaling = self.scaling.borrow().clone();
         View {
             world,
             observed: pass.observed,
             waiting: pass.waiting,
-            alarms: joined(pass.alarms, &disasters),
+            alarms: joined(joined(pass.alarms, &disasters), &scaling.alarms),
+            scaling: scaling.statuses,
             recommendations: analysis.recommendations,
             usage: analysis.usage,
             load: analysis.load,

@@ -15,7 +15,7 @@ use crate::domain::money::{MicroCents, Prices};
 use crate::domain::policy::PolicyMode;
 use crate::domain::quantity::{Bytes, Millicores, TaskSize};
 use crate::domain::recommendation::Estimate;
-use crate::domain::scale::{MetricTarget, ScaleSpec};
+use crate::domain::scale::{CountPolicyKind, MetricTarget, ScaleSpec};
 use crate::domain::workload::{ServiceSpec, WorkloadName};
 use crate::domain::world::{Workload, World};
 use crate::scaling::joint::{Cause, Choice, JointAsk, Pair, Shape, decide};
@@ -73,14 +73,19 @@ impl RecentLoads {
 }
 
 /// The share of the CPU request that the owner aims at, where the owner scales on CPU and on nothing that is not
-/// known to follow load.
+/// known to follow load. Windows, counts down to zero and other policies of counts have rules of their own.
 pub(super) fn utilization(scale: &ScaleSpec) -> Option<f64> {
+    if scale.policy != CountPolicyKind::Hpa || !scale.windows.is_empty() || scale.reaches_zero() {
+        return None;
+    }
     let mut found = None;
     for metric in &scale.metrics {
         match metric {
             MetricTarget::Cpu { utilization } => found = Some(*utilization),
             MetricTarget::Requests { .. } => {}
-            MetricTarget::Memory { .. } | MetricTarget::Prometheus { .. } => return None,
+            MetricTarget::Memory { .. } | MetricTarget::Prometheus { .. } | MetricTarget::Queue(_) => {
+                return None;
+            }
         }
     }
     found

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::domain::observation::Observed;
 use crate::domain::task::{Task, TaskState};
 use crate::domain::workload::{ServiceSpec, WorkloadName};
-use crate::domain::world::World;
-use crate::ports::front_door::{Backend, Route, RouteFailure};
+use crate::domain::world::{Workload, World};
+use crate::ports::front_door::{Backend, Hold, Route, RouteFailure};
 use crate::scheduling::is_ready;
 
 /// Addresses that are chosen for services without one of their own lie here: below the range that
@@ -100,6 +100,7 @@ impl FrontDoorPorts {
                     port: port.clone(),
                     listen: *listen,
                     backends,
+                    hold: world.workloads.get(workload).and_then(|workload| hold(world, workload)),
                 });
             }
         }
@@ -126,6 +127,17 @@ fn backend(world: &World, task: &Task, port: &str, observed: &Observed) -> Optio
         }),
         _ => None,
     }
+}
+
+/// How requests are held for a service that may have no instances at all. One that somebody stopped is not
+/// woken by requests, so they are not kept waiting for it.
+fn hold(world: &World, workload: &Workload) -> Option<Hold> {
+    let scale = workload.spec.as_service()?.scale.as_ref()?;
+    if !scale.reaches_zero() || world.stopped_by_hand(workload) {
+        return None;
+    }
+    let timeout = scale.zero.hold_timeout.unsigned_abs();
+    Some(Hold { timeout, requests: usize::try_from(scale.zero.hold_requests).unwrap_or(usize::MAX) })
 }
 
 /// The same service gets the same address on every machine, unless it is taken.

@@ -8,8 +8,8 @@ pub mod cron;
 pub mod decision;
 pub mod intent;
 pub mod load;
-pub mod load_series;
 pub mod load_model;
+pub mod load_series;
 pub mod money;
 pub mod node;
 pub mod observation;
@@ -26,6 +26,8 @@ mod run_policy;
 #[cfg(test)]
 pub(crate) mod sample_specs;
 pub mod scale;
+pub mod scale_status;
+pub mod scale_window;
 pub mod size_policy;
 pub mod strategy;
 pub mod task;

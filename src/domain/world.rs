@@ -383,6 +383,13 @@ impl World {
         self.actions.get(&ActionKey::Pause(workload.clone()))
     }
 
+    /// Whether somebody paused the workload, or set its count to 0.
+    pub fn stopped_by_hand(&self, workload: &Workload) -> bool {
+        let scaled = || self.actions.get(&ActionKey::Scale(workload.name.clone()));
+        self.paused(&workload.name).is_some()
+            || (workload.count == 0 && scaled().is_some_and(|action| action.count == Some(0)))
+    }
+
     /// The policy that governs a workload: the one that it names, or the default one.
     pub fn policy_of(&self, workload: &Workload) -> Policy {
         workload.spec.policy().and_then(|name| self.policies.get(name)).cloned().unwrap_or_default()

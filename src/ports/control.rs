@@ -16,6 +16,7 @@ use crate::domain::observation::Observed;
 use crate::domain::plan::{Alarm, Waiting};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::Actor;
+use crate::domain::scale_status::ScaleStatus;
 use crate::domain::task::TaskId;
 use crate::domain::usage::UsageSample;
 use crate::domain::what_if::{OtherLoad, WhatIf};
@@ -103,6 +104,8 @@ pub struct View {
     pub load: Arc<BTreeMap<WorkloadName, LoadSample>>,
     /// What instances of each service use as functions of their load.
     pub models: Arc<BTreeMap<WorkloadName, LoadModel>>,
+    /// How the counts of services stand that scale.
+    pub scaling: Arc<BTreeMap<WorkloadName, ScaleStatus>>,
     /// The stable addresses of each service: number by port name.
     pub front_doors: Arc<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
     /// The engine itself.

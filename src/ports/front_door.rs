@@ -1,6 +1,8 @@
 //! The stable addresses of services: where requests come in, and what is counted of them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -19,6 +21,15 @@ pub struct Backend {
     pub accepts: bool,
 }
 
+/// How requests are held at an address whose service may have no instances at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// How long one is held for an instance.
+    pub timeout: Duration,
+    /// So many are held at a time.
+    pub requests: usize,
+}
+
 /// One port of a service with its instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -30,6 +41,8 @@ pub struct Route {
     pub listen: u16,
     /// The instances.
     pub backends: Vec<Backend>,
+    /// How requests are held while there is none; as the front door does by itself where absent.
+    pub hold: Option<Hold>,
 }
 
 /// An address that could not be opened.
@@ -55,6 +68,12 @@ pub trait FrontDoor: Send + Sync {
 
     /// Requests that an instance has not answered yet, over all its ports.
     fn in_flight(&self, task: &TaskId) -> u64;
+
+    /// Requests that wait for a first instance, by service, where there are any.
+    fn held(&self) -> BTreeMap<WorkloadName, u64>;
+
+    /// Returns when a request has begun to wait at an address that holds requests.
+    async fn asked(&self);
 
     /// Returns when a backend that gets no new requests has answered its last one.
     async fn drained(&self);

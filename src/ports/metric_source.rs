@@ -1,12 +1,11 @@
-//! Metrics that the instances of a service expose themselves.
-
-use std::net::SocketAddr;
+//! Metrics that the instances of a service, or what stands beside them, expose as Prometheus text.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::ports::usage_source::UsageError;
 
-/// The value of a metric at one instance.
+/// The value of a metric at one place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricValue {
     /// A level.
@@ -15,9 +14,18 @@ pub enum MetricValue {
     Counter(f64),
 }
 
-/// Reads a metric of one instance.
+/// A value with the instant that its source gives to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MetricSample {
+    /// The value.
+    pub value: MetricValue,
+    /// The oldest of the instants that the text names; absent where it names none, as most texts do.
+    pub at: Option<Timestamp>,
+}
+
+/// Reads a metric at one place.
 #[async_trait]
 pub trait MetricSource: Send + Sync {
-    /// The sum over all label sets of `metric` at `http://ADDRESS PATH`.
-    async fn read(&self, address: SocketAddr, path: &str, metric: &str) -> Result<MetricValue, UsageError>;
+    /// The sum over all label sets of `metric` at `url`.
+    async fn read(&self, url: &str, metric: &str) -> Result<MetricSample, UsageError>;
 }

@@ -1,10 +1,13 @@
 //! What the engine tells of its own work, as counts and durations.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::change::Change;
 use crate::domain::decision::Decision;
 use crate::domain::plan::Waiting;
+use crate::domain::scale_status::ScaleStatus;
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 
 /// How reading an agent went.
@@ -40,6 +43,9 @@ pub trait Telemetry: Send + Sync {
 
     /// An agent was read, or could not be.
     fn scraped(&self, outcome: ScrapeOutcome);
+
+    /// Counts stand as given, by service.
+    fn scaling(&self, statuses: &BTreeMap<WorkloadName, ScaleStatus>);
 
     /// A decision was recorded.
     fn decided(&self, decision: &Decision);

@@ -84,6 +84,13 @@ pub enum MetricReading {
         /// The value.
         value: f64,
     },
+    /// Work that waits for the whole service.
+    Queue {
+        /// How much.
+        length: Option<f64>,
+        /// How long the oldest has waited.
+        age_seconds: Option<f64>,
+    },
     /// Nothing is known.
     Failed {
         /// Why.
@@ -98,6 +105,8 @@ pub struct ServiceStatus<'a> {
     pub workload: &'a WorkloadName,
     /// The declared count.
     pub count: u32,
+    /// Its count was set to 0 by hand, and that is in force.
+    pub stopped: bool,
     /// Its instances, without those that are leaving.
     pub instances: Vec<InstanceStatus>,
     /// A reading for each metric of the `ScaleSpec`, in its order.
@@ -122,7 +131,7 @@ pub enum Verdict {
     Change(Box<Proposal>),
 }
 
-/// The count is 0 although the least is not: scaling is switched off by hand.
+/// The count was set to 0 by hand: scaling is switched off.
 const STOPPED: &str = "stopped by hand";
 /// Nothing is known.
 const NO_METRICS: &str = "no metric has a value";
@@ -137,17 +146,9 @@ pub fn decide(
     state: &mut HorizontalState,
     now: Timestamp,
 ) -> Verdict {
-    let count = status.count;
-    state.prepare(spec, count, now);
-    if count == 0 && spec.min > 0 {
-        let reason = "its count was set to 0; it scales again once it is set to 1 or more".to_owned();
-        return Verdict::Hold { rule: STOPPED, reason, candidates: Vec::new() };
-    }
-    if count > spec.max || count < spec.min {
-        let (to, rule) =
-            if count > spec.max { (spec.max, stabilization::MAX) } else { (spec.min, stabilization::MIN) };
-        let reason = format!("{count} instances are outside {} to {}", spec.min, spec.max);
-        return change(spec, status, Outcome { to, rule, reason, answers: Vec::new() });
+    state.prepare(spec, status.count, now);
+    if let Some(verdict) = beforehand(spec, status) {
+        return verdict;
     }
     let answers: Vec<_> = spec
         .metrics
@@ -156,14 +157,31 @@ pub fn decide(
         .map(|(i, target)| {
             let unread = MetricReading::Failed { reason: "it was not read".to_owned() };
             let reading = status.readings.get(i).unwrap_or(&unread);
-            let answer = metric_count::count_for(target, spec.tolerance, reading, status, parameters, now);
+            let answer = metric_count::count_for(target, spec.tolerances(), reading, status, parameters, now);
             (metric_count::name(target).to_owned(), answer)
         })
         .collect();
     weigh(spec, status, state, answers, now)
 }
 
-type Answers = Vec<(String, Result<MetricAnswer, String>)>;
+/// What holds whatever the metrics say: a service that was stopped stays so, and bounds are kept to.
+pub(super) fn beforehand(spec: &ScaleSpec, status: &ServiceStatus<'_>) -> Option<Verdict> {
+    let count = status.count;
+    if status.stopped {
+        let reason = "its count was set to 0; it scales again once it is set to 1 or more".to_owned();
+        return Some(Verdict::Hold { rule: STOPPED, reason, candidates: Vec::new() });
+    }
+    if (spec.min..=spec.max).contains(&count) {
+        return None;
+    }
+    let (to, rule) =
+        if count > spec.max { (spec.max, stabilization::MAX) } else { (spec.min, stabilization::MIN) };
+    let reason = format!("{count} instances are outside {} to {}", spec.min, spec.max);
+    Some(change(spec, status, Outcome { to, rule, reason, answers: Vec::new() }))
+}
+
+/// What each metric asks for, or why it asks for nothing.
+pub(super) type Answers = Vec<(String, Result<MetricAnswer, String>)>;
 
 /// The greatest answer, held back by what failed, what was answered before, rules and bounds.
 fn weigh(
@@ -174,24 +192,10 @@ fn weigh(
     now: Timestamp,
 ) -> Verdict {
     let count = status.count;
-    let greatest = answers
-        .iter()
-        .filter_map(|(name, answer)| Some((name, answer.as_ref().ok()?)))
-        // The first of equals, as it stands in the spec.
-        .rev()
-        .max_by_key(|(_, answer)| answer.count);
-    let failures: Vec<String> = answers
-        .iter()
-        .filter_map(|(name, answer)| Some(format!("{name}: {}", answer.as_ref().err()?)))
-        .collect();
-    let Some((name, answer)) = greatest else {
-        let reason = failures.join("; ");
-        return Verdict::Hold { rule: NO_METRICS, reason, candidates: candidates(&answers, None) };
+    let (name, answer) = match greatest(&answers, count) {
+        Ok(greatest) => greatest,
+        Err(held) => return held,
     };
-    if !failures.is_empty() && answer.count < count {
-        let reason = format!("{name} asks for {}, but {}", answer.count, failures.join("; "));
-        return Verdict::Hold { rule: METRIC_FAILED, reason, candidates: candidates(&answers, None) };
-    }
     let stable = state.stabilized(spec, count, answer.count, now);
     let limited = state.limited(spec, count, stable.count, now);
     let rule = limited.rule.or(stable.rule).unwrap_or(answer.rule);
@@ -208,8 +212,31 @@ fn weigh(
     change(spec, status, Outcome { to: limited.count, rule, reason, answers })
 }
 
+/// The metric that asks for the most; a verdict where nothing is known, or too little to scale down.
+pub(super) fn greatest(answers: &Answers, count: u32) -> Result<(&str, &MetricAnswer), Verdict> {
+    let greatest = answers
+        .iter()
+        .filter_map(|(name, answer)| Some((name, answer.as_ref().ok()?)))
+        // The first of equals, as it stands in the spec.
+        .rev()
+        .max_by_key(|(_, answer)| answer.count);
+    let failures: Vec<String> = answers
+        .iter()
+        .filter_map(|(name, answer)| Some(format!("{name}: {}", answer.as_ref().err()?)))
+        .collect();
+    let Some((name, answer)) = greatest else {
+        let reason = failures.join("; ");
+        return Err(Verdict::Hold { rule: NO_METRICS, reason, candidates: candidates(answers, None) });
+    };
+    if !failures.is_empty() && answer.count < count {
+        let reason = format!("{name} asks for {}, but {}", answer.count, failures.join("; "));
+        return Err(Verdict::Hold { rule: METRIC_FAILED, reason, candidates: candidates(answers, None) });
+    }
+    Ok((name.as_str(), answer))
+}
+
 /// What each metric answered; chosen is the answer that was taken up.
-fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
+pub(super) fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
     let mut chosen = false;
     answers
         .iter()
@@ -229,14 +256,15 @@ fn candidates(answers: &Answers, taken: Option<u32>) -> Vec<Candidate> {
 }
 
 /// A decided change, before it is written out.
-struct Outcome {
-    to: u32,
-    rule: &'static str,
-    reason: String,
-    answers: Answers,
+pub(super) struct Outcome {
+    pub(super) to: u32,
+    pub(super) rule: &'static str,
+    pub(super) reason: String,
+    pub(super) answers: Answers,
 }
 
-fn change(spec: &ScaleSpec, status: &ServiceStatus<'_>, outcome: Outcome) -> Verdict {
+/// The decision, written out.
+pub(super) fn change(spec: &ScaleSpec, status: &ServiceStatus<'_>, outcome: Outcome) -> Verdict {
     let ready = status.instances.iter().filter(|instance| instance.ready).count();
     let mut inputs = BTreeMap::from([
         ("instances".to_owned(), status.count.to_string()),
@@ -329,7 +357,7 @@ mod tests {
         down.stabilization = SignedDuration::ZERO;
         let mut up = ScalingRules::default_up();
         up.rules.clear();
-        ScaleSpec { min: 1, max: 100, metrics: metrics.to_vec(), tolerance: 0.1, up, down }
+        ScaleSpec { up, down, ..ScaleSpec::new(1, 100, metrics.to_vec()) }
     }
 
     fn verdict(
@@ -340,7 +368,14 @@ mod tests {
     ) -> Verdict {
         let name = web();
         let instance_price = MicroCents::new(100);
-        let status = ServiceStatus { workload: &name, count, instances, readings, instance_price };
+        let status = ServiceStatus {
+            workload: &name,
+            count,
+            stopped: count == 0 && spec.min > 0,
+            instances,
+            readings,
+            instance_price,
+        };
         decide(spec, &status, &HorizontalParameters::default(), &mut HorizontalState::default(), now())
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::quantity::Resources;
-use crate::domain::scale::MetricTarget;
+use crate::domain::scale::{MetricTarget, QueueTarget};
 use crate::domain::task::TaskId;
 use crate::scaling::horizontal::{
     HorizontalParameters, InstanceReading, InstanceStatus, MetricReading, ServiceStatus,
@@ -45,13 +45,17 @@ pub(super) fn name(target: &MetricTarget) -> &str {
         MetricTarget::Memory { .. } => "memory",
         MetricTarget::Requests { .. } => "requests",
         MetricTarget::Prometheus { metric, .. } => metric,
+        MetricTarget::Queue(_) => "queue",
     }
 }
+
+/// How far a metric may be over its target, and under it, without a change.
+pub(super) type Tolerances = (f64, f64);
 
 /// The count that a metric asks for, or why it asks for none.
 pub(super) fn count_for(
     target: &MetricTarget,
-    tolerance: f64,
+    tolerance: Tolerances,
     reading: &MetricReading,
     status: &ServiceStatus<'_>,
     parameters: &HorizontalParameters,
@@ -68,11 +72,63 @@ pub(super) fn count_for(
             let groups = Groups::of(target, status, values, parameters, now)?;
             Ok(groups.answer(aim, tolerance, status.count))
         }
+        MetricReading::Queue { length, age_seconds } => match target {
+            MetricTarget::Queue(queue) => of_queue(queue, (*length, *age_seconds), tolerance, status.count),
+            _ => Err("it is not a queue".to_owned()),
+        },
     }
 }
 
+/// The greater answer of the length, which is shared by the instances, and of the age of the oldest item.
+/// Where both are given, the age only ever asks for more: a short queue of young items is the length's to say.
+fn of_queue(
+    queue: &QueueTarget,
+    (length, age): (Option<f64>, Option<f64>),
+    tolerance: Tolerances,
+    count: u32,
+) -> Result<MetricAnswer, String> {
+    let by_length = match (length, queue.length_per_instance) {
+        (Some(length), Some(each)) => Some(of_total(length, each, tolerance, count)?),
+        _ => None,
+    };
+    let by_age = match (age, queue.max_age) {
+        (Some(age), Some(max)) => of_age(age, max.as_secs_f64(), tolerance, (count, by_length.is_some()))?,
+        _ => None,
+    };
+    match (by_length, by_age) {
+        (Some(length), Some(age)) if age.count > length.count => Ok(age),
+        (Some(length), _) => Ok(length),
+        (None, Some(age)) => Ok(age),
+        (None, None) => Err("neither its length nor its age is known".to_owned()),
+    }
+}
+
+/// The count in the proportion in which the oldest item is too old; at most doubled, since an age says that
+/// there are too few and not how many are missing.
+fn of_age(
+    age: f64,
+    max: f64,
+    tolerance: Tolerances,
+    (count, has_length): (u32, bool),
+) -> Result<Option<MetricAnswer>, String> {
+    if !(age.is_finite() && age >= 0.0 && max > 0.0) {
+        return Err(format!("the age {age} of its oldest item is none"));
+    }
+    let ratio = age / max;
+    if ratio <= 1.0 && has_length {
+        return Ok(None);
+    }
+    let words = format!("the oldest item has waited {age:.1} s of {max} s");
+    if count > 0 && within(ratio, tolerance) {
+        let words = format!("{words}, within the tolerance");
+        return Ok(Some(MetricAnswer { count, rule: TOLERANCE, words }));
+    }
+    let answer = rounded_up(f64::from(count.max(1)) * ratio.min(2.0));
+    Ok(Some(MetricAnswer { count: answer, rule: TARGET, words: format!("{words}: {answer}") }))
+}
+
 /// A total is divided by what one instance should have (`GetObjectPerPodMetricReplicas`).
-fn of_total(total: f64, aim: f64, tolerance: f64, count: u32) -> Result<MetricAnswer, String> {
+fn of_total(total: f64, aim: f64, tolerance: Tolerances, count: u32) -> Result<MetricAnswer, String> {
     if !(total.is_finite() && total >= 0.0) {
         return Err(format!("its value {total} is not an amount"));
     }
@@ -95,6 +151,8 @@ fn aim(target: &MetricTarget) -> f64 {
         MetricTarget::Requests { per_instance } | MetricTarget::Prometheus { per_instance, .. } => {
             per_instance
         }
+        // Only the age counts: there is nothing to divide.
+        MetricTarget::Queue(ref queue) => queue.length_per_instance.unwrap_or(1.0),
     }
 }
 
@@ -103,12 +161,12 @@ fn unit(target: &MetricTarget, request: Resources) -> f64 {
     match target {
         MetricTarget::Cpu { .. } => request.cpu.cores(),
         MetricTarget::Memory { .. } => request.memory.as_f64(),
-        MetricTarget::Requests { .. } | MetricTarget::Prometheus { .. } => 1.0,
+        MetricTarget::Requests { .. } | MetricTarget::Prometheus { .. } | MetricTarget::Queue(_) => 1.0,
     }
 }
 
-fn within(ratio: f64, tolerance: f64) -> bool {
-    (1.0 - tolerance..=1.0 + tolerance).contains(&ratio)
+fn within(ratio: f64, (over, under): Tolerances) -> bool {
+    (1.0 - under..=1.0 + over).contains(&ratio)
 }
 
 /// The next whole number. 4 x 1.5 can come out as 6.000000000000001 and is still six.
@@ -178,7 +236,7 @@ impl Groups {
         Ok(groups)
     }
 
-    fn answer(&self, aim: f64, tolerance: f64, count: u32) -> MetricAnswer {
+    fn answer(&self, aim: f64, tolerance: Tolerances, count: u32) -> MetricAnswer {
         let ratio = self.value / (self.units * aim);
         let words = format!("{:.3} of {aim} wanted: ratio {ratio:.3}", self.value / self.units);
         let rising = ratio > 1.0;

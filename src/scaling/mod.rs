@@ -13,6 +13,10 @@ pub mod joint;
 #[cfg(test)]
 mod joint_conflict;
 mod metric_count;
+pub mod metric_guard;
+pub mod policy_count;
 pub mod stabilization;
+pub mod startup;
 pub mod vertical;
 pub mod what_if;
+pub mod zero;

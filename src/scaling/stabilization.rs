@@ -131,6 +131,11 @@ impl HorizontalState {
         Bounded { count, rule: None }
     }
 
+    /// How far down a count may go at once by the rules alone, without the window: for what has waited already.
+    pub fn downwards(&self, spec: &ScaleSpec, count: u32, wanted: u32, now: Timestamp) -> u32 {
+        self.limited(spec, count, wanted.min(count), now).count
+    }
+
     fn upward_limit(&self, rules: &ScalingRules, count: u32, now: Timestamp) -> u32 {
         let limits = rules.rules.iter().map(|rule| {
             let start = self.count_before(count, rule.period, now);
@@ -194,18 +199,12 @@ mod tests {
                 .iter()
                 .map(|&(amount, seconds)| ScalingRule { amount, period: SignedDuration::from_secs(seconds) })
                 .collect(),
+            tolerance: None,
         }
     }
 
     fn spec() -> ScaleSpec {
-        ScaleSpec {
-            min: 1,
-            max: 100,
-            metrics: vec![MetricTarget::Cpu { utilization: 0.5 }],
-            tolerance: 0.1,
-            up: ScalingRules::default_up(),
-            down: ScalingRules::default_down(),
-        }
+        ScaleSpec::new(1, 100, vec![MetricTarget::Cpu { utilization: 0.5 }])
     }
 
     fn limited(

@@ -181,6 +181,7 @@ fn asked_for(metric: &MetricTarget, question: &Question<'_>, request: Resources)
                 ),
             })
         }
+        MetricTarget::Queue(_) => Err("queue: its length does not follow from load".to_owned()),
         MetricTarget::Memory { utilization } => {
             let model = question.model.ok_or("memory: there is no load model yet")?;
             let Some(line) = model.memory.line() else {

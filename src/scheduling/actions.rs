@@ -79,7 +79,8 @@ pub(super) fn undone(
             let workload = workload?;
             let scale = workload.spec.as_service()?.scale.as_ref();
             let before = action.count_before?;
-            let count = scale.map_or(before, |scale| before.clamp(scale.min, scale.max.max(scale.min)));
+            let bounds = scale.map_or((0, u32::MAX), crate::domain::scale::ScaleSpec::widest);
+            let count = before.clamp(bounds.0, bounds.1);
             let words = format!("{name} goes back from {} to {count} instances", workload.count);
             let change = Change::CountSet { workload: name.clone(), count, decision: None };
             (count != workload.count).then_some((change, words))

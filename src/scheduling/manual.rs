@@ -8,6 +8,7 @@ use crate::domain::action::{Action, ActionEnd, ActionKey, Switch};
 use crate::domain::change::Change;
 use crate::domain::node::{NodeName, NodeState};
 use crate::domain::rollout::{Actor, Rollout, RolloutState, Stage, StageWait};
+use crate::domain::scale::ScaleSpec;
 use crate::domain::task::{TaskId, TaskState};
 use crate::domain::workload::{ServiceSpec, WorkloadKind, WorkloadName, WorkloadSpec};
 use crate::domain::world::{Workload, World};
@@ -105,13 +106,12 @@ pub(super) fn scale(
     asked: &Asked<'_>,
 ) -> Answer {
     let (workload, service) = find_service(world, name, "have a count")?;
-    if let Some(scale) = &service.scale
-        && !(scale.min..=scale.max).contains(&count)
+    // None at all is always possible: it stops the service until it is given a count again.
+    if let Some((min, max)) = service.scale.as_ref().map(ScaleSpec::widest)
+        && count != 0
+        && !(min..=max).contains(&count)
     {
-        return refused(format!(
-            "{name} scales between {} and {}: change its spec to go beyond",
-            scale.min, scale.max
-        ));
+        return refused(format!("{name} scales between {min} and {max}: change its spec to go beyond"));
     }
     if workload.count == count && lasting.is_none() {
         return Ok(Vec::new());

@@ -11,7 +11,9 @@ use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, Pool
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
-use loadline::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use loadline::domain::scale::{
+    CountPolicyKind, MetricTarget, ScaleSpec, ScaleWindow, ScalingRules, WindowTimes, ZeroSpec,
+};
 use loadline::domain::strategy::{Acceptance, Comparison, Portion, Strategy};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskOrigin, TaskState};
 use loadline::domain::workload::{
@@ -131,7 +133,18 @@ pub(crate) fn service_spec() -> WorkloadSpec {
             ],
             tolerance: 0.1,
             up: ScalingRules::default_up(),
-            down: ScalingRules::default_down(),
+            down: ScalingRules { tolerance: Some(Share::new(0.05)), ..ScalingRules::default_down() },
+            policy: CountPolicyKind::Loadline,
+            budget: 0.1 + 0.02,
+            windows: vec![ScaleWindow {
+                times: WindowTimes::Scheduled {
+                    schedule: CronSchedule::new("0 20 * * FRI", "Europe/Berlin").expect("a schedule"),
+                    duration: SignedDuration::from_hours(4),
+                },
+                min: Some(2),
+                max: None,
+            }],
+            zero: ZeroSpec::default(),
         }),
         restart: restart(),
         rollout: RolloutSpec {

@@ -11,10 +11,12 @@ mod harness;
 mod interface;
 mod load;
 mod load_models;
+mod metric_faults;
 mod operations;
 #[cfg(feature = "analytics")]
 mod policies;
 mod recommend;
 mod rollouts;
 mod run_peaks;
+mod scale_to_zero;
 mod shop;

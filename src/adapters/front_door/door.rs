@@ -4,15 +4,15 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,7 @@ use crate::adapters::front_door::client_stream::ClientStream;
 use crate::adapters::front_door::counters::{Attempt, Counters};
 use crate::adapters::front_door::forward;
 use crate::domain::workload::WorkloadName;
+use crate::ports::front_door::Hold;
 
 /// Connections that the kernel holds until they are taken in.
 const BACKLOG: u32 = 1024;
@@ -44,6 +45,10 @@ pub(super) struct Door {
     links: watch::Sender<Arc<[Arc<Link>]>>,
     /// Requests that wait for an instance.
     waiting: AtomicUsize,
+    /// How they wait where the service may have none at all.
+    hold: Mutex<Option<Hold>>,
+    /// Told when one begins to wait so.
+    asked: Arc<Notify>,
     /// Requests so far; with the seed it decides which instances are drawn.
     drawn: AtomicU64,
     closing: CancellationToken,
@@ -75,6 +80,7 @@ impl Door {
         workload: WorkloadName,
         counters: Arc<Counters>,
         options: Arc<FrontDoorOptions>,
+        asked: Arc<Notify>,
     ) -> Self {
         Self {
             workload,
@@ -83,6 +89,8 @@ impl Door {
             connections: TaskTracker::new(),
             links: watch::Sender::new(Arc::from([])),
             waiting: AtomicUsize::new(0),
+            hold: Mutex::default(),
+            asked,
             drawn: AtomicU64::new(0),
             closing: CancellationToken::new(),
         }
@@ -91,6 +99,26 @@ impl Door {
     /// Sets the instances that get new requests.
     pub(super) fn set_links(&self, links: Arc<[Arc<Link>]>) {
         self.links.send_replace(links);
+    }
+
+    /// Sets how requests are held while there is no instance.
+    pub(super) fn set_hold(&self, hold: Option<Hold>) {
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
+
+    fn hold(&self) -> Option<Hold> {
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a request waits for an instance, and how many may wait at a time.
+    pub(super) fn waits(&self) -> (Duration, usize) {
+        let own = (self.options.ready_wait, self.options.waiting_max);
+        self.hold().map_or(own, |hold| (hold.timeout, hold.requests))
+    }
+
+    /// Requests that wait for a first instance.
+    pub(super) fn held(&self) -> usize {
+        if self.links.borrow().is_empty() { self.waiting.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Ends the taking in; connections end after the request that they are busy with.
@@ -112,11 +140,15 @@ impl Door {
         if let Some(found) = choose(&self.links.borrow(), tried, &mut rng) {
             return Ok(found);
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.options.waiting_max {
+        let (_, waiting_max) = self.waits();
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= waiting_max {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(NoInstance::QueueFull);
         }
         let _place = Place(&self.waiting);
+        if self.hold().is_some() {
+            self.asked.notify_one();
+        }
         let mut links = self.links.subscribe();
         let mut again_at = Instant::now() + pause;
         loop {

@@ -69,7 +69,7 @@ pub(super) async fn answer(
         return refusal(StatusCode::NOT_IMPLEMENTED, text, visit);
     }
     let mut outgoing = Outgoing::new(&door, request, peer);
-    let deadline = Instant::now() + door.options.ready_wait;
+    let deadline = Instant::now() + door.waits().0;
     let mut tried = Vec::new();
     let mut pause = Duration::ZERO;
     loop {
@@ -244,11 +244,11 @@ fn no_instance(door: &Door, why: NoInstance, visit: Visit) -> Response<AnswerBod
     let service = &door.workload;
     let text = match why {
         NoInstance::NotInTime => {
-            let waited = door.options.ready_wait.as_secs_f64();
+            let waited = door.waits().0.as_secs_f64();
             format!("{service}: no ready instance within {waited} s\n")
         }
         NoInstance::QueueFull => {
-            let waiting = door.options.waiting_max;
+            let (_, waiting) = door.waits();
             format!("{service}: no ready instance, and {waiting} requests wait for one already\n")
         }
         NoInstance::Closing => format!("{service}: no ready instance, and its address is being closed\n"),

@@ -109,7 +109,10 @@ pub struct FrontDoorServer {
     options: Arc<FrontDoorOptions>,
     routes: tokio::sync::Mutex<BTreeMap<RouteKey, OpenRoute>>,
     ledger: Mutex<Ledger>,
+    /// The open addresses, for readers that must not wait for a change of routes.
+    doors: Mutex<Vec<Arc<Door>>>,
     drained: Arc<Notify>,
+    asked: Arc<Notify>,
 }
 
 impl FrontDoorServer {
@@ -120,7 +123,9 @@ impl FrontDoorServer {
             options: Arc::new(options),
             routes: tokio::sync::Mutex::default(),
             ledger: Mutex::default(),
+            doors: Mutex::default(),
             drained: Arc::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -150,7 +155,12 @@ impl FrontDoorServer {
             message: format!("cannot listen on 127.0.0.1:{}: {error}", route.listen),
         })?;
         let counters = Arc::clone(self.ledger().services.entry(route.workload.clone()).or_default());
-        let door = Arc::new(Door::new(route.workload.clone(), counters, Arc::clone(&self.options)));
+        let door = Arc::new(Door::new(
+            route.workload.clone(),
+            counters,
+            Arc::clone(&self.options),
+            Arc::clone(&self.asked),
+        ));
         let serving = tokio::spawn(Arc::clone(&door).serve(listener));
         Ok(OpenRoute { listen: route.listen, door, serving, links: BTreeMap::new() })
     }
@@ -246,9 +256,12 @@ impl FrontDoor for FrontDoorServer {
                     }
                 },
             };
+            open.door.set_hold(route.hold);
             self.set_backends(open, &route.backends);
         }
         self.settle(&routes);
+        let doors = routes.values().map(|open| Arc::clone(&open.door)).collect();
+        *self.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
         failures
     }
 
@@ -273,6 +286,22 @@ impl FrontDoor for FrontDoorServer {
         let ledger = self.ledger();
         let known = ledger.instances.get(task).or_else(|| ledger.leaving.get(task));
         known.map_or(0, |instance| instance.in_flight())
+    }
+
+    fn held(&self) -> BTreeMap<WorkloadName, u64> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = BTreeMap::new();
+        for door in doors.iter() {
+            let waiting = door.held();
+            if waiting > 0 {
+                *held.entry(door.workload.clone()).or_default() += waiting as u64;
+            }
+        }
+        held
+    }
+
+    async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     async fn drained(&self) {

@@ -13,10 +13,14 @@
 //! | `loadline_store_commit_duration_seconds` | histogram | |
 //! | `loadline_frozen` | gauge, 0 or 1 | `switch`: deploys, scaling, draining, cron |
 //! | `loadline_notices_total` | counter | `hook`; `outcome`: delivered, failed (a try each) |
+//! | `loadline_scaling_condition` | gauge, 0 or 1 | `workload`; `condition`: metric-stale, metric-invalid, metric-implausible, counter-reset, clock-jump |
+//! | `loadline_startup_seconds` | gauge | `workload`: what nine of ten instances keep to |
+//! | `loadline_held_requests` | gauge | `workload`: requests that wait for a first instance |
 //! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode as write_text;
@@ -31,7 +35,9 @@ use crate::domain::change::Change;
 use crate::domain::decision::{Decision, DecisionKind, DecisionOutcome};
 use crate::domain::node::NodeState;
 use crate::domain::plan::{WaitKind, Waiting};
+use crate::domain::scale_status::{MetricFault, ScaleStatus};
 use crate::domain::task::TaskState;
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
 
@@ -78,6 +84,9 @@ pub struct EngineMetrics {
     oom_kills: Family<[(&'static str, String); 1], Counter>,
     frozen: Family<Words<1>, Gauge>,
     notices: Family<[(&'static str, String); 2], Counter>,
+    conditions: Family<[(&'static str, String); 2], Gauge>,
+    startup: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
+    held: Family<[(&'static str, String); 1], Gauge>,
 }
 
 impl Default for EngineMetrics {
@@ -98,6 +107,9 @@ impl Default for EngineMetrics {
             oom_kills: Family::default(),
             frozen: Family::default(),
             notices: Family::default(),
+            conditions: Family::default(),
+            startup: Family::default(),
+            held: Family::default(),
         };
         registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
         registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
@@ -116,6 +128,11 @@ impl Default for EngineMetrics {
         registry.register("oom_kills", "Tasks killed for want of memory", metrics.oom_kills.clone());
         registry.register("frozen", "Kinds of change that are frozen", metrics.frozen.clone());
         registry.register("notices", "Notices told to hooks", metrics.notices.clone());
+        let faults = "What is wrong with the metrics that counts follow";
+        registry.register("scaling_condition", faults, metrics.conditions.clone());
+        let startup = "What nine of ten instances take from launch to ready";
+        registry.register("startup_seconds", startup, metrics.startup.clone());
+        registry.register("held_requests", "Requests that wait for a first instance", metrics.held.clone());
         // A counter that appears with its first event hides that event from `rate`.
         for outcome in ["ok", "failed", "late"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
@@ -178,6 +195,25 @@ impl Telemetry for EngineMetrics {
         self.scrapes.get_or_create(&[("outcome", word)]).inc();
     }
 
+    fn scaling(&self, statuses: &BTreeMap<WorkloadName, ScaleStatus>) {
+        // Services that are gone leave nothing behind.
+        self.conditions.clear();
+        self.startup.clear();
+        self.held.clear();
+        for (name, status) in statuses {
+            for fault in MetricFault::ALL {
+                let holds = status.conditions.iter().any(|condition| condition.fault == fault);
+                let labels = [("workload", name.to_string()), ("condition", fault.to_string())];
+                self.conditions.get_or_create(&labels).set(i64::from(holds));
+            }
+            let labels = [("workload", name.to_string())];
+            if let Some(startup) = status.startup {
+                self.startup.get_or_create(&labels).set(startup.seconds);
+            }
+            self.held.get_or_create(&labels).set(i64::try_from(status.held).unwrap_or(i64::MAX));
+        }
+    }
+
     fn decided(&self, decision: &Decision) {
         let kind = match decision.proposal.kind {
             DecisionKind::Size { .. } => "size",
@@ -238,7 +274,6 @@ fn show(
 mod tests {
     use super::*;
     use crate::adapters::prometheus::text;
-    use crate::domain::workload::WorkloadName;
     use crate::domain::world::RestartState;
 
     fn value(metrics: &EngineMetrics, name: &str, label: (&str, &str)) -> Option<f64> {

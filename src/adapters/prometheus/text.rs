@@ -2,8 +2,8 @@
 //! Not here: what the samples mean (`exposition`, `instance_metrics`), how they are fetched (`fetch`).
 //!
 //! Why own code: `docs/decisions/003-prometheus-text.md`. The grammar is the one of
-//! <https://prometheus.io/docs/instrumenting/exposition_formats/>. Timestamps and exemplars are checked or
-//! skipped, not kept; names in quotes (Prometheus 3, never sent unless asked for) are refused.
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>. Exemplars are
+//! skipped; names in quotes (Prometheus 3, never sent unless asked for) are refused.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -51,6 +51,9 @@ pub struct Sample<'a> {
     pub value: f64,
     /// The value as written: integers above 2^53 are exact only here.
     pub written: &'a str,
+    /// The instant that the source gives to it, as written: milliseconds in the plain format, seconds in
+    /// `OpenMetrics`.
+    pub timestamp: Option<f64>,
 }
 
 impl Sample<'_> {
@@ -163,12 +166,13 @@ fn read_sample(line: &str) -> Result<Sample<'_>, String> {
     let mut words = rest.split([' ', '\t']).filter(|word| !word.is_empty());
     let written = words.next().ok_or("expected a value")?;
     let value = written.parse().map_err(|_| format!("{} is not a value", quoted(written)))?;
-    if let Some(timestamp) = words.next() {
-        timestamp.parse::<f64>().map_err(|_| format!("{} is not a timestamp", quoted(timestamp)))?;
-    }
+    let read = |timestamp: &str| {
+        timestamp.parse::<f64>().map_err(|_| format!("{} is not a timestamp", quoted(timestamp)))
+    };
+    let timestamp = words.next().map(read).transpose()?;
     match words.next() {
         Some(word) => Err(format!("expected the end of the line at {}", quoted(word))),
-        None => Ok(Sample { name, labels, value, written }),
+        None => Ok(Sample { name, labels, value, written, timestamp }),
     }
 }
 

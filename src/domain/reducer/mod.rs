@@ -446,7 +446,7 @@ mod tests {
     use super::*;
     use crate::domain::rollout::RolloutState;
     use crate::domain::sample_specs::{self, job, name, service_spec as service};
-    use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+    use crate::domain::scale::{MetricTarget, ScaleSpec};
     use crate::domain::task::TaskOrigin;
     use crate::domain::workload::{ServiceSpec, WorkloadKind};
     use crate::domain::world::RunOutcome;
@@ -464,14 +464,7 @@ mod tests {
     }
 
     fn scaled(instances: u32, min: u32, max: u32) -> ServiceSpec {
-        let scale = ScaleSpec {
-            min,
-            max,
-            metrics: vec![MetricTarget::Cpu { utilization: 0.8 }],
-            tolerance: 0.1,
-            up: ScalingRules::default_up(),
-            down: ScalingRules::default_down(),
-        };
+        let scale = ScaleSpec::new(min, max, vec![MetricTarget::Cpu { utilization: 0.8 }]);
         ServiceSpec { scale: Some(scale), ..service("a", instances) }
     }
 

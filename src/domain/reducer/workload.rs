@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
+use crate::domain::scale::ScaleSpec;
 use crate::domain::strategy::Strategy;
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{JobState, RestartState, Workload};
@@ -56,7 +57,7 @@ impl Workload {
         let kept = by_hand && !anew && declared == self.declared_count();
         self.count = match (spec.as_service().and_then(|s| s.scale.as_ref()), old.as_service()) {
             (None, Some(_)) if kept => self.count,
-            (Some(scale), Some(_)) if !anew => self.count.clamp(scale.min, scale.max.max(scale.min)),
+            (Some(scale), Some(_)) if !anew => within(scale, self.count),
             _ => self.declared_count(),
         };
         match (old.as_cron(), spec.as_cron()) {
@@ -94,7 +95,7 @@ impl Workload {
     pub(super) fn declared_count(&self) -> u32 {
         let Some(service) = self.spec.as_service() else { return 0 };
         match &service.scale {
-            Some(scale) => service.instances.clamp(scale.min, scale.max.max(scale.min)),
+            Some(scale) => within(scale, service.instances),
             None => service.instances,
         }
     }
@@ -124,6 +125,12 @@ impl Workload {
             self.count = self.declared_count();
         }
     }
+}
+
+/// A count within what the service may have at some time; what it may have now is the autoscaler's to say.
+fn within(scale: &ScaleSpec, count: u32) -> u32 {
+    let (min, max) = scale.widest();
+    count.clamp(min, max)
 }
 
 /// Where a rollout begins that is accepted step by step.

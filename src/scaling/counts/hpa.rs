@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::decision::DecisionKind;
 use crate::domain::money::MicroCents;
-use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use crate::domain::scale::{MetricTarget, ScaleSpec};
 use crate::domain::workload::WorkloadName;
 use crate::scaling::counts::{Answer, CheckpointError, CountPolicy, Reason, Seen, Terms};
 use crate::scaling::horizontal::{
@@ -32,14 +32,7 @@ impl Hpa {
     /// With the defaults of Kubernetes; `target` is the share of its capacity that an instance should
     /// have as load, above 0.
     pub fn new(target: f64, name: WorkloadName) -> Self {
-        let spec = ScaleSpec {
-            min: 1,
-            max: 1,
-            metrics: Vec::new(),
-            tolerance: TOLERANCE,
-            up: ScalingRules::default_up(),
-            down: ScalingRules::default_down(),
-        };
+        let spec = ScaleSpec { tolerance: TOLERANCE, ..ScaleSpec::new(1, 1, Vec::new()) };
         Self { target, spec, name, state: HorizontalState::default() }
     }
 }
@@ -56,6 +49,7 @@ impl CountPolicy for Hpa {
         let status = ServiceStatus {
             workload: &self.name,
             count: seen.count(),
+            stopped: false,
             instances: Vec::new(),
             readings: vec![reading],
             instance_price: MicroCents::new(0),

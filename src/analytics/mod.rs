@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::accounting::facts::Facts;
 use crate::accounting::report::Report;
 use crate::domain::load::LoadSample;
+use crate::domain::load_series::{LoadRepairs, LoadSeries};
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 use crate::replay::grid::Trace;
@@ -26,6 +27,8 @@ mod frame;
 pub mod import;
 #[cfg(feature = "analytics")]
 mod jobs_file;
+#[cfg(feature = "analytics")]
+mod load_file;
 pub mod trace;
 #[cfg(feature = "analytics")]
 mod trace_csv;
@@ -299,5 +302,17 @@ pub fn read_jobs(path: &Path, with_input: bool) -> Result<Vec<JobRow>, Analytics
 /// Reads recorded batch runs; this build cannot.
 #[cfg(not(feature = "analytics"))]
 pub fn read_jobs(_path: &Path, _with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// Reads a load trace, Parquet or CSV by the file's name: its series, and what was repaired.
+#[cfg(feature = "analytics")]
+pub fn read_load(path: &Path) -> Result<(Vec<LoadSeries>, LoadRepairs), AnalyticsError> {
+    load_file::read(path)
+}
+
+/// Reads a load trace; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn read_load(_path: &Path) -> Result<(Vec<LoadSeries>, LoadRepairs), AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }

@@ -27,7 +27,7 @@ impl Row<'_> {
         AnalyticsError::Value { path, row, column, found, expected }
     }
 
-    fn raw(&self, column: usize) -> Option<&str> {
+    pub(super) fn raw(&self, column: usize) -> Option<&str> {
         self.places[column].and_then(|place| self.record.get(place)).filter(|text| !text.is_empty())
     }
 

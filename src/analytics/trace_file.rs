@@ -161,7 +161,7 @@ impl<'a> TraceFrame<'a> {
             let found = schema.get(column).filter(|field| !is_known(field.dtype()));
             if let Some(field) = found {
                 let expected = match column {
-                    "workload" | "task" | "job" | "process" | "workflow" => NAME,
+                    "workload" | "task" | "job" | "process" | "workflow" | "series" => NAME,
                     "time" | "submit" | "start" | "end" | "complete" => TIME,
                     _ => NUMBER,
                 };
@@ -188,7 +188,12 @@ impl<'a> TraceFrame<'a> {
         })
     }
 
-    fn fault(
+    /// Whether a column that is there holds text.
+    pub(super) fn is_text(&self, column: &str) -> bool {
+        self.frame.column(column).is_ok_and(|values| values.dtype().is_string())
+    }
+
+    pub(super) fn fault(
         &self,
         row: usize,
         column: &'static str,

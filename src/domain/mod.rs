@@ -8,6 +8,7 @@ pub mod cron;
 pub mod decision;
 pub mod intent;
 pub mod load;
+pub mod load_series;
 pub mod money;
 pub mod node;
 pub mod observation;

@@ -23,6 +23,17 @@ pub fn page(reports: &[Report]) -> String {
     for of_trace in reports.chunk_by(|a, b| a.trace == b.trace) {
         body.push_str(&section(of_trace));
     }
+    let intro = format!(
+        "Each curve is a policy with its risk knob swept: lower and further left is better. The ring is the value \
+         that was asked for. {} {}",
+        pareto::FAR_NOTE,
+        cells::LEGEND
+    );
+    around("Backtest of sizing policies", &intro, &body)
+}
+
+/// A whole page: what stands around sections.
+pub(super) fn around(title: &str, intro: &str, body: &str) -> String {
     // The policy of the page itself: what stands in it may run, and nothing may be loaded or sent.
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -30,14 +41,11 @@ pub fn page(reports: &[Report]) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>Backtest of sizing policies</title>\n<style>{}{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>Backtest of sizing policies</h1>\n<p>Each curve is a policy with its risk knob swept: \
-         lower and further left is better. The ring is the value that was asked for. {} {}</p></header>\n\
+         <title>{title}</title>\n<style>{}{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>{title}</h1>\n<p>{intro}</p></header>\n\
          <main>\n{body}</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>{SCRIPT}</script>\n\
          </body>\n</html>\n",
-        colours(),
-        pareto::FAR_NOTE,
-        cells::LEGEND
+        colours()
     )
 }
 
@@ -66,7 +74,7 @@ fn section(reports: &[Report]) -> String {
             out,
             "<h3>{}</h3>\n{}",
             capital(cells::resource(report.resource)),
-            figure(&pareto::chart(report))
+            figure(&pareto::chart(report), "no workload is older than 24 h in this trace")
         );
         let figures = cells::figures(report);
         let _ = writeln!(out, "{}", table(&figures, "Figures"));
@@ -84,10 +92,9 @@ fn section(reports: &[Report]) -> String {
 }
 
 /// A chart with its legend; drawn twice, for wide screens and for narrow ones.
-fn figure(chart: &Chart) -> String {
+pub(super) fn figure(chart: &Chart, empty: &str) -> String {
     if !chart.has_points() {
-        return "<p class=\"note\">Nothing to draw: no workload is older than 24 h in this trace.</p>\n"
-            .to_owned();
+        return format!("<p class=\"note\">Nothing to draw: {empty}.</p>\n");
     }
     let mut legend = String::new();
     for series in &chart.series {
@@ -106,7 +113,7 @@ fn figure(chart: &Chart) -> String {
     )
 }
 
-fn table(cells: &Cells, caption: &str) -> String {
+pub(super) fn table(cells: &Cells, caption: &str) -> String {
     let head = cells
         .head
         .iter()

@@ -17,7 +17,8 @@ pub(super) fn say_report(report: &Report) -> anyhow::Result<()> {
     Ok(say(&format!("{}\n", cells::LEGEND))?)
 }
 
-fn say_cells(cells: &Cells) -> anyhow::Result<()> {
+/// Prints a table of text.
+pub(super) fn say_cells(cells: &Cells) -> anyhow::Result<()> {
     let mut rows = table(&cells.head);
     for row in &cells.rows {
         rows.add_row(row.clone());

@@ -9,6 +9,7 @@ mod approve;
 mod backtest;
 mod backtest_history;
 mod backtest_jobs;
+mod backtest_load;
 mod backtest_run;
 mod backtest_table;
 mod bounce;

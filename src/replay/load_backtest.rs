@@ -17,6 +17,7 @@ use crate::replay::figures::{Draws, Interval};
 use crate::replay::horizontal::{Asked, Outcome, Steps, oracle_by_day, replay_by_day};
 use crate::scaling::counts::Terms;
 use crate::scaling::counts::catalogue::CountRecipe;
+pub use crate::scaling::counts::catalogue::help;
 
 /// Draws of the bootstrap.
 const DRAWS: usize = 400;

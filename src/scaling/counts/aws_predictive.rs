@@ -46,6 +46,8 @@ struct State {
     hours: Bins,
     /// Load per serving instance as a share of what one serves.
     minutes: Bins,
+    /// The load itself.
+    loads: Bins,
     forecast: Option<Forecast>,
     changed: Option<i64>,
     /// The means of the last minutes, the newest last; NaN where not known.
@@ -67,6 +69,7 @@ impl AwsPredictive {
         let state = State {
             hours: Bins::new(HOUR, HISTORY),
             minutes: Bins::new(60, 60),
+            loads: Bins::new(60, 60),
             forecast: None,
             changed: None,
             recent: VecDeque::new(),
@@ -77,6 +80,7 @@ impl AwsPredictive {
     fn learn(&mut self, seen: &Seen, terms: &Terms) {
         let from = seen.at - terms.interval as i64;
         self.state.hours.tell(from, seen.load);
+        self.state.loads.tell(from, seen.load);
         let serving = f64::from(seen.ready.max(1)) * terms.capacity;
         if self.state.minutes.tell(from, seen.load.map(|load| load / serving)) {
             let before = (from - terms.interval as i64).div_euclid(60);
@@ -104,8 +108,9 @@ impl AwsPredictive {
     fn tracked(&self, seen: &Seen, terms: &Terms) -> u32 {
         let recent = &self.state.recent;
         let now = seen.count();
-        let Some(&last) = recent.back() else { return now };
-        let wanted = (last / self.target * f64::from(seen.ready.max(1)) - 1e-9).ceil() as u32;
+        // In proportion to the instances that the metric was measured with, not to those that came since.
+        let Some(load) = self.state.loads.known().next().map(|(_, load)| load) else { return now };
+        let wanted = (load / (self.target * terms.capacity) - 1e-9).ceil() as u32;
         let all = |minutes: usize, is: &dyn Fn(f64) -> bool| {
             recent.len() >= minutes && recent.iter().rev().take(minutes).all(|minute| is(*minute))
         };

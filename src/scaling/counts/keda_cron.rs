@@ -163,9 +163,9 @@ mod tests {
     fn a_window_is_a_floor_and_no_cap_and_zero_is_the_operators() {
         let mut policy = KedaCron::new(0.5, 1.0, WorkloadName::new("web").expect("a name"));
         policy.state.windows = Some(vec![6; 48]);
-        let seen = |load: f64, ready: u32| Seen { at: MONDAY, load: Some(load), ready, starting: 0 };
-        assert_eq!(policy.decide(&seen(0.0, 3), &TERMS).count, 6);
-        assert_eq!(policy.decide(&seen(50.0, 6), &TERMS).count, 10);
+        let seen = |at: i64, load: f64, ready: u32| Seen { at, load: Some(load), ready, starting: 0 };
+        assert_eq!(policy.decide(&seen(MONDAY, 0.0, 3), &TERMS).count, 6);
+        assert_eq!(policy.decide(&seen(MONDAY + 60, 50.0, 6), &TERMS).count, 10);
         let mut policy = KedaCron::new(0.5, 1.0, WorkloadName::new("web").expect("a name"));
         let terms = Terms { min: 0, ..TERMS };
         let mut ask = |at: i64, load: f64, ready: u32| {

@@ -62,11 +62,16 @@ fn a_load_becomes_a_table_json_a_page_and_counts() {
     assert!(emit.join("autopilot-target-0.5.counts.parquet").is_file());
     let table = String::from_utf8_lossy(&backtest(&common).stdout).into_owned();
     assert!(table.contains("UNDER-PROVISIONED") && table.contains("target=0.5"), "{table}");
-    let page = String::from_utf8_lossy(&backtest(&[&common[..], &["-o", "html"]].concat()).stdout).into_owned();
+    let page =
+        String::from_utf8_lossy(&backtest(&[&common[..], &["-o", "html"]].concat()).stdout).into_owned();
     assert_eq!(page.matches("<figure>").count(), 2);
-    assert!(!page.contains("src=") && page.contains("autopilot:target=0.5\ntarget=0.5"), "points tell their knob");
+    assert!(
+        !page.contains("src=") && page.contains("autopilot:target=0.5\ntarget=0.5"),
+        "points tell their knob"
+    );
     // The number of threads changes nothing.
-    let with = |threads: &str| backtest(&[&common[..], &["--threads", threads, "-o", "json"]].concat()).stdout;
+    let with =
+        |threads: &str| backtest(&[&common[..], &["--threads", threads, "-o", "json"]].concat()).stdout;
     assert_eq!(with("1"), with("3"));
 }
 
@@ -83,7 +88,10 @@ fn wrong_input_is_named() {
     let empty = folder.path().join("empty.csv");
     std::fs::write(&empty, "series,time,load\ns,60,0\n").expect("written");
     let said = fault(&["--load", empty.to_str().expect("a path")]);
-    assert!(said.contains("series s has no load above 0: left out") && said.contains("no series has"), "{said}");
+    assert!(
+        said.contains("series s has no load above 0: left out") && said.contains("no series has"),
+        "{said}"
+    );
     let known = backtest(&["--list-load-policies"]);
     assert!(String::from_utf8_lossy(&known.stdout).contains("keda-cron"));
 }

@@ -115,7 +115,11 @@ pub fn chart(report: &LoadReport) -> Chart {
         report.lines.iter().enumerate().map(|(place, line)| curve(line, place, floor)).collect();
     leave_out_far_points(&mut series);
     Chart {
-        title: format!("{}, {}: under-provisioned time and instance-hours", name(&report.file), report.series),
+        title: format!(
+            "{}, {}: under-provisioned time and instance-hours",
+            name(&report.file),
+            report.series
+        ),
         x: "under-provisioned time, % of the time".to_owned(),
         y: "instance-hours over the oracle's".to_owned(),
         series,

@@ -29,8 +29,16 @@ pub const REFERENCE: &str = "hpa";
 const LEVELS: [f64; 5] = [0.001, 0.003, 0.01, 0.03, 0.1];
 
 /// What is compared unless policies are named.
-pub const ALL: &[&str] =
-    &["hpa", "target-value", "keda-cron", "aws-predictive", "autopilot", "seasonal-hpa", "oracle"];
+pub const ALL: &[&str] = &[
+    "loadline",
+    "hpa",
+    "target-value",
+    "keda-cron",
+    "aws-predictive",
+    "autopilot",
+    "seasonal-hpa",
+    "oracle",
+];
 
 /// A policy in a backtest of load, or the oracle.
 #[derive(Debug, Clone)]
@@ -325,8 +333,7 @@ impl<'a> Judge<'a> {
     fn line(&self, contender: &LoadContender, asked: &LoadScored) -> LoadLine {
         let swept = self.swept(&asked.label);
         let drawn: Vec<Outcome> = self.draws.times().map(|times| sum(&asked.days, Some(times))).collect();
-        let interval =
-            |of: &dyn Fn(&Outcome) -> f64| Interval::of(&drawn.iter().map(of).collect::<Vec<_>>());
+        let interval = |of: &dyn Fn(&Outcome) -> f64| Interval::of(&drawn.iter().map(of).collect::<Vec<_>>());
         let mut points: Vec<LoadPoint> = swept
             .points
             .iter()
@@ -403,7 +410,8 @@ mod tests {
         let setting = Setting { capacity: Some(1.0), startup: 60.0, interval: 15, min: 1, max: 40 };
         let series = LoadSeries { name: "s".to_owned(), times: vec![0, 60], loads: vec![1.0, 2.0] };
         let case = Case::new(&series, &setting).expect("a case");
-        let contenders = ["hpa", "autopilot", "oracle"].map(|name| LoadContender::parse(name).expect("known"));
+        let contenders =
+            ["hpa", "autopilot", "oracle"].map(|name| LoadContender::parse(name).expect("known"));
         let both = |one: Outcome| [one, one];
         let all = [
             scored("hpa", true, 0.7, &both(outcome(10, 2_000, 100))),

@@ -133,11 +133,7 @@ fn forecast(hours: &Bins, at: i64) -> Forecast {
     };
     let loads = (first..first + AHEAD).map(|hour| {
         let weeks = mean(&mut [168, 336].into_iter().filter_map(|back| hours.of(hour - back)));
-        if weeks.is_nan() {
-            mean(&mut (1..=14).filter_map(|day| hours.of(hour - 24 * day)))
-        } else {
-            weeks
-        }
+        if weeks.is_nan() { mean(&mut (1..=14).filter_map(|day| hours.of(hour - 24 * day))) } else { weeks }
     });
     Forecast { made: at, first, loads: loads.collect() }
 }
@@ -156,7 +152,8 @@ impl CountPolicy for AwsPredictive {
         }
         let rule = if floor > tracked { "predictive scaling" } else { "target tracking" };
         let values = predicted.map(|load| ("predicted", load)).into_iter();
-        let values = values.chain(self.state.recent.back().filter(|last| !last.is_nan()).map(|last| ("utilization", *last)));
+        let values = values
+            .chain(self.state.recent.back().filter(|last| !last.is_nan()).map(|last| ("utilization", *last)));
         Answer { count, reason: Reason { rule, values: values.collect() } }
     }
 

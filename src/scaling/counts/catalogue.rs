@@ -13,6 +13,7 @@ use crate::scaling::counts::autopilot::{Autopilot, Parameters};
 use crate::scaling::counts::aws_predictive::AwsPredictive;
 use crate::scaling::counts::hpa::Hpa;
 use crate::scaling::counts::keda_cron::KedaCron;
+use crate::scaling::counts::loadline::Loadline;
 use crate::scaling::counts::seasonal_hpa::SeasonalHpa;
 use crate::scaling::counts::target_value::TargetValue;
 
@@ -52,12 +53,24 @@ const fn peer(
 
 /// Every policy that learns from the past alone.
 pub const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "loadline",
+        about: "Loadline: the least instance-hours within a budget of under-provisioned time",
+        keys: &[("budget", 0.01)],
+        knob: "budget",
+        sweep: &[0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15],
+        is_budget: true,
+        make: |values, _| Box::new(Loadline::new(values[0])),
+    },
     peer("hpa", "Kubernetes HPA v2 with its defaults", &[("target", 0.7)], |values, name| {
         Box::new(Hpa::new(values[0], name.clone()))
     }),
-    peer("target-value", "nomad-autoscaler: factor on the last value, cooldown 5 min", &[("target", 0.7)], |values, _| {
-        Box::new(TargetValue::new(values[0]))
-    }),
+    peer(
+        "target-value",
+        "nomad-autoscaler: factor on the last value, cooldown 5 min",
+        &[("target", 0.7)],
+        |values, _| Box::new(TargetValue::new(values[0])),
+    ),
     peer(
         "keda-cron",
         "KEDA: hours of weekdays and weekends as a floor, written after so many days, and HPA",

@@ -45,7 +45,8 @@ fn a_load_becomes_a_table_json_a_page_and_counts() {
         reports.as_array().expect("reports").iter().filter_map(|report| report["series"].as_str()).collect();
     assert_eq!(series, ["shop", "flat"]);
     let shop = &reports[0]["lines"];
-    assert_eq!(shop[0]["excess"]["value"].as_f64(), Some(1.0), "HPA is its own reference");
+    // HPA is its own reference; another target may do as well for less.
+    assert!(shop[0]["excess"]["value"].as_f64().is_some_and(|excess| excess > 0.0 && excess <= 1.0));
     assert_eq!(shop[2]["figures"]["hours"].as_f64(), Some(1.0));
     assert_eq!(shop[2]["excess"]["value"].as_f64(), Some(0.0));
     assert_eq!(shop[0]["points"].as_array().map(Vec::len), Some(11));

@@ -19,7 +19,7 @@ fn load(seed: u64) -> LoadSeries {
     let mut crowd = 0.0;
     for minute in 0..9 * 1_440_i64 {
         let noise = (next(&mut state) % 1_000) as f64 / 1_000.0;
-        crowd = if next(&mut state) % 2_000 == 0 { 60.0 } else { crowd * 0.98 };
+        crowd = if next(&mut state).is_multiple_of(2_000) { 60.0 } else { crowd * 0.98 };
         let day = (minute as f64 / 1_440.0 * std::f64::consts::TAU).sin();
         if !(5_000..5_120).contains(&minute) {
             series.times.push(1_000_000_020 + minute * 60);
@@ -75,8 +75,9 @@ fn recompute(steps: &Steps, asked: &[Asked], startup: i64, capacity: f64) -> (u6
     let (mut under, mut paid, mut shed) = (0, 0, 0.0);
     let mut born: Vec<i64> = Vec::new();
     let mut rows = asked.iter().peekable();
-    for (step, &load) in steps.load.iter().enumerate() {
-        let at = steps.begin + step as i64 * steps.interval;
+    let mut at = steps.begin - steps.interval;
+    for &load in &steps.load {
+        at += steps.interval;
         while let Some(row) = rows.next_if(|row| row.at <= at) {
             // Those of the beginning serve at once.
             let serves = if row.at == steps.begin { i64::MIN } else { row.at + startup };

@@ -289,7 +289,9 @@ fn sum(days: &[Outcome], times: Option<&[u32]>) -> Outcome {
 fn at(curve: &(Curve, Vec<(f64, f64)>), under: f64) -> Option<(f64, f64)> {
     let (curve, changes) = curve;
     let (from, to, share) = curve.place(under)?;
-    let of = |point: Point| changes.iter().find(|(knob, _)| *knob == point.knob).map(|(_, changes)| *changes);
+    let of = |point: Point| {
+        changes.iter().find(|(knob, _)| knob.total_cmp(&point.knob).is_eq()).map(|(_, changes)| *changes)
+    };
     let (low, high) = (of(from)?, of(to)?);
     Some((from.footprint + share * (to.footprint - from.footprint), low + share * (high - low)))
 }

@@ -1,4 +1,4 @@
-//! Google Autopilot's horizontal scaling (Rzadca et al., EuroSys 2020, section 3.3) as a policy of counts.
+//! Google Autopilot's horizontal scaling (Rzadca et al. 2020, section 3.3) as a policy of counts.
 //!
 //! In: `Seen` and `Terms`. Out: an `Answer`. From the paper: the load of a window of 72 h as means of 5 min, its 95th
 //! percentile (or its highest value: percentile 1) over the target; the greatest such recommendation of the last

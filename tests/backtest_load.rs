@@ -55,7 +55,7 @@ fn a_load_becomes_a_table_json_a_page_and_counts() {
     let frame = ParquetReader::new(file).finish().expect("a frame");
     assert_eq!(frame.get_column_names_str(), ["policy", "series", "time", "count"]);
     let mut rows: BTreeMap<String, usize> = BTreeMap::new();
-    for name in frame.column("series").and_then(|names| names.str()).expect("names").into_iter().flatten() {
+    for name in frame.column("series").and_then(|names| names.str()).expect("names").iter().flatten() {
         *rows.entry(name.to_owned()).or_default() += 1;
     }
     let changes = shop[0]["figures"]["changes"].as_f64().expect("changes") * 2.0;

@@ -127,7 +127,7 @@ async fn main() -> io::Result<()> {
     }
     let direct = backends[0].address;
     let door = FrontDoorServer::new(Arc::new(StoppedClock), FrontDoorOptions::default());
-    let route = Route { workload, port: "http".to_owned(), listen: through.port(), backends };
+    let route = Route { workload, port: "http".to_owned(), listen: through.port(), backends, hold: None };
     assert_eq!(door.route(vec![route]).await, vec![]);
 
     let mut measured: [Vec<f64>; 4] = Default::default();

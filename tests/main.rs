@@ -6,6 +6,8 @@ mod architecture;
 mod backtest;
 mod backtest_jobs;
 #[cfg(feature = "analytics")]
+mod backtest_load;
+#[cfg(feature = "analytics")]
 mod bad_traces;
 mod causality;
 mod chaos;
@@ -22,6 +24,7 @@ mod front_door;
 mod harness;
 mod hostile;
 mod http;
+mod load_causality;
 #[cfg(feature = "analytics")]
 mod load_models;
 mod local;

@@ -168,6 +168,7 @@ pub(crate) fn view(tasks: u32, nodes: u32) -> View {
         usage: Arc::new(usage),
         load: Arc::default(),
         models: Arc::default(),
+        scaling: Arc::default(),
         front_doors: Arc::default(),
         engine: EngineHealth {
             version: "bench".to_owned(),

@@ -5,6 +5,7 @@ use polars_io::prelude::ParquetWriter;
 
 use crate::analytics::AnalyticsError;
 use crate::replay::grid::Trace;
+use crate::replay::horizontal::Asked;
 use crate::replay::vertical::Record;
 
 /// `policy, workload, task, time, memory_limit, cpu_request`: a row at each change.
@@ -26,6 +27,19 @@ pub(super) fn kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<
     let tasks = rows.iter().map(|row| task_name(trace, row.workload, row.task)).collect();
     let mut columns = names(policy, workloads, tasks);
     columns.push(Column::new("time".into(), rows.iter().map(|row| row.time).collect::<Vec<_>>()));
+    encode(rows.len(), columns)
+}
+
+/// `policy, series, time, count`: a row at each change.
+pub(super) fn counts(policy: &str, rows: &[(String, Asked)]) -> Result<Vec<u8>, AnalyticsError> {
+    let policies: StringChunked = std::iter::repeat_n(Some(policy), rows.len()).collect();
+    let series: StringChunked = rows.iter().map(|(series, _)| Some(series.as_str())).collect();
+    let columns = vec![
+        policies.with_name("policy".into()).into_column(),
+        series.with_name("series".into()).into_column(),
+        Column::new("time".into(), rows.iter().map(|(_, row)| row.at).collect::<Vec<_>>()),
+        Column::new("count".into(), rows.iter().map(|(_, row)| row.count).collect::<Vec<_>>()),
+    ];
     encode(rows.len(), columns)
 }
 

@@ -17,6 +17,7 @@ use crate::domain::load_series::{LoadRepairs, LoadSeries};
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
 use crate::replay::grid::Trace;
+use crate::replay::horizontal::Asked;
 use crate::replay::jobs::JobRow;
 use crate::replay::vertical::Record;
 
@@ -268,6 +269,18 @@ pub fn encode_kills(policy: &str, trace: &Trace, record: &Record) -> Result<Vec<
 /// The kills of a backtest; this build cannot.
 #[cfg(not(feature = "analytics"))]
 pub fn encode_kills(_policy: &str, _trace: &Trace, _record: &Record) -> Result<Vec<u8>, AnalyticsError> {
+    Err(AnalyticsError::NotBuilt)
+}
+
+/// The counts that a policy asked for in a backtest of load, as a Parquet file: a row at each change.
+#[cfg(feature = "analytics")]
+pub fn encode_counts(policy: &str, rows: &[(String, Asked)]) -> Result<Vec<u8>, AnalyticsError> {
+    backtest_file::counts(policy, rows)
+}
+
+/// The counts that a policy asked for; this build cannot.
+#[cfg(not(feature = "analytics"))]
+pub fn encode_counts(_policy: &str, _rows: &[(String, Asked)]) -> Result<Vec<u8>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
 }
 

@@ -54,6 +54,7 @@ use crate::controllers::steady_clock::SteadyClock;
 use crate::controllers::waker::Waker;
 use crate::controllers::what_if::WhatIfSources;
 use crate::domain::intent::Submission;
+use crate::domain::money::Prices;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
 use crate::domain::plan::Alarm;
@@ -122,12 +123,10 @@ impl App {
     pub async fn start_with(config: AppConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         // First, since nothing is changed by it: an engine that cannot be reached must not take over tasks.
         let (agent, listener) = (Agent::listen()?, listen(config.engine.api.listen)?);
-        let data_dir = prepare(&config.data_dir)?;
-        let store = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+        let (data_dir, store) = open_store(&config.data_dir)?;
         let clock = steady(clock, &store)?;
         let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
-        let cluster = open_cluster(&config, &data_dir, &clock)?;
-        let metrics = EngineMetrics::default();
+        let (cluster, metrics) = (open_cluster(&config, &data_dir, &clock)?, EngineMetrics::default());
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
@@ -140,11 +139,9 @@ impl App {
             scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
-        let world = state.world().await;
-        let analyst =
-            Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
-        let recorder = Recorder::new(Arc::clone(&state), store.clone());
-        let seen = (&analysed, &passed);
+        let known = (&store, &*state.world().await, analyses);
+        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, known)?);
+        let (recorder, seen) = (Recorder::new(Arc::clone(&state), store.clone()), (&analysed, &passed));
         let autoscaler =
             Arc::new(autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?);
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
@@ -167,14 +164,8 @@ impl App {
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
-        let waker = Waker {
-            state: Arc::clone(&state),
-            front_door: front_door.clone(),
-            recorder: recorder.clone(),
-            prices,
-        };
         let bodies = Bodies {
-            waker: Arc::new(waker),
+            waker: Arc::new(waker(&state, &front_door, &recorder, prices)),
             scheduler,
             analyst,
             autoscaler,
@@ -266,6 +257,23 @@ impl App {
         });
         live.map(|(id, _)| id).collect()
     }
+}
+
+/// The folder of an engine's data, and what is kept in it.
+fn open_store(data_dir: &Path) -> anyhow::Result<(PathBuf, Arc<SqliteStore>)> {
+    let data_dir = prepare(data_dir)?;
+    let store = SqliteStore::open(&data_dir.join(STORE_FILE))?;
+    Ok((data_dir, Arc::new(store)))
+}
+
+/// What wakes services that have no instances.
+fn waker(
+    state: &Arc<EngineState>,
+    front_door: &Arc<FrontDoorServer>,
+    recorder: &Recorder,
+    prices: Prices,
+) -> Waker {
+    Waker { state: Arc::clone(state), front_door: front_door.clone(), recorder: recorder.clone(), prices }
 }
 
 fn housekeeper(keep: &StoreConfig, store: &Arc<SqliteStore>, clock: &Arc<dyn Clock>) -> Housekeeper {

@@ -140,7 +140,7 @@ fn excess(line: &Line) -> String {
     line.excess.value.map_or_else(dash, |value| with_interval(value, line.excess.interval, 2))
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "-".to_owned()
 }
 
@@ -152,11 +152,11 @@ pub(super) fn number(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { dash() }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", share * 100.0) } else { dash() }
 }
 
-fn with_interval(value: f64, interval: Option<Interval>, digits: usize) -> String {
+pub(super) fn with_interval(value: f64, interval: Option<Interval>, digits: usize) -> String {
     let value = number(value, digits);
     match interval {
         Some(Interval { low, high }) => format!("{value} [{low:.digits$}, {high:.digits$}]"),

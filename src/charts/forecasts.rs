@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::charts::cells::{Cells, number};
 use crate::charts::draw::{Chart, Mark, Series, escaped};
-use crate::charts::page::{figure, table, whole};
+use crate::charts::page::{around, figure, table};
 use crate::charts::pareto;
 use crate::forecasting::Structure;
 use crate::replay::forecasts::{COVERED, ForecastReport};
@@ -103,12 +103,12 @@ pub fn page(reports: &[ForecastReport]) -> String {
             "<section>\n<h2>{}</h2>\n<p>{}</p>\n{}",
             escaped(pareto::name(&report.trace)),
             escaped(&extent(report)),
-            figure(&chart(report))
+            figure(&chart(report), "no horizon could be scored")
         );
         for (caption, cells) in tables(report) {
             let _ = writeln!(body, "{}", table(&cells, caption));
         }
         body.push_str("</section>\n");
     }
-    whole("Backtest of forecasts", LEGEND, &body)
+    around("Backtest of forecasts", LEGEND, &body)
 }

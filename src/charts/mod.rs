@@ -5,11 +5,13 @@
 //! - `cells`: its figures as tables of text, for the terminal and for pages.
 //! - `forecasts`: what forecasts came to, as tables and as a page.
 //! - `page`: everything as one HTML file that loads nothing from elsewhere.
+//! - `load`: cells, chart and page of a backtest of load.
 //!
 //! Why kuva, and what a page may contain: `docs/decisions/010-charts.md`.
 
 pub mod cells;
 pub mod draw;
 pub mod forecasts;
+pub mod load;
 pub mod page;
 pub mod pareto;

@@ -23,17 +23,17 @@ pub fn page(reports: &[Report]) -> String {
     for of_trace in reports.chunk_by(|a, b| a.trace == b.trace) {
         body.push_str(&section(of_trace));
     }
-    let lead = format!(
+    let intro = format!(
         "Each curve is a policy with its risk knob swept: lower and further left is better. The ring is the value \
          that was asked for. {} {}",
         pareto::FAR_NOTE,
         cells::LEGEND
     );
-    whole("Backtest of sizing policies", &lead, &body)
+    around("Backtest of sizing policies", &intro, &body)
 }
 
-/// A page of this title: what its figures are, then `body`.
-pub(super) fn whole(title: &str, lead: &str, body: &str) -> String {
+/// A whole page: what stands around sections.
+pub(super) fn around(title: &str, intro: &str, body: &str) -> String {
     // The policy of the page itself: what stands in it may run, and nothing may be loaded or sent.
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -42,10 +42,10 @@ pub(super) fn whole(title: &str, lead: &str, body: &str) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <title>{title}</title>\n<style>{}{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>{title}</h1>\n<p>{lead}</p></header>\n\
+         <header><h1>{title}</h1>\n<p>{intro}</p></header>\n\
          <main>\n{body}</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>{SCRIPT}</script>\n\
          </body>\n</html>\n",
-        colours(),
+        colours()
     )
 }
 
@@ -74,7 +74,7 @@ fn section(reports: &[Report]) -> String {
             out,
             "<h3>{}</h3>\n{}",
             capital(cells::resource(report.resource)),
-            figure(&pareto::chart(report))
+            figure(&pareto::chart(report), "no workload is older than 24 h in this trace")
         );
         let figures = cells::figures(report);
         let _ = writeln!(out, "{}", table(&figures, "Figures"));
@@ -92,10 +92,9 @@ fn section(reports: &[Report]) -> String {
 }
 
 /// A chart with its legend; drawn twice, for wide screens and for narrow ones.
-pub(super) fn figure(chart: &Chart) -> String {
+pub(super) fn figure(chart: &Chart, empty: &str) -> String {
     if !chart.has_points() {
-        return "<p class=\"note\">Nothing to draw: no workload is older than 24 h in this trace.</p>\n"
-            .to_owned();
+        return format!("<p class=\"note\">Nothing to draw: {empty}.</p>\n");
     }
     let mut legend = String::new();
     for series in &chart.series {

@@ -45,7 +45,7 @@ const FAR: (f64, f64) = (10.0, 3.0);
 pub(super) const FAR_NOTE: &str = "Points of a curve beyond 10 times the highest rate, or 3 times the highest footprint, \
      of the values that were asked for are not drawn.";
 
-fn leave_out_far_points(all: &mut [Series]) {
+pub(super) fn leave_out_far_points(all: &mut [Series]) {
     let most =
         |of: fn(&Mark) -> f64| all.iter().filter_map(|series| series.asked.as_ref()).map(of).reduce(f64::max);
     let (Some(x), Some(y)) = (most(|mark| mark.x), most(|mark| mark.y)) else { return };

@@ -18,6 +18,7 @@ use crate::cli::Global;
 use crate::cli::backtest_forecast;
 use crate::cli::backtest_history::{History, recorded};
 use crate::cli::backtest_jobs::{self, JobOptions};
+use crate::cli::backtest_load::{self, LoadAsk, LoadOptions};
 use crate::cli::backtest_run::{How, score};
 use crate::cli::backtest_table::say_report;
 use crate::cli::change::duration;
@@ -27,6 +28,7 @@ use crate::cli::fit::{Half, read_model, share};
 use crate::cli::output::{Format, say, say_error, say_json, say_raw};
 use crate::replay::backtest::{Contender, Report, Resource, report};
 use crate::replay::grid::Trace;
+use crate::replay::load_backtest::help as load_policies;
 
 /// What is compared unless policies are named.
 const ALL: [&str; 9] =
@@ -36,7 +38,7 @@ const ALL: [&str; 9] =
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {
     /// Usage traces: `.parquet` or `.csv` with the columns workload, task, time, cpu, memory.
-    #[arg(long, required_unless_present_any = ["from_store", "jobs", "forecast"], num_args = 1..)]
+    #[arg(long, required_unless_present_any = ["from_store", "jobs", "forecast", "load", "list_load_policies"], num_args = 1..)]
     trace: Vec<PathBuf>,
     /// Recorded batch runs instead: `.parquet` or `.csv` with the columns job, submit, start, end,
     /// `memory_request`, `memory_peak`, or a Nextflow trace. Its policies: request, doubling, percentile, witt-lr,
@@ -47,8 +49,16 @@ pub(super) struct BacktestArgs {
     of_jobs: JobOptions,
     /// Load traces instead: `.parquet` or `.csv` with the columns series, time, load. Scores forecasts of 5 minutes
     /// to 2 days: Loadline's beside seasonal naive, ETS and Holt-Winters.
-    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with_all = ["trace", "from_store", "jobs", "policy", "resource", "emit", "chart", "step", "no_sweep", "model", "workloads"])]
+    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with_all = ["trace", "from_store", "jobs", "policy", "resource", "emit", "chart", "step", "no_sweep", "model", "workloads", "load"])]
     forecast: Vec<PathBuf>,
+    /// Recorded load instead: `.parquet` or `.csv` with the columns series, time, load, past policies of counts.
+    #[arg(long, num_args = 1.., conflicts_with_all = ["trace", "jobs", "from_store", "resource", "chart", "step", "model", "workloads"])]
+    load: Vec<PathBuf>,
+    #[command(flatten)]
+    of_load: LoadOptions,
+    /// Say which policies of counts there are for --load, with their keys, and end.
+    #[arg(long)]
+    list_load_policies: bool,
     /// Replay what the running engine recorded. Kills are the replay's own, not those that happened.
     #[arg(long, conflicts_with = "trace")]
     from_store: bool,
@@ -105,6 +115,21 @@ pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
         check_files(global.output, args)?;
         let written = |content: &[u8]| args.file.as_deref().map(|file| write(file, content));
         return backtest_forecast::run(global.output, &args.forecast, args.threads, written);
+    }
+    if args.list_load_policies {
+        return Ok(say_raw(&load_policies())?);
+    }
+    if !args.load.is_empty() {
+        check_files(global.output, args)?;
+        let ask = LoadAsk {
+            files: &args.load,
+            policies: &args.policy,
+            emit: args.emit.as_deref(),
+            file: args.file.as_deref(),
+            no_sweep: args.no_sweep,
+            threads: args.threads,
+        };
+        return backtest_load::run(global.output, &ask, &args.of_load);
     }
     let mut contenders = contenders(&args.policy)?;
     if let Some(path) = &args.model {

@@ -145,7 +145,7 @@ fn run_jobs(
 }
 
 /// On standard error, and only where that is a terminal.
-fn progress(name: &str, steps: usize) -> ProgressBar {
+pub(super) fn progress(name: &str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64);
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta} left") {
         bar.set_style(style);

@@ -10,6 +10,7 @@ mod backtest;
 mod backtest_forecast;
 mod backtest_history;
 mod backtest_jobs;
+mod backtest_load;
 mod backtest_run;
 mod backtest_table;
 mod bounce;

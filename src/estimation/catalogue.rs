@@ -168,7 +168,7 @@ pub enum CatalogueError {
 }
 
 /// The values of a policy's keys: as published, or as `key=value` pairs say.
-pub(super) fn read_values(
+pub fn read_values(
     policy: &'static str,
     keys: &[(&'static str, f64)],
     pairs: &str,

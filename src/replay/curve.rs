@@ -42,19 +42,26 @@ impl Curve {
     /// The footprint at a rate, interpolated in the rate's logarithm. Beyond the riskiest point it is that
     /// point's (the same footprint buys fewer misses than asked for); below the safest it is absent.
     pub fn footprint_at(&self, rate: f64) -> Option<f64> {
+        let (from, to, share) = self.place(rate)?;
+        Some(from.footprint + share * (to.footprint - from.footprint))
+    }
+
+    /// The points that a rate lies between, the safer first, and how far it is from the one to the other, in
+    /// the rate's logarithm. Beyond the riskiest point it is that point; below the safest it is absent.
+    pub fn place(&self, rate: f64) -> Option<(Point, Point, f64)> {
         let next = self.points.iter().position(|point| point.rate >= rate);
-        let Some(next) = next else { return self.points.last().map(|point| point.footprint) };
+        let Some(next) = next else { return self.points.last().map(|point| (*point, *point, 1.0)) };
         let to = self.points[next];
         if next == 0 {
-            return (to.rate <= rate || self.log(to.rate) <= self.log(rate)).then_some(to.footprint);
+            let is_it = to.rate <= rate || self.log(to.rate) <= self.log(rate);
+            return is_it.then_some((to, to, 1.0));
         }
         let from = self.points[next - 1];
         let (low, high) = (self.log(from.rate), self.log(to.rate));
         if high <= low {
-            return Some(to.footprint);
+            return Some((to, to, 1.0));
         }
-        let share = (self.log(rate) - low) / (high - low);
-        Some(from.footprint + share.clamp(0.0, 1.0) * (to.footprint - from.footprint))
+        Some((from, to, ((self.log(rate) - low) / (high - low)).clamp(0.0, 1.0)))
     }
 
     /// The rate at a footprint, interpolated in the rate's logarithm; absent where even the riskiest

@@ -10,6 +10,7 @@
 //! that it is not known.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 
 use serde::Serialize;
 
@@ -76,7 +77,29 @@ pub struct Outcome {
     pub days: f64,
 }
 
+impl AddAssign<&Self> for Outcome {
+    fn add_assign(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.under += other.under;
+        self.instances += other.instances;
+        self.oracle += other.oracle;
+        self.load += other.load;
+        self.shed += other.shed;
+        self.changes += other.changes;
+        self.flips += other.flips;
+        self.days += other.days;
+    }
+}
+
 impl Outcome {
+    /// All of them together.
+    pub fn sum<'a>(outcomes: impl IntoIterator<Item = &'a Self>) -> Self {
+        outcomes.into_iter().fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+
     /// The share of time with load above ready capacity.
     pub fn under_time(&self) -> f64 {
         self.under as f64 / self.steps.max(1) as f64
@@ -155,21 +178,59 @@ impl Fleet {
     }
 }
 
+/// What came of a policy, a day from the series' begin each.
+struct Days {
+    steps_of_day: usize,
+    outcomes: Vec<Outcome>,
+    rose: Option<bool>,
+}
+
+impl Days {
+    fn new(steps: &Steps) -> Self {
+        let steps_of_day = usize::try_from(86_400 / steps.interval).unwrap_or(1).max(1);
+        let of = |count: usize| count as f64 * steps.interval as f64 / 86_400.0;
+        let days = steps.load.chunks(steps_of_day);
+        let outcomes = days.map(|steps| Outcome { days: of(steps.len()), ..Outcome::default() }).collect();
+        Self { steps_of_day, outcomes, rose: None }
+    }
+
+    fn changed(&mut self, step: usize, rises: bool) {
+        let day = &mut self.outcomes[step / self.steps_of_day];
+        day.changes += 1;
+        day.flips += u64::from(self.rose.is_some_and(|rose| rose != rises));
+        self.rose = Some(rises);
+    }
+
+    fn score(&mut self, step: usize, load: f64, (ready, starting): (u32, u32), terms: &Terms) {
+        if !load.is_nan() {
+            self.outcomes[step / self.steps_of_day].score(load, (ready, starting), terms);
+        }
+    }
+}
+
 /// Replays one service. It begins with what the first known load needs at 70 % of capacity. `asked` is
 /// called at the beginning and at each change of the count.
 pub fn replay(
     steps: &Steps,
     terms: &Terms,
     policy: &mut dyn CountPolicy,
-    mut asked: impl FnMut(Asked),
+    asked: impl FnMut(Asked),
 ) -> Outcome {
+    Outcome::sum(&replay_by_day(steps, terms, policy, asked))
+}
+
+/// The same, with what came of each day from the series' begin on.
+pub fn replay_by_day(
+    steps: &Steps,
+    terms: &Terms,
+    policy: &mut dyn CountPolicy,
+    mut asked: impl FnMut(Asked),
+) -> Vec<Outcome> {
     let startup = (terms.startup / terms.interval).ceil() as usize;
     let first = steps.load.iter().copied().find(|load| !load.is_nan()).unwrap_or(0.0);
     let mut fleet = Fleet { ready: terms.count_for(first / 0.7), starting: VecDeque::new() };
     asked(Asked { at: steps.begin, count: fleet.ready });
-    let mut outcome =
-        Outcome { days: steps.load.len() as f64 * steps.interval as f64 / 86_400.0, ..Outcome::default() };
-    let mut rose = None;
+    let mut days = Days::new(steps);
     let mut at = steps.begin;
     for (step, &load) in steps.load.iter().enumerate() {
         fleet.arrive(step);
@@ -180,26 +241,42 @@ pub fn replay(
             let seen = Seen { at, load: before, ready: fleet.ready, starting };
             let count = terms.bounded(policy.decide(&seen, terms).count);
             if count != seen.count() {
-                let rises = count > seen.count();
-                outcome.changes += 1;
-                outcome.flips += u64::from(rose.is_some_and(|rose| rose != rises));
-                rose = Some(rises);
+                days.changed(step, count > seen.count());
                 fleet.set(count, step + startup);
                 asked(Asked { at, count });
             }
         }
-        if !load.is_nan() {
-            outcome.score(load, &fleet, terms);
-        }
+        days.score(step, load, (fleet.ready, fleet.starting()), terms);
     }
-    outcome
+    days.outcomes
+}
+
+/// The oracle: each instance serves exactly in time and leaves at once, nothing is paid for its start. Where the
+/// load is not known, the count stays. `asked` is called with counts that serve from then on.
+pub fn oracle_by_day(steps: &Steps, terms: &Terms, mut asked: impl FnMut(Asked)) -> Vec<Outcome> {
+    let mut days = Days::new(steps);
+    let mut now = None;
+    let mut at = steps.begin;
+    for (step, &load) in steps.load.iter().enumerate() {
+        let count = if load.is_nan() { now.unwrap_or(terms.min) } else { terms.count_for(load) };
+        if now != Some(count) {
+            if let Some(before) = now {
+                days.changed(step, count > before);
+            }
+            asked(Asked { at, count });
+            now = Some(count);
+        }
+        days.score(step, load, (count, 0), terms);
+        at += steps.interval;
+    }
+    days.outcomes
 }
 
 impl Outcome {
-    fn score(&mut self, load: f64, fleet: &Fleet, terms: &Terms) {
-        let served = f64::from(fleet.ready) * terms.capacity;
+    fn score(&mut self, load: f64, (ready, starting): (u32, u32), terms: &Terms) {
+        let served = f64::from(ready) * terms.capacity;
         self.steps += 1;
-        self.instances += u64::from(fleet.ready + fleet.starting());
+        self.instances += u64::from(ready + starting);
         self.oracle += u64::from(terms.count_for(load));
         self.load += load;
         // A load that is a whole number of capacities is served by that many, whatever the last bit says.
@@ -255,6 +332,21 @@ mod tests {
         assert_eq!(outcome.oracle, 4 + 8 * 3 + 4);
         assert_eq!(outcome.changes, 3);
         assert_eq!(outcome.flips, 2);
+    }
+
+    #[test]
+    fn the_oracle_pays_what_serves_and_days_add_up() {
+        let load: Vec<f64> = (0..9_000).map(|step| f64::from(1 + step % 39) * 10.0).collect();
+        let steps = Steps { begin: 0, interval: 15, load };
+        let mut rows = 0;
+        let days = oracle_by_day(&steps, &TERMS, |_| rows += 1);
+        let all = Outcome::sum(&days);
+        assert_eq!((days.len(), days[0].steps, all.steps), (2, 5_760, 9_000));
+        assert_eq!((all.under, all.instances, all.changes + 1), (0, all.oracle, rows));
+        assert!((all.days - 9_000.0 / 5_760.0).abs() < 1e-9);
+        let by_day = replay_by_day(&steps, &TERMS, &mut Follow, |_| ());
+        assert_eq!(Outcome::sum(&by_day), replay(&steps, &TERMS, &mut Follow, |_| ()));
+        assert!(by_day.iter().all(|day| day.under > 0 && day.changes > 0));
     }
 
     #[test]

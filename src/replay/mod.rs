@@ -6,6 +6,7 @@
 //!
 //! - `grid`: rows to steps; what a trace must be, and what is repaired.
 //! - `horizontal`: load past a policy of counts.
+//! - `load_backtest`: that for one series and several policies.
 //! - `vertical`: steps past a policy, kills and short-falls counted.
 //! - `tally`: what is counted of one workload.
 //! - `figures`: tallies to figures with intervals.
@@ -33,6 +34,7 @@ pub mod grid;
 pub mod horizontal;
 pub mod jobs;
 pub mod lessons;
+pub mod load_backtest;
 pub mod tally;
 pub mod vertical;
 pub mod weights;

@@ -11,7 +11,7 @@ use crate::domain::money::MicroCents;
 use crate::domain::node::PoolName;
 use crate::domain::policy::SizeBounds;
 use crate::domain::quantity::{Bytes, Millicores, Resources};
-use crate::domain::scale::{MetricTarget, ScaleSpec, ScalingRules};
+use crate::domain::scale::{MetricTarget, ScaleSpec};
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
 use crate::scaling::horizontal::{
@@ -74,14 +74,7 @@ fn run(mut decide: impl FnMut(i64, Pair) -> Pair) -> Outcome {
 /// HPA v2 on CPU, and a size of the 90th percentile of use and 15 % more, as VPA sets it.
 fn separate() -> Outcome {
     let web = WorkloadName::new("web").expect("a name");
-    let spec = ScaleSpec {
-        min: 2,
-        max: MAX,
-        metrics: vec![MetricTarget::Cpu { utilization: UTILIZATION }],
-        tolerance: 0.1,
-        up: ScalingRules::default_up(),
-        down: ScalingRules::default_down(),
-    };
+    let spec = ScaleSpec::new(2, MAX, vec![MetricTarget::Cpu { utilization: UTILIZATION }]);
     let (mut state, mut seen) = (HorizontalState::default(), VecDeque::new());
     run(|step, mut now| {
         let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + step * STEP);
@@ -113,6 +106,7 @@ fn separate() -> Outcome {
         let status = ServiceStatus {
             workload: &web,
             count: now.count,
+            stopped: false,
             instances: instances.collect(),
             readings: vec![MetricReading::PerInstance(
                 tasks().map(|task| (task, reading)).collect::<BTreeMap<_, _>>(),

@@ -207,7 +207,6 @@ mod tests {
     use crate::domain::load_model::{Estimated, KeptOut, Line, Relation};
     use crate::domain::node::PoolName;
     use crate::domain::quantity::{Bytes, Millicores};
-    use crate::domain::scale::ScalingRules;
 
     pub(super) fn model() -> LoadModel {
         let line = |base: f64, slope: f64| {
@@ -238,14 +237,7 @@ mod tests {
     }
 
     fn scale(metrics: Vec<MetricTarget>, max: u32) -> ScaleSpec {
-        ScaleSpec {
-            min: 1,
-            max,
-            metrics,
-            tolerance: 0.1,
-            up: ScalingRules::default_up(),
-            down: ScalingRules::default_down(),
-        }
+        ScaleSpec::new(1, max, metrics)
     }
 
     fn shapes() -> Vec<Shape> {

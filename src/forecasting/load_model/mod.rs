@@ -127,7 +127,7 @@ impl ServiceModel {
         }
         let prior = Prior::of(self).or_else(|| self.prior.take());
         let (kept_out, cpu, memory) = (self.kept_out, self.cpu.clone(), self.memory.clone());
-        *self = Self { revision, prior, kept_out, cpu, memory, ..Self::default() };
+        *self = Self { revision, kept_out, cpu, memory, prior, ..Self::default() };
     }
 
     /// Counts an observation that says nothing.

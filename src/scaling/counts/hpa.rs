@@ -14,8 +14,6 @@ use crate::scaling::horizontal::{
     self, HorizontalParameters, HorizontalState, MetricReading, ServiceStatus, Verdict,
 };
 
-/// Kubernetes' default: no change while the ratio is within this of 1.
-const TOLERANCE: f64 = 0.1;
 /// The rule in an answer: the algorithm held the count or changed it.
 const HPA: &str = "horizontal pod autoscaler";
 
@@ -32,26 +30,38 @@ impl Hpa {
     /// With the defaults of Kubernetes; `target` is the share of its capacity that an instance should
     /// have as load, above 0.
     pub fn new(target: f64, name: WorkloadName) -> Self {
-        let spec = ScaleSpec { tolerance: TOLERANCE, ..ScaleSpec::new(1, 1, Vec::new()) };
+        let spec = ScaleSpec::new(1, 1, Vec::new());
         Self { target, spec, name, state: HorizontalState::default() }
     }
 }
 
-impl CountPolicy for Hpa {
-    fn decide(&mut self, seen: &Seen, terms: &Terms) -> Answer {
+/// A second metric: its total, and how much of it one instance should have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Beside {
+    /// For each instance.
+    pub(super) aim: f64,
+    /// For the whole service.
+    pub(super) total: f64,
+}
+
+impl Hpa {
+    /// Decides by the load and, where there is one, a second metric: the greater answer counts.
+    pub(super) fn decide_beside(&mut self, seen: &Seen, terms: &Terms, beside: Option<Beside>) -> Answer {
         self.spec.min = terms.min;
         self.spec.max = terms.max;
-        self.spec.metrics = vec![MetricTarget::Requests { per_instance: self.target * terms.capacity }];
+        let aims = [self.target * terms.capacity].into_iter().chain(beside.map(|beside| beside.aim));
+        self.spec.metrics = aims.map(|per_instance| MetricTarget::Requests { per_instance }).collect();
         let reading = match seen.load {
             Some(value) => MetricReading::Total { value },
             None => MetricReading::Failed { reason: String::new() },
         };
+        let beside = beside.map(|beside| MetricReading::Total { value: beside.total });
         let status = ServiceStatus {
             workload: &self.name,
             count: seen.count(),
             stopped: false,
             instances: Vec::new(),
-            readings: vec![reading],
+            readings: [reading].into_iter().chain(beside).collect(),
             instance_price: MicroCents::new(0),
         };
         let now = Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(seen.at));
@@ -70,6 +80,12 @@ impl CountPolicy for Hpa {
         }
         let values = seen.load.map(|load| ("load", load)).into_iter().chain([("target", self.target)]);
         Answer { count, reason: Reason { rule: HPA, values: values.collect() } }
+    }
+}
+
+impl CountPolicy for Hpa {
+    fn decide(&mut self, seen: &Seen, terms: &Terms) -> Answer {
+        self.decide_beside(seen, terms, None)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, CheckpointError> {

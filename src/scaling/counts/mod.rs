@@ -6,9 +6,19 @@
 //!
 //! - `hpa`: the Kubernetes Horizontal Pod Autoscaler v2, the very code of `scaling::horizontal`.
 //! - `loadline`: the least instance-hours within a budget of time.
+//! - `target_value`, `keda_cron`, `aws_predictive`, `autopilot`, `seasonal_hpa`: other peers, with their
+//!   published constants; `bins`: what they keep of the past.
+//! - `catalogue`: policies by name.
 
+pub mod autopilot;
+pub mod aws_predictive;
+mod bins;
+pub mod catalogue;
 pub mod hpa;
+pub mod keda_cron;
 pub mod loadline;
+pub mod seasonal_hpa;
+pub mod target_value;
 
 use serde::{Deserialize, Serialize};
 

@@ -242,7 +242,8 @@ fn named_apart(file: &Path, report: &Report) -> PathBuf {
     file.with_file_name(format!("{stem}-{trace}-{resource}.{ending}"))
 }
 
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+/// Writes a file and says so.
+pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(say(&format!("{} written", path.display()))?)
 }

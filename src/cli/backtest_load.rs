@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 
 use crate::analytics::{encode_counts, read_load};
 use crate::charts::load as drawn;
+use crate::cli::backtest::write;
 use crate::cli::backtest_run::progress;
 use crate::cli::backtest_table::say_cells;
 use crate::cli::change::duration;
@@ -226,9 +227,4 @@ fn say_load(report: &LoadReport) -> anyhow::Result<()> {
         say_cells(&levels)?;
     }
     Ok(say(&format!("{}\n", drawn::LEGEND))?)
-}
-
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(say(&format!("{} written", path.display()))?)
 }

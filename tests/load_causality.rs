@@ -65,7 +65,9 @@ fn cutting_a_load_changes_nothing_before_the_cut() {
             let until = |rows: &[Asked]| rows.iter().copied().filter(|row| row.at < at).collect::<Vec<_>>();
             assert_eq!(until(&full), until(&part), "{}, cut at {at}", policy.label());
         }
-        assert!(full.len() > 20, "{}: {} counts were compared", policy.label(), full.len());
+        // Autopilot holds the greatest answer of two days.
+        let least = if policy.label() == "autopilot" { 4 } else { 100 };
+        assert!(full.len() > least, "{}: {} counts were compared", policy.label(), full.len());
     }
 }
 

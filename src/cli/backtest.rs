@@ -108,6 +108,10 @@ enum ResourceArg {
 }
 
 pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
+    if args.load.is_empty() && args.of_load.is_given() {
+        let text = "--capacity, --startup, --interval, --min and --max go with --load";
+        return Err(ended(Exit::BadInput, text.to_owned()));
+    }
     if !args.jobs.is_empty() {
         return backtest_jobs::run(global.output.plain()?, &args.jobs, &args.policy, &args.of_jobs);
     }

@@ -28,23 +28,29 @@ use crate::replay::load_backtest::{
 #[derive(Debug, Args)]
 pub(super) struct LoadOptions {
     /// With --load: the load that one instance serves. Default: the peak of each series over --max.
-    #[arg(long, requires = "load", value_name = "LOAD")]
+    #[arg(long, value_name = "LOAD")]
     capacity: Option<f64>,
     /// With --load: how long an instance takes until it serves. Default: 60s.
-    #[arg(long, requires = "load", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     startup: Option<SignedDuration>,
     /// With --load: from one decision to the next. Default: 15s.
-    #[arg(long, requires = "load", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     interval: Option<SignedDuration>,
     /// With --load: never fewer instances. Default: 1.
-    #[arg(long, requires = "load", value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT")]
     min: Option<u32>,
     /// With --load: never more instances. Default: 40.
-    #[arg(long, requires = "load", value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT")]
     max: Option<u32>,
 }
 
 impl LoadOptions {
+    /// Whether one of them was given.
+    pub(super) fn is_given(&self) -> bool {
+        let durations = self.startup.is_some() || self.interval.is_some();
+        durations || self.capacity.is_some() || self.min.is_some() || self.max.is_some()
+    }
+
     fn setting(&self) -> anyhow::Result<Setting> {
         let setting = Setting {
             capacity: self.capacity,

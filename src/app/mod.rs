@@ -52,6 +52,7 @@ use crate::controllers::state::EngineState;
 use crate::controllers::steady_clock::SteadyClock;
 use crate::controllers::waker::Waker;
 use crate::domain::intent::Submission;
+use crate::domain::money::Prices;
 use crate::domain::node::{PoolName, PoolSpec};
 use crate::domain::observation::ProcessState;
 use crate::domain::plan::Alarm;
@@ -139,12 +140,10 @@ impl App {
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let world = state.world().await;
-        let analyst =
-            Arc::new(analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?);
+        let analyst = analyst(&config.engine, &agent, &state, &front_door, (&store, &world, analyses))?;
         let recorder = Recorder::new(Arc::clone(&state), store.clone());
         let seen = (&analysed, &passed);
-        let autoscaler =
-            Arc::new(autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?);
+        let autoscaler = autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?;
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let control = Arc::new(EngineControl {
@@ -164,14 +163,8 @@ impl App {
             started_at: clock.now(),
         });
         let prices = config.engine.prices.prices;
-        let waker = Waker {
-            state: Arc::clone(&state),
-            front_door: front_door.clone(),
-            recorder: recorder.clone(),
-            prices,
-        };
         let bodies = Bodies {
-            waker: Arc::new(waker),
+            waker: waker(&state, &front_door, &recorder, prices),
             scheduler,
             analyst,
             autoscaler,
@@ -368,12 +361,22 @@ fn autoscaler(
     (analysed, passed): Seen<'_>,
     front_door: &Arc<FrontDoorServer>,
     recorder: &Recorder,
-) -> anyhow::Result<Autoscaler> {
+) -> anyhow::Result<Arc<Autoscaler>> {
     let metrics = Arc::new(InstanceMetrics::new(config.scrape.timeout.unsigned_abs())?);
     let (state, analyst, settings) = (Arc::clone(state), Arc::clone(analyst), autoscaler_settings(config));
     let seen = (analysed.clone(), passed.clone());
     let sources: (Arc<dyn MetricSource>, Arc<dyn FrontDoor>) = (metrics, front_door.clone());
-    Ok(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?)
+    Ok(Arc::new(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?))
+}
+
+fn waker(
+    state: &Arc<EngineState>,
+    front_door: &Arc<FrontDoorServer>,
+    recorder: &Recorder,
+    prices: Prices,
+) -> Arc<Waker> {
+    let (state, recorder) = (Arc::clone(state), recorder.clone());
+    Arc::new(Waker { state, front_door: front_door.clone(), recorder, prices })
 }
 
 /// What looks after the engine, and where hooks learn what happens.
@@ -437,13 +440,14 @@ fn analyst(
     state: &Arc<EngineState>,
     front_door: &Arc<FrontDoorServer>,
     (store, world, published): (&Arc<SqliteStore>, &World, watch::Sender<Analysis>),
-) -> anyhow::Result<Analyst> {
+) -> anyhow::Result<Arc<Analyst>> {
     let url = format!("http://{}/metrics", agent.address);
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
     let past = Past { history: store.clone(), archive: store.clone() };
     let sizing = (estimators::sizing(&config.estimator), world, config.prices.prices);
-    Ok(Analyst::new(Arc::clone(state), agents, front_door.clone(), past, sizing, published)?)
+    let analyst = Analyst::new(Arc::clone(state), agents, front_door.clone(), past, sizing, published)?;
+    Ok(Arc::new(analyst))
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

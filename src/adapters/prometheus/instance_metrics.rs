@@ -32,7 +32,7 @@ impl MetricSource for InstanceMetrics {
     }
 }
 
-/// Instants above this are in milliseconds, as the plain format has them; below, in seconds, as OpenMetrics.
+/// Instants above this are in milliseconds, as the plain format has them; below, in seconds, as `OpenMetrics`.
 const SECONDS_MAX: f64 = 1e11;
 
 /// The sum over all label sets of `metric`.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_oldest_instant_is_told_in_either_unit() {
-        let at = |body: &str| sample(body, "a").expect("a value").at.map(|at| at.as_second());
+        let at = |body: &str| sample(body, "a").expect("a value").at.map(Timestamp::as_second);
         assert_eq!(at("a 1\n"), None);
         assert_eq!(at("a{x=\"1\"} 1 1764000000000\na{x=\"2\"} 1 1763999990000\n"), Some(1_763_999_990));
         assert_eq!(at("a 1 1764000000.5\n# EOF\n"), Some(1_764_000_000));

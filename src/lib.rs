@@ -7,8 +7,6 @@
 //! 1. Nouns: [`domain`].
 //! 2. Decisions, pure: [`estimation`], [`forecasting`], [`placement`], [`scaling`], [`scheduling`],
 //!    [`accounting`], [`replay`].
-//! 2. Decisions, pure: [`estimation`], [`forecasting`], [`placement`], [`scaling`], [`scheduling`], [`accounting`],
-//!    [`replay`].
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
 //! 5. Loops: [`agent`], [`controllers`].

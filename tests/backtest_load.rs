@@ -53,7 +53,8 @@ fn a_load_becomes_a_table_json_a_page_and_counts() {
     // What was emitted says what was counted.
     let file = std::fs::File::open(emit.join("hpa.counts.parquet")).expect("a file");
     let frame = ParquetReader::new(file).finish().expect("a frame");
-    let columns: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+    let columns: Vec<&str> =
+        frame.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
     assert_eq!(columns, ["policy", "series", "time", "count"]);
     let mut rows: BTreeMap<String, usize> = BTreeMap::new();
     for name in frame.column("series").and_then(|names| names.str()).expect("names").iter().flatten() {

@@ -47,6 +47,7 @@ fn observations(folder: &Path) -> BTreeMap<String, Vec<Observation>> {
     all
 }
 
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output wants to see each fit")]
 fn score(name: &str, seen: &[Observation]) -> Option<Scored> {
     let (learnt, held) = seen.split_at((seen.len() as f64 * LEARNT) as usize);
     let held: Vec<&Observation> = held.iter().filter(|each| each.cpu.is_finite()).collect();
@@ -54,7 +55,9 @@ fn score(name: &str, seen: &[Observation]) -> Option<Scored> {
         return None;
     }
     let mut model = ServiceModel::default();
-    learnt.iter().for_each(|each| model.observe(each));
+    for each in &learnt {
+        model.observe(each);
+    }
     let found = model.model(Asked::default());
     let mean = learnt.iter().map(|each| each.cpu).sum::<f64>() / learnt.len() as f64;
     let error = |said: &dyn Fn(f64) -> f64| {
@@ -78,7 +81,7 @@ fn score(name: &str, seen: &[Observation]) -> Option<Scored> {
         ),
         Relation::Unclear { why, .. } => why.clone(),
     };
-    println!(
+    eprintln!(
         "{name}: {} learnt, {} held out; {why}; error {:.4} cores, of the mean {:.4}; in band {:.2}",
         learnt.len(),
         held.len(),

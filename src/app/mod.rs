@@ -140,10 +140,9 @@ impl App {
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
-        let analyst = Arc::new(analyst(&config.engine, &agent, &state, &front_door, known)?);
+        let analyst = analyst(&config.engine, &agent, &state, &front_door, known)?;
         let (recorder, seen) = (Recorder::new(Arc::clone(&state), store.clone()), (&analysed, &passed));
-        let autoscaler =
-            Arc::new(autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?);
+        let autoscaler = autoscaler(&config.engine, (&state, &analyst), seen, &front_door, &recorder)?;
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
@@ -165,7 +164,7 @@ impl App {
             started_at: clock.now(),
         });
         let bodies = Bodies {
-            waker: Arc::new(waker(&state, &front_door, &recorder, prices)),
+            waker: waker(&state, &front_door, &recorder, prices),
             scheduler,
             analyst,
             autoscaler,
@@ -264,16 +263,6 @@ fn open_store(data_dir: &Path) -> anyhow::Result<(PathBuf, Arc<SqliteStore>)> {
     let data_dir = prepare(data_dir)?;
     let store = SqliteStore::open(&data_dir.join(STORE_FILE))?;
     Ok((data_dir, Arc::new(store)))
-}
-
-/// What wakes services that have no instances.
-fn waker(
-    state: &Arc<EngineState>,
-    front_door: &Arc<FrontDoorServer>,
-    recorder: &Recorder,
-    prices: Prices,
-) -> Waker {
-    Waker { state: Arc::clone(state), front_door: front_door.clone(), recorder: recorder.clone(), prices }
 }
 
 fn housekeeper(keep: &StoreConfig, store: &Arc<SqliteStore>, clock: &Arc<dyn Clock>) -> Housekeeper {
@@ -379,12 +368,22 @@ fn autoscaler(
     (analysed, passed): Seen<'_>,
     front_door: &Arc<FrontDoorServer>,
     recorder: &Recorder,
-) -> anyhow::Result<Autoscaler> {
+) -> anyhow::Result<Arc<Autoscaler>> {
     let metrics = Arc::new(InstanceMetrics::new(config.scrape.timeout.unsigned_abs())?);
     let (state, analyst, settings) = (Arc::clone(state), Arc::clone(analyst), autoscaler_settings(config));
     let seen = (analysed.clone(), passed.clone());
     let sources: (Arc<dyn MetricSource>, Arc<dyn FrontDoor>) = (metrics, front_door.clone());
-    Ok(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?)
+    Ok(Arc::new(Autoscaler::new(state, analyst, seen, sources, recorder.clone(), settings)?))
+}
+
+fn waker(
+    state: &Arc<EngineState>,
+    front_door: &Arc<FrontDoorServer>,
+    recorder: &Recorder,
+    prices: Prices,
+) -> Arc<Waker> {
+    let (state, recorder) = (Arc::clone(state), recorder.clone());
+    Arc::new(Waker { state, front_door: front_door.clone(), recorder, prices })
 }
 
 /// What looks after the engine, and where hooks learn what happens.
@@ -448,7 +447,7 @@ fn analyst(
     state: &Arc<EngineState>,
     front_door: &Arc<FrontDoorServer>,
     (store, world, published): (&Arc<SqliteStore>, &World, watch::Sender<Analysis>),
-) -> anyhow::Result<Analyst> {
+) -> anyhow::Result<Arc<Analyst>> {
     let url = format!("http://{}/metrics", agent.address);
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
@@ -456,7 +455,8 @@ fn analyst(
     let learns = (estimators::sizing(&config.estimator), LoadFeed::new(config.load_models.warm_up));
     let given = (world, config.prices.prices);
     let state = Arc::clone(state);
-    Ok(Analyst::new((state, published), agents, front_door.clone(), past, learns, given)?)
+    let analyst = Analyst::new((state, published), agents, front_door.clone(), past, learns, given)?;
+    Ok(Arc::new(analyst))
 }
 
 /// The pool of a machine whose owner declares none: one node with everything that it has.

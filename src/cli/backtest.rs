@@ -135,6 +135,11 @@ pub(super) fn run(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
         };
         return backtest_load::run(global.output, &ask, &args.of_load);
     }
+    sizes(global, args)
+}
+
+/// The backtest of sizing policies.
+fn sizes(global: &Global, args: &BacktestArgs) -> anyhow::Result<()> {
     let mut contenders = contenders(&args.policy)?;
     if let Some(path) = &args.model {
         let model = read_model(path)?;

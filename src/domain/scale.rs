@@ -258,10 +258,10 @@ impl ScaleSpec {
         let open = self.windows.iter().position(|window| window.times.is_open(now));
         let found = open.and_then(|index| self.windows.get(index));
         let (min, max) = match found.map(|window| (window.min, window.max)) {
+            None | Some((None, None)) => (self.min, self.max),
             Some((Some(min), Some(max))) => (min, max),
             Some((Some(min), None)) => (min, self.max.max(min)),
             Some((None, Some(max))) => (self.min.min(max), max),
-            None | Some((None, None)) => (self.min, self.max),
         };
         ScaleBounds { min, max: max.max(min), window: open }
     }

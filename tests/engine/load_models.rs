@@ -93,14 +93,6 @@ async fn until(engine: &Engine, what: &str, holds: impl Fn(&LoadModel) -> bool) 
 
 fn slope_ms(model: &LoadModel) -> f64 {
     let Relation::Clear(line) = &model.cpu else { panic!("no relation: {model:#?}") };
-    println!(
-        "CPU per request {:.2} ms ({:.2} to {:.2}), base {:.4} cores, {} observations",
-        line.slope.value * 1e3,
-        line.slope.low * 1e3,
-        line.slope.high * 1e3,
-        line.base.value,
-        model.observations
-    );
     line.slope.value * 1e3
 }
 

@@ -55,7 +55,7 @@ fn score(name: &str, seen: &[Observation]) -> Option<Scored> {
         return None;
     }
     let mut model = ServiceModel::default();
-    for each in &learnt {
+    for each in learnt {
         model.observe(each);
     }
     let found = model.model(Asked::default());

@@ -21,7 +21,7 @@ use crate::domain::action::ActionKey;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::decision::{DecisionId, DecisionKind};
 use crate::domain::load::LoadReading;
-use crate::domain::money::{MicroCents, Prices};
+use crate::domain::money::Prices;
 use crate::domain::node::PoolSpec;
 use crate::domain::observation::Observed;
 use crate::domain::plan::Alarm;
@@ -358,12 +358,8 @@ impl Autoscaler {
         let mut spec = ScaleSpec { min: bounds.min, max: bounds.max, ..scale.clone() };
         let idle = idle.idle_since().filter(|_| idle.idle_for(scale.zero.idle_after, now));
         let verdict = if let Some(since) = idle.filter(|_| bounds.min == 0 && workload.count > 0) {
-            to_sleep(
-                workload,
-                counts.downwards(&spec, workload.count, 0, now),
-                now.duration_since(since),
-                price,
-            )
+            let to = counts.downwards(&spec, workload.count, 0, now);
+            zero::sleep(name, (workload.count, to), (now.duration_since(since), price))
         } else {
             // Without a metric's say the last instance stays: it leaves only for want of requests.
             spec.min = spec.min.max(u32::from(workload.count > 0)).min(spec.max);
@@ -459,16 +455,6 @@ impl Autoscaler {
 fn is_by_hand(world: &World, workload: &Workload) -> bool {
     let by_hand = world.actions.get(&ActionKey::Scale(workload.name.clone()));
     by_hand.is_some_and(|action| action.until.is_some()) || world.paused(&workload.name).is_some()
-}
-
-/// The verdict on a service that has had nothing to do for so long; `to` is as far as its rules let it go.
-fn to_sleep(workload: &Workload, to: u32, idle: SignedDuration, price: MicroCents) -> Verdict {
-    if to == workload.count {
-        let reason = "it is idle, and the rules for scaling down keep it".to_owned();
-        return Verdict::Hold { rule: "scale-down rule", reason, candidates: Vec::new() };
-    }
-    let idle = SignedDuration::from_secs(idle.as_secs());
-    Verdict::Change(Box::new(zero::sleep(&workload.name, (workload.count, to), (idle, price))))
 }
 
 fn count_set(kind: &DecisionKind, id: DecisionId) -> Option<Change> {

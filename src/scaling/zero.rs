@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::MicroCents;
 use crate::domain::workload::WorkloadName;
+use crate::scaling::horizontal::Verdict;
 
 /// What there is to do for a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,15 +60,20 @@ impl ActivityState {
     }
 }
 
-/// The decision to go to fewer instances because there is nothing to do.
+/// The verdict on a service that has had nothing to do for so long; `to` is as far as its rules let it go.
 pub fn sleep(
     workload: &WorkloadName,
     (from, to): (u32, u32),
     (idle, price): (SignedDuration, MicroCents),
-) -> Proposal {
+) -> Verdict {
+    if to == from {
+        let reason = "it is idle, and the rules for scaling down keep it".to_owned();
+        return Verdict::Hold { rule: "scale-down rule", reason, candidates: Vec::new() };
+    }
+    let idle = SignedDuration::from_secs(idle.as_secs());
     let reason = format!("no request and no waiting work for {idle:#}");
     let inputs = BTreeMap::from([("idle".to_owned(), format!("{idle:#}"))]);
-    proposal(workload, (from, to), ("idle", reason), (inputs, price))
+    Verdict::Change(Box::new(proposal(workload, (from, to), ("idle", reason), (inputs, price))))
 }
 
 /// The decision to come back from no instances because requests are held.

@@ -13,7 +13,7 @@ use crate::scaling::counts::autopilot::{Autopilot, Parameters};
 use crate::scaling::counts::aws_predictive::AwsPredictive;
 use crate::scaling::counts::hpa::Hpa;
 use crate::scaling::counts::keda_cron::KedaCron;
-use crate::scaling::counts::loadline::Loadline;
+use crate::scaling::counts::loadline::{CHANGES, Loadline};
 use crate::scaling::counts::seasonal_hpa::SeasonalHpa;
 use crate::scaling::counts::target_value::TargetValue;
 
@@ -56,11 +56,12 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "loadline",
         about: "Loadline: the least instance-hours within a budget of under-provisioned time",
-        keys: &[("budget", 0.01)],
+        // Share of time; changes for each one that HPA v2 would make.
+        keys: &[("budget", 0.01), ("changes", CHANGES)],
         knob: "budget",
         sweep: &[0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15],
         is_budget: true,
-        make: |values, _| Box::new(Loadline::new(values[0])),
+        make: |values, _| Box::new(Loadline::with_changes(values[0], values[1])),
     },
     peer("hpa", "Kubernetes HPA v2 with its defaults", &[("target", 0.7)], |values, name| {
         Box::new(Hpa::new(values[0], name.clone()))

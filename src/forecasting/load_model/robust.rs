@@ -19,9 +19,9 @@ const HUBER: f64 = 1.345;
 /// The mean square of a standard normal variable that is cut at `HUBER`.
 const HUBER_MEAN_SQUARE: f64 = 0.7102;
 /// An observation further off than so many scales is an outlier.
-const FAR: f64 = 5.0;
+const FAR: f64 = 3.0;
 /// The least scale, in mean amounts: real services are no more even than that.
-const SCALE_MIN: f64 = 0.01;
+const SCALE_MIN: f64 = 0.02;
 /// Moments are those of about so many observations.
 const MEMORY: f64 = 500.0;
 /// The scale is that of about so many.

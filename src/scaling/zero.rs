@@ -156,7 +156,11 @@ mod tests {
     #[test]
     fn decisions_say_why_and_what_they_cost() {
         let name = WorkloadName::new("web").expect("a name");
-        let sleeps = sleep(&name, (3, 0), (SignedDuration::from_mins(10), MicroCents::new(100)));
+        let Verdict::Change(sleeps) =
+            sleep(&name, (3, 0), (SignedDuration::from_mins(10), MicroCents::new(100)))
+        else {
+            panic!("it stays awake")
+        };
         assert_eq!((sleeps.price_before.get(), sleeps.price_after.get()), (300, 0));
         assert!(sleeps.reason.contains("10m"), "{}", sleeps.reason);
         let wakes = wake(&name, 2, (7, MicroCents::new(100)));

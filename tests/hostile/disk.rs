@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::machine::until;
+
 /// A file system in memory.
 pub(super) struct SmallDisk {
     folder: tempfile::TempDir,
@@ -51,8 +53,11 @@ impl SmallDisk {
     /// Lets nobody write, or lets everybody again.
     pub(super) fn set_read_only(&self, read_only: bool) {
         let how = if read_only { "remount,ro" } else { "remount,rw" };
-        let status = Command::new("mount").args(["-o", how]).arg(self.folder.path()).status();
-        assert!(status.expect("mount").success(), "the disk cannot be made {how}");
+        // A process that has just been told to end, or was begun beside it, may still hold a file open.
+        until(&format!("the disk to be made {how}"), || {
+            let mount = Command::new("mount").args(["-o", how]).arg(self.folder.path()).output();
+            mount.expect("mount").status.success()
+        });
     }
 }
 

@@ -151,11 +151,13 @@ retry = {{ backoff = "200ms", backoff_max = "500ms" }}
     }
 }
 
-/// Says when it begins and when it ends, some time later.
+/// Says when it begins and when it ends, some time later. A kill that meets the clock's process first ends it
+/// all the same.
 fn effect(spread: u32) -> String {
     format!(
-        "echo \"begin $GENERATION $LOADLINE_TASK $$ $(date +%s%N)\" >> $EFFECTS; sleep $(($$ % {spread})).3; \
-         echo \"end $GENERATION $LOADLINE_TASK $$ $(date +%s%N)\" >> $EFFECTS"
+        "at=$(date +%s%N) || exit 137; echo \"begin $GENERATION $LOADLINE_TASK $$ $at\" >> $EFFECTS; \
+         sleep $(($$ % {spread})).3; \
+         at=$(date +%s%N) || exit 137; echo \"end $GENERATION $LOADLINE_TASK $$ $at\" >> $EFFECTS"
     )
 }
 

@@ -87,6 +87,7 @@ async fn readiness_leaves_the_front_door_and_liveness_restarts_for_the_whole_lif
     engine
         .wait("another one runs", async || engine.running("web").await.iter().any(|t| t.id != task.id))
         .await;
+    engine.wait("the sick one ended", async || !engine.ended("web").await.is_empty()).await;
     let ended = engine.ended("web").await;
     assert!(ended[0].reason.contains("liveness check failed 2 times: exit status 1"), "{}", ended[0].reason);
     engine.wait("it answers", async || status().await == 200).await;

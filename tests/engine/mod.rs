@@ -11,7 +11,6 @@ mod failures;
 mod harness;
 mod interface;
 mod load;
-mod load_models;
 mod metric_faults;
 mod operations;
 #[cfg(feature = "analytics")]

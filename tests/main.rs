@@ -4,6 +4,7 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+mod backtest_command;
 mod backtest_jobs;
 #[cfg(feature = "analytics")]
 mod backtest_load;

@@ -55,11 +55,29 @@ pub struct Choice {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The limit; nothing was said where 0.
-    pub limit: f64,
+    limit: f32,
     /// The chance of a miss per slot at the limit that would cost least, were changes free.
     pub chance: f32,
     /// What staying with it has cost so far, over the best choice of each slot.
     regret: f32,
+}
+
+impl Held {
+    /// The limit, in the resource's units; absent where nothing was said.
+    pub fn limit(&self) -> Option<f64> {
+        (self.limit > 0.0).then_some(f64::from(self.limit))
+    }
+}
+
+/// When a limit is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// For the first time in a slot: staying costs one slot more.
+    Begins,
+    /// Again in a slot, since its highest rose.
+    Again,
+    /// Whatever holds, since nothing was said, much time has passed or a task was killed.
+    Afresh,
 }
 
 /// Every candidate with its limit and chance.
@@ -69,23 +87,35 @@ struct Candidates {
 }
 
 impl Candidates {
-    /// Which of them costs least at a price.
+    /// Which of them costs least at a price; the first of equals.
     fn best(&self, price: f64) -> Choice {
-        let mut best = Choice { limit: f64::INFINITY, chance: 0.0 };
-        let mut least = f64::INFINITY;
-        for (limit, chance) in self.limits.iter().zip(self.chances) {
-            let cost = limit + price * f64::from(chance);
-            if cost < least {
-                (least, best) = (cost, Choice { limit: *limit, chance: f64::from(chance) });
+        let mut costs = [0.0; CANDIDATES];
+        for ((cost, limit), chance) in costs.iter_mut().zip(self.limits).zip(self.chances) {
+            *cost = limit + price * f64::from(chance);
+        }
+        // By columns, so that several are compared at once.
+        let mut columns = [f64::INFINITY; MARGINS.len()];
+        for row in costs.chunks_exact(MARGINS.len()) {
+            for (least, cost) in columns.iter_mut().zip(row) {
+                *least = if *cost < *least { *cost } else { *least };
             }
         }
-        best
+        let least = columns.into_iter().fold(f64::INFINITY, f64::min);
+        let place = costs.iter().position(|cost| *cost <= least).unwrap_or_default();
+        Choice { limit: self.limits[place], chance: f64::from(self.chances[place]) }
     }
 
     /// The chance of a miss at any limit: that of the safest candidate that is not above it.
     fn chance(&self, limit: f64) -> f64 {
-        let below = self.limits.iter().zip(self.chances).filter(|(candidate, _)| **candidate <= limit);
-        f64::from(below.map(|(_, chance)| chance).fold(1.0, f32::min))
+        let mut columns = [1.0; MARGINS.len()];
+        let rows = self.limits.chunks_exact(MARGINS.len()).zip(self.chances.chunks_exact(MARGINS.len()));
+        for (limits, chances) in rows {
+            for ((least, candidate), chance) in columns.iter_mut().zip(limits).zip(chances) {
+                let chance = if *candidate <= limit { *chance } else { 1.0 };
+                *least = if chance < *least { chance } else { *least };
+            }
+        }
+        f64::from(columns.into_iter().fold(1.0, f32::min))
     }
 }
 
@@ -145,20 +175,22 @@ impl Sizer {
     }
 
     /// Sets the limit that holds for slot `at`. It changes where staying has cost as much as a change does
-    /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988),
-    /// and at once where `afresh`.
-    pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, afresh: bool) {
+    /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988).
+    pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, moment: Moment) {
         let Some(context) = recent.context(at) else { return };
         let candidates = self.candidates(&context);
         let price = self.price_in(&context, price);
         let best = candidates.best(price);
-        let chance = candidates.chance(held.limit);
-        let regret = held.limit + price * chance - best.limit - price * best.chance;
-        held.regret += regret.max(0.0) as f32;
-        if afresh || f64::from(held.regret) > self.change * best.limit {
-            *held = Held { limit: best.limit, chance: best.chance as f32, regret: 0.0 };
+        let limit = f64::from(held.limit);
+        let regret = limit + price * candidates.chance(limit) - best.limit - price * best.chance;
+        let regret = held.regret + regret.max(0.0) as f32;
+        if moment == Moment::Afresh || f64::from(regret) > self.change * best.limit {
+            *held = Held { limit: rounded_up(best.limit), chance: best.chance as f32, regret: 0.0 };
         } else {
             held.chance = best.chance as f32;
+            if moment == Moment::Begins {
+                held.regret = regret;
+            }
         }
     }
 
@@ -202,6 +234,12 @@ pub(super) fn bounds(frontier: &[Choice], chosen: Choice) -> (f64, f64) {
     let lower = at_most(chosen.chance * BOUND_ODDS).map_or(chosen.limit, |choice| choice.limit);
     let upper = at_most(chosen.chance / BOUND_ODDS).or(frontier.last());
     (lower.min(chosen.limit), upper.map_or(chosen.limit, |choice| choice.limit).max(chosen.limit))
+}
+
+/// In 32 bits: what a candidate was chosen for must not be above it.
+fn rounded_up(limit: f64) -> f32 {
+    let near = limit as f32;
+    if f64::from(near) < limit { near.next_up() } else { near }
 }
 
 /// The candidate limits of a context.

@@ -421,6 +421,22 @@ mod tests {
     }
 
     #[test]
+    fn what_never_moves_gets_a_tight_limit() {
+        for change_hours in [0.005, 2.0] {
+            let mut policy =
+                Loadline::fitted(Budget { risk: 0.05, shortfall: 0.02, change_hours }).expect("the model");
+            let mut said = Vec::new();
+            for slot in 0..5 * 288 {
+                tell(&mut policy, ONE, slot, 300e6);
+                if slot % 48 == 0 {
+                    said.push((limit(&policy, slot) / 300e6 * 100.0).round() / 100.0);
+                }
+            }
+            assert!(said.iter().all(|limit| *limit < 1.4), "{change_hours}: {said:?}");
+        }
+    }
+
+    #[test]
     fn less_risk_is_more_memory() {
         let said = |risk: f64| {
             let mut policy = policy(risk);

@@ -60,7 +60,7 @@ pub struct State {
     /// Tasks of the slot before, and the task (the low bits of its number) whose samples count the slots'
     /// rounds.
     tasks: f32,
-    counted: u32,
+    counted: u16,
     rounds: u16,
     samples: u16,
     memory_news: News,
@@ -147,7 +147,7 @@ impl SizePolicy for Loadline {
         if place >= self.fleet.states.len() {
             self.fleet.states.resize_with(place + 1, State::default);
         }
-        let Fleet { memory_price, cpu_price, states, .. } = &mut self.fleet;
+        let Fleet { cpu_price, states, .. } = &mut self.fleet;
         let state = &mut states[place];
         let slot = slot_of(observation.at);
         let had_news = state.has_news();
@@ -156,7 +156,7 @@ impl SizePolicy for Loadline {
             value.filter(|value| value.is_finite() && *value >= 0.0).map(|value| value.max(least))
         };
         if let Some(used) = amount(observation.memory, 1e6) {
-            let news = self.memory.take(&mut state.memory, &state.memory_held, memory_price, (slot, used));
+            let news = self.memory.take((&mut state.memory, &mut state.memory_held), (slot, used));
             state.memory_news = state.memory_news.max(news);
         }
         if let Some(used) = amount(observation.cpu, 1e-4) {
@@ -164,7 +164,7 @@ impl SizePolicy for Loadline {
             if settled && state.cpu_held.limit().is_some_and(|limit| used > limit) {
                 cpu_price.missed();
             }
-            let news = self.cpu.take(&mut state.cpu, &state.cpu_held, cpu_price, (slot, used));
+            let news = self.cpu.take((&mut state.cpu, &mut state.cpu_held), (slot, used));
             state.cpu_news = state.cpu_news.max(news);
         }
         if !had_news && state.has_news() {
@@ -215,7 +215,7 @@ impl SizePolicy for Loadline {
         let part = |sizer: &Sizer, recent: &Recent, held: &Held, price: &Price| {
             // After a gap much may have changed: what was said before it holds no more.
             let said = if next - recent.slot() > sizer.patience() { None } else { held.limit() };
-            said.or_else(|| sizer.choose(recent, next, price.get()).map(|choice| choice.limit))
+            said.or_else(|| sizer.choose((recent, held), next, price.get()).map(|choice| choice.limit))
         };
         Limits {
             memory: part(&self.memory, &state.memory, &state.memory_held, &self.fleet.memory_price),
@@ -230,16 +230,18 @@ impl SizePolicy for Loadline {
         let per_task_day = self.fleet.memory_price.correction() * f64::from(DAY) / f64::from(state.tasks);
         let mut account = Account::default();
         if let (Some(limit), Some(context)) = (limits.memory, state.memory.context(next)) {
-            let frontier = self.memory.frontier(&context);
-            let chosen = self.memory.judged(&context, limit);
+            let known = (&context, &state.memory_held);
+            let frontier = self.memory.frontier(known);
+            let chosen = self.memory.judged(known, limit);
             account.risk = Some(chosen.chance * per_task_day);
             account.candidates = thinned(&frontier, per_task_day);
             account.memory_bounds = Some(bounds(&frontier, chosen));
             account.reasons = reasons(&context, state.memory.age());
         }
         if let (Some(limit), Some(context)) = (limits.cpu, state.cpu.context(next)) {
-            let chosen = self.cpu.judged(&context, limit);
-            account.cpu_bounds = Some(bounds(&self.cpu.frontier(&context), chosen));
+            let known = (&context, &state.cpu_held);
+            let chosen = self.cpu.judged(known, limit);
+            account.cpu_bounds = Some(bounds(&self.cpu.frontier(known), chosen));
             let share = chosen.chance * self.fleet.cpu_price.correction() * 100.0;
             account.reasons.push(format!("CPU is expected to be short in {share:.1} % of the time"));
         }
@@ -315,7 +317,7 @@ impl State {
 
     /// Counts tasks: samples of a slot over those of the task that came first in it.
     fn count(&mut self, slot: i32, task: u64) {
-        let task = task as u32;
+        let task = task as u16;
         let newest = self.memory.slot().max(self.cpu.slot());
         if slot > newest {
             if self.rounds > 0 {
@@ -333,12 +335,11 @@ impl State {
 
 impl Sizer {
     /// Takes in what was used in a slot.
-    fn take(&self, recent: &mut Recent, held: &Held, price: &mut Price, (slot, used): (i32, f64)) -> News {
+    fn take(&self, (recent, held): (&mut Recent, &mut Held), (slot, used): (i32, f64)) -> News {
         let before = recent.slot();
         let begins = slot > before;
-        // What the first day brings is no measure of what comes later.
-        if begins && recent.age() > DAY as u32 && held.limit().is_some() {
-            price.promise(f64::from(held.chance));
+        if begins {
+            self.close(held, recent);
         }
         if !recent.observe(slot, used.ln() as f32) {
             News::None
@@ -360,13 +361,17 @@ impl Sizer {
             News::First => Moment::Afresh,
         };
         let next = recent.slot() + 1;
-        self.hold(held, recent, next, price.get() / tasks, moment);
+        let chance = self.hold(held, recent, next, price.get() / tasks, moment);
+        // What the first day brings is no measure of what comes later.
+        if news > News::Higher && recent.age() > DAY as u32 {
+            price.promise(chance);
+        }
         // The ladder changes slowly: once an hour is enough.
         if news > News::Higher
             && recent.age() % 12 == 1
             && let Some(context) = recent.context(next)
         {
-            let misses = self.chances_on_rungs(&context, tasks);
+            let misses = self.chances_on_rungs((&context, held), tasks);
             price.expect(&misses, 12.0, tasks);
         }
     }
@@ -428,11 +433,13 @@ mod tests {
             let mut said = Vec::new();
             for slot in 0..5 * 288 {
                 tell(&mut policy, ONE, slot, 300e6);
-                if slot % 48 == 0 {
-                    said.push((limit(&policy, slot) / 300e6 * 100.0).round() / 100.0);
+                if slot % 288 == 287 {
+                    said.push(limit(&policy, slot) / 300e6);
                 }
             }
-            assert!(said.iter().all(|limit| *limit < 1.4), "{change_hours}: {said:?}");
+            // What it has seen of others makes it careful at first, and its own record tells it better.
+            assert!(said.windows(2).all(|days| days[1] <= days[0]), "{change_hours}: {said:?}");
+            assert!(said[2] < 1.5 && said[4] < 1.25, "{change_hours}: {said:?}");
         }
     }
 

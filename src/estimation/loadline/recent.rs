@@ -213,6 +213,11 @@ impl Recent {
         [last + 0.1, hour + 0.05, six + 0.05, day + 0.02, day + 0.15, fortnight + 0.02]
     }
 
+    /// What was known before the slot that is filling, and its highest; absent in the first slot.
+    pub fn closing(&self) -> Option<([f32; REFERENCES], f32)> {
+        (self.closed > 0).then(|| (self.references(self.open, None), self.peak))
+    }
+
     fn close(&mut self) {
         if self.is_empty() {
             return;

@@ -204,7 +204,7 @@ impl Drawn<'_> {
 }
 
 /// A drawn chart as lines, in colour.
-fn rows(buffer: &Buffer) -> Vec<String> {
+pub(super) fn rows(buffer: &Buffer) -> Vec<String> {
     let width = usize::from(buffer.area().width).max(1);
     let line = |cells: &[ratatui_core::buffer::Cell]| {
         let mut line = String::new();
@@ -213,6 +213,7 @@ fn rows(buffer: &Buffer) -> Vec<String> {
             let colour = match run[0].fg {
                 Color::Green => Some(AnsiColor::Green),
                 Color::Cyan => Some(AnsiColor::Cyan),
+                Color::Yellow => Some(AnsiColor::Yellow),
                 _ => None,
             };
             line.push_str(

@@ -4,6 +4,8 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+#[cfg(feature = "analytics")]
+mod backtest_forecast;
 mod backtest_jobs;
 #[cfg(feature = "analytics")]
 mod backtest_load;

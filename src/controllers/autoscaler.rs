@@ -13,6 +13,7 @@ use crate::controllers::control::blocking;
 use crate::controllers::count_policies::{CountCatalogue, CountPolicies};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::joint::{self, RecentLoads};
+use crate::controllers::read_ahead::ReadAhead;
 use crate::controllers::readings::{Asked, ReadingMemory, Readings, SCRAPES_MISSED_MAX};
 use crate::controllers::scheduler::Pass;
 use crate::controllers::sizing::settled_since;
@@ -179,7 +180,8 @@ impl Autoscaler {
         let policies = CountPolicies::new(settings.policies.clone(), known.as_deref());
         let memory = Mutex::new(Memory { counts, kept, policies, ..Memory::default() });
         let changes = Mutex::new(state.subscribe());
-        let readings = Readings { source: metrics, scrape_interval: settings.scrape_interval };
+        let readings =
+            Readings { source: ReadAhead::new(metrics), scrape_interval: settings.scrape_interval };
         let (finished, published) = (watch::Sender::new(None), watch::Sender::new(Scaling::default()));
         Ok(Self {
             state,
@@ -212,6 +214,7 @@ impl Autoscaler {
         let world = self.state.world().await;
         let analysis = self.analysis.borrow().clone();
         let observed = Arc::clone(&self.passes.borrow().observed);
+        self.readings.source.look(&world).await;
         let mut memory = self.memory.lock().await;
         memory.keep(&world);
         memory.loads.retain(&world);

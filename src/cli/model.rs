@@ -48,7 +48,7 @@ pub(super) struct WhatIfArgs {
     /// Another load: x2, +30%, -20% or 250/s (requests per second over all instances).
     #[arg(long, allow_hyphen_values = true)]
     load: Option<String>,
-    /// A time in the reader's time zone, such as "2026-11-27 20:00": takes the load that is usual then.
+    /// A time in the reader's time zone, such as "2026-11-27 20:00": takes the load that is forecast then, or usual.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     peak: Option<Timestamp>,
 }

@@ -42,7 +42,8 @@ fn event(table: &Table<'_>, metrics: &[MetricTarget]) -> Option<PlannedEvent> {
     {
         table.refuse_key("until", "an event that ends before it begins".to_owned(), "a later time", None);
     }
-    let (name, from, until, load) = (name?, from?, until?, load(table, metrics)?);
+    let load = load(table, metrics);
+    let (name, from, until, load) = (name?, from?, until?, load?);
     (from < until).then_some(PlannedEvent { name, from, until, load })
 }
 

@@ -43,15 +43,22 @@ fn a_short_scenario_ends_with_figures_of_both_and_a_page() {
     println!("{said}");
     let (reactive, predictive) = (row(&said, "reactive: hpa"), row(&said, "predictive: loadline"));
     assert_eq!((reactive.len(), predictive.len()), (10, 10), "{said}");
-    // The same requests are due at both.
-    assert_eq!(reactive[1], predictive[1], "{said}");
     let number = |cell: &str| cell.split(' ').next().and_then(|text| text.parse::<f64>().ok());
     for cells in [&reactive, &predictive] {
-        assert!(number(cells[1]).is_some_and(|requests| requests > 300.0), "{cells:?}");
+        assert!(number(cells[1]).is_some_and(|requests| requests > 100.0), "{cells:?}");
+        // A request alone takes 150 ms of its thread.
         assert!(cells[5].ends_with(" ms") && number(cells[5]).is_some_and(|p95| p95 >= 150.0), "{cells:?}");
-        assert!(number(cells[8]).is_some_and(|seconds| seconds > 30.0), "{cells:?}");
+        assert!(number(cells[8]).is_some_and(|seconds| seconds > 10.0), "{cells:?}");
     }
-    assert!(said.contains("In days 3 and 4 predictive"), "{said}");
+    // Over all days the same requests were due at both: the last row of each.
+    let due = |begins: &str| {
+        said.lines()
+            .filter(|line| line.trim_start().starts_with(begins))
+            .last()
+            .map(|line| row(line, begins)[1].to_owned())
+    };
+    assert_eq!(due("reactive: hpa"), due("predictive: loadline"), "{said}");
+    assert!(said.contains("In days 3 and 4 predictive") && !said.contains("nothing was seen"), "{said}");
     assert_eq!(said.matches("load model of ").count(), 2, "{said}");
     let written = std::fs::read_to_string(&page).expect("the page");
     assert_eq!(written.matches("<figure>").count(), 3);

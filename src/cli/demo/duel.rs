@@ -32,6 +32,8 @@ use crate::domain::task::TaskState;
 const OPENING_TIME_MAX: Duration = Duration::from_mins(1);
 /// From one look at the engine to the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A longer time without a look, in seconds, is told.
+const GAP_MAX: f64 = 5.0;
 /// Where there is no terminal, a line says how it goes each so many seconds.
 const TOLD_EVERY: f64 = 15.0;
 
@@ -159,16 +161,20 @@ async fn watch(
     let mut deploy_at = plan.scenario.deploy_at().map(|days| days * plan.day().as_secs_f64());
     let (began, mut told) = (Instant::now(), 0.0);
     loop {
+        // Before the look: what ended by then is in it.
+        while let Some(ended) = loads.try_join_next() {
+            ended??;
+        }
+        let over = loads.is_empty();
         let at = began.elapsed().as_secs_f64();
         if deploy_at.is_some_and(|due| at >= due) {
             apply(client, plan, 2).await?;
             bar.println(format!("{at:>5.0} s  revision 2 is rolled out"));
             deploy_at = None;
         }
-        let load = plan.load_at(at);
-        let mut line = format!("load {load:.0}/s");
+        let mut line = format!("load {:.0}/s", plan.load_at(at));
         for ((side, stats), looks) in SIDES.iter().zip(stats).zip(&mut looks) {
-            let look = look(client, plan, side.service, (at, load), stats).await?;
+            let look = look(client, plan, side.service, began, stats).await?;
             let (instances, capacity) = (look.instances, look.capacity);
             // Writing to a string cannot fail.
             let _ = write!(line, ", {} {instances} instances for {capacity:.0}/s", side.service);
@@ -180,10 +186,7 @@ async fn watch(
             say(&format!("{at:>5.0} s  {line}"))?;
         }
         bar.set_message(line);
-        while let Some(ended) = loads.try_join_next() {
-            ended??;
-        }
-        if loads.is_empty() {
+        if over {
             bar.finish_and_clear();
             return Ok(looks);
         }
@@ -195,7 +198,7 @@ async fn look(
     client: &Client,
     plan: &Plan,
     service: &str,
-    (at, load): (f64, f64),
+    began: Instant,
     stats: &LoadStats,
 ) -> anyhow::Result<Look> {
     let workload = client.workload(service).await?;
@@ -203,9 +206,11 @@ async fn look(
     let serves = |task: &&TaskDto| {
         task.state == TaskState::Running && task.health.as_deref().is_some_and(|health| health == "ready")
     };
+    // A machine that is busy answers late: the look is of now.
+    let at = began.elapsed().as_secs_f64();
     Ok(Look {
         at,
-        load,
+        load: plan.load_at(at),
         capacity: tasks.iter().filter(serves).map(|task| plan.scenario.capacity(task.revision)).sum(),
         instances: workload.tasks,
         wanted: workload.wanted.unwrap_or(0),
@@ -228,6 +233,17 @@ async fn costs(client: &Client) -> anyhow::Result<Vec<String>> {
     Ok(told)
 }
 
+/// Says so where the machine was too busy for its figures to be worth much.
+fn gap_told(looks: &[Look]) -> Option<String> {
+    let longest = looks.windows(2).map(|pair| pair[1].at - pair[0].at).fold(0.0, f64::max);
+    (longest > GAP_MAX).then(|| {
+        format!(
+            "For {longest:.0} s nothing could be seen: this machine was too busy with other things, and the figures tell \
+             more about that than about policies."
+        )
+    })
+}
+
 fn report(plan: &Plan, run: &Run) -> anyhow::Result<()> {
     let day = plan.day().as_secs_f64();
     let named = |from: f64| -> Vec<(String, Figures)> {
@@ -240,6 +256,7 @@ fn report(plan: &Plan, run: &Run) -> anyhow::Result<()> {
         ("all 4 days".to_owned(), table(&all)),
     ];
     let mut words = vec![format!("In days 3 and 4 {}.", verdict(&late[0].1, &late[1].1))];
+    words.extend(gap_told(&run.looks[0]));
     words.extend(run.told.iter().map(|told| format!("{told}.")));
     words.push(format!(
         "One run. A day took {day:.0} s and an instance {} s to start: load rises more steeply than in most clusters, and \

@@ -110,6 +110,9 @@ pub(super) fn table(sides: &[(String, Figures)]) -> Cells {
 
 /// Which did better, as it was measured.
 pub(super) fn verdict(reactive: &Figures, predictive: &Figures) -> String {
+    if reactive.seconds <= 0.0 || predictive.seconds <= 0.0 {
+        return "nothing was seen: this machine was too busy".to_owned();
+    }
     let cost = 100.0 * (predictive.instance_seconds / reactive.instance_seconds.max(1.0) - 1.0);
     let short = 100.0 * (predictive.short() - reactive.short());
     let told = format!(
@@ -183,5 +186,6 @@ mod tests {
         assert!(said(of(200.0, 5.0), of(210.0, 6.0)).starts_with("predictive was NOT better: 5 % more"));
         assert!(said(of(200.0, 5.0), of(210.0, 1.0)).contains("cost more"));
         assert!(said(of(200.0, 1.0), of(190.0, 5.0)).contains("short for more time"));
+        assert!(said(of(200.0, 1.0), Figures::default()).starts_with("nothing was seen"));
     }
 }

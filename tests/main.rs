@@ -5,6 +5,8 @@ mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
 mod backtest_command;
+#[cfg(feature = "analytics")]
+mod backtest_forecast;
 mod backtest_jobs;
 #[cfg(feature = "analytics")]
 mod backtest_load;

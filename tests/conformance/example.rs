@@ -8,6 +8,7 @@ use loadline::domain::decision::DecisionId;
 use loadline::domain::intent::RunOverrides;
 use loadline::domain::money::MicroCents;
 use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
+use loadline::domain::planned::{PlannedEvent, PlannedLoad};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
@@ -136,6 +137,13 @@ pub(crate) fn service_spec() -> WorkloadSpec {
             down: ScalingRules { tolerance: Some(Share::new(0.05)), ..ScalingRules::default_down() },
             policy: CountPolicyKind::Loadline,
             budget: 0.1 + 0.02,
+            season: SignedDuration::from_mins(90),
+            events: vec![PlannedEvent {
+                name: "sale".to_owned(),
+                from: Timestamp::UNIX_EPOCH,
+                until: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1),
+                load: PlannedLoad::Factor(1.0 / 3.0),
+            }],
             windows: vec![ScaleWindow {
                 times: WindowTimes::Scheduled {
                     schedule: CronSchedule::new("0 20 * * FRI", "Europe/Berlin").expect("a schedule"),

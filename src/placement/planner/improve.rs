@@ -5,7 +5,7 @@
 
 use crate::placement::planner::bin::{Bin, Home};
 use crate::placement::planner::pack::{Buyer, Limits, Packing, TASTES, order};
-use crate::placement::planner::problem::{NOBODY, Problem, fits};
+use crate::placement::planner::problem::{Problem, fits};
 use crate::placement::planner::rates::Rates;
 use crate::placement::planner::stock::Stock;
 
@@ -67,7 +67,7 @@ pub(super) fn improve(
         }
     }).collect();
     if bought.len() > 1 {
-        Improver::new(problem, rates, bought.len(), seed).run(&mut bought, more);
+        Improver::new(problem, rates, seed).run(&mut bought, more);
     }
     *bins = there;
     bins.append(&mut bought);
@@ -82,7 +82,7 @@ struct Improver<'a> {
 }
 
 impl<'a> Improver<'a> {
-    fn new(problem: &'a Problem, rates: &'a Rates, _nodes: usize, seed: u64) -> Self {
+    fn new(problem: &'a Problem, rates: &'a Rates, seed: u64) -> Self {
         Self {
             problem,
             rates,
@@ -170,6 +170,3 @@ impl<'a> Improver<'a> {
         Some(packing.bins)
     }
 }
-
-#[allow(dead_code)]
-fn unused() -> u32 { NOBODY }

@@ -9,7 +9,10 @@
 mod answer;
 mod baselines;
 mod bin;
+mod columns;
 mod improve;
+mod layers;
+mod ours;
 mod pack;
 mod problem;
 mod rates;
@@ -24,9 +27,6 @@ pub use request::{ClusterPlan, Existing, Offer, Place, PlannedNode, Request, Tas
 
 use crate::domain::money::MicroCents;
 use crate::placement::planner::answer::answer;
-use crate::placement::planner::improve::{downsize, improve};
-use crate::placement::planner::pack::{Packing, TASTES, pack};
-use crate::placement::planner::problem::Problem;
 
 /// Whose way of packing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,40 +45,41 @@ pub enum Packer {
 pub fn plan(request: &Request, packer: Packer, seed: u64, more: &mut dyn FnMut() -> bool) -> ClusterPlan {
     let problem = problem::problem(request);
     let packing = match packer {
-        Packer::Loadline => ours(&problem, seed, more),
+        Packer::Loadline => ours::ours(&problem, seed, more),
         Packer::Karpenter => baselines::karpenter(&problem),
         Packer::ClusterAutoscaler => baselines::cluster_autoscaler(&problem),
     };
     answer(request, &problem, &packing)
 }
 
-fn ours(problem: &Problem, seed: u64, more: &mut dyn FnMut() -> bool) -> Packing {
-    let rates = rates::rates(problem);
-    let mut best: Option<Packing> = None;
-    for taste in TASTES {
-        if best.is_some() && !more() {
-            break;
-        }
-        let mut packing = pack(problem, &rates, taste);
-        downsize(problem, &mut packing);
-        let better = |known: &Packing| {
-            let by_left = packing.count_left().cmp(&known.count_left());
-            by_left.then(packing.price(problem).total_cmp(&known.price(problem))).is_lt()
-        };
-        if best.as_ref().is_none_or(better) {
-            best = Some(packing);
-        }
-    }
-    let mut best = best.unwrap_or_default();
-    improve(problem, &rates, &mut best, seed, more);
-    best
+/// What any plan that places all tasks of a request costs at least, per hour; what is there already costs nothing
+/// more. The better of two bounds: fractions of tasks on the types that they fit, and, where there are few kinds
+/// of tasks, whole contents of nodes. `more` is asked on the way and ends the search for the second one.
+pub fn bound(request: &Request, more: &mut dyn FnMut() -> bool) -> Bounds {
+    let problem = problem::problem(request);
+    let counts: Vec<u32> = problem.kinds.iter().map(|kind| kind.count).collect();
+    let rates = rates::rates(&problem);
+    let worth: f64 = counts.iter().zip(&rates.kinds).map(|(&count, worth)| f64::from(count) * worth).sum();
+    let fractions = worth - columns::gifts(&problem, &counts, &rates.kinds);
+    let contents = more().then(|| columns::configurations(&problem, &counts, more)).flatten();
+    let contents = contents.map(|solved| columns::proven(&problem, &counts, &solved.values));
+    // Down to whole micro-cents, and by as much as sums of reals may be wrong.
+    let down = |bound: f64| MicroCents::new((bound.max(0.0) * (1.0 - 1e-9)) as i64);
+    Bounds { fractions: down(fractions), contents: contents.map(down) }
 }
 
-/// What any plan for the tasks of a request costs at least, per hour; nodes that are there are not counted.
-pub fn bound(request: &Request) -> MicroCents {
-    let problem = problem::problem(request);
-    let rates = rates::rates(&problem);
-    let worth: f64 =
-        problem.kinds.iter().zip(&rates.kinds).map(|(kind, worth)| f64::from(kind.count) * worth).sum();
-    MicroCents::new(worth as i64)
+/// Lower bounds of the price per hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// By the programme that assigns fractions of tasks to types that they fit.
+    pub fractions: MicroCents,
+    /// By the programme over whole contents of nodes, where it was solved.
+    pub contents: Option<MicroCents>,
+}
+
+impl Bounds {
+    /// The greater one.
+    pub fn best(&self) -> MicroCents {
+        self.contents.map_or(self.fractions, |contents| contents.max(self.fractions))
+    }
 }

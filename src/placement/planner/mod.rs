@@ -20,6 +20,8 @@ mod request;
 mod settle;
 mod simplex;
 mod stock;
+#[cfg(test)]
+mod tests;
 mod zoning;
 
 pub use problem::EXTRAS_MAX;

@@ -205,8 +205,8 @@ pub(super) fn problem(request: &Request) -> Problem {
 
 impl Builder<'_> {
     fn kinds(&mut self, parts: &[Part]) {
-        // Who goes first matters only where not all can have a place.
-        let scarce = self.problem.lots.is_empty() || self.problem.is_limited();
+        // Who goes first matters only where not all can have a place: never where any number of nodes can be had.
+        let scarce = !self.problem.berths.is_empty() || self.problem.lots.is_empty() || self.problem.is_limited();
         let mut known: HashMap<([u64; DIMS], u32, u32, i32), usize> = HashMap::new();
         for part in parts.iter().filter(|part| part.count > 0) {
             let group = &self.request.tasks[part.group];

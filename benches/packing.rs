@@ -49,7 +49,10 @@ fn tasks(many: usize) -> Vec<TaskGroup> {
                 Millicores::from_cores(cores),
                 Bytes::from_f64(gib * GIB as f64),
             )),
-            placement: PlacementSpec { constraints: constraints.into_iter().collect(), ..PlacementSpec::default() },
+            placement: PlacementSpec {
+                constraints: constraints.into_iter().collect(),
+                ..PlacementSpec::default()
+            },
         }
     };
     (0..many).map(one).collect()
@@ -61,7 +64,10 @@ fn offers() -> Vec<Offer> {
     let sizes = [2, 4, 8, 16, 32, 48, 64];
     let one = |at: usize| {
         let (cores, per_core) = (sizes[at % sizes.len()], [2, 4, 8][at / sizes.len() % 3]);
-        let machine = Resources::new(Millicores::new(cores * 970 - 100), Bytes::new(cores * per_core * GIB * 95 / 100 - GIB / 2));
+        let machine = Resources::new(
+            Millicores::new(cores * 970 - 100),
+            Bytes::new(cores * per_core * GIB * 95 / 100 - GIB / 2),
+        );
         let fair = 0.032 * cores as f64 + 0.0042 * (cores * per_core) as f64;
         let zone = ["a", "b", "c"][at % 3];
         Offer {

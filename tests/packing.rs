@@ -17,10 +17,14 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn node_types_are_filtered_and_printed() {
-    let types = json(&["node-types", "--provider", "ec2", "--min-cpu", "2", "--max-cpu", "2", "--arch", "amd64"]);
+    let types =
+        json(&["node-types", "--provider", "ec2", "--min-cpu", "2", "--max-cpu", "2", "--arch", "amd64"]);
     let types = types.as_array().expect("a list");
     assert!(types.len() >= 4);
-    assert!(types.iter().all(|known| known["machine"]["cpu"] == 2000 && known["arch"] == "amd64"), "{types:?}");
+    assert!(
+        types.iter().all(|known| known["machine"]["cpu"] == 2000 && known["arch"] == "amd64"),
+        "{types:?}"
+    );
     let table = loadline(&["node-types", "--provider", "gce", "--max-cpu", "4", "--spot"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("e2-standard-4") && table.contains("spot"), "{table}");
@@ -49,17 +53,22 @@ fn a_plan_says_what_to_buy_what_it_costs_and_what_has_no_place() {
     assert_eq!(plans[0]["figures"]["placed"], 2, "{plans}");
     let table = loadline(&["plan", "--tasks", &tasks, "--policy", "loadline,karpenter,cluster-autoscaler"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
-    assert!(table.contains("karpenter: 6 of 7 tasks placed") && table.contains("large enough: huge"), "{table}");
+    assert!(
+        table.contains("karpenter: 6 of 7 tasks placed") && table.contains("large enough: huge"),
+        "{table}"
+    );
     let broken = loadline(&["plan", "--tasks", &file("broken.csv", "name,cpu,memory\nweb,x,1GiB\n")]);
     assert!(String::from_utf8_lossy(&broken.stderr).contains("row 1: `cpu` is `x`"));
 }
 
 /// Families that are burstable, of an earlier generation, or made for something else than CPU and memory.
-const LEFT_OUT: &str = "t1,t2,t3,t3a,m1,m2,m3,m4,c1,c3,c4,r3,r4,i2,i3,d2,h1,x1,x1e,f1,f2,inf1,inf2,trn1,trn1n,vt1,g6f,gr6f";
+const LEFT_OUT: &str =
+    "t1,t2,t3,t3a,m1,m2,m3,m4,c1,c3,c4,r3,r4,i2,i3,d2,h1,x1,x1e,f1,f2,inf1,inf2,trn1,trn1n,vt1,g6f,gr6f";
 
 /// Real lists are not in the repository: `LOADLINE_TRACES` names the folder that has them.
 fn real(folder: &Path, name: &str) -> PathBuf {
-    let packed = std::env::var_os("LOADLINE_TRACES").map(|traces| Path::new(&traces).join("inventory").join(name));
+    let packed =
+        std::env::var_os("LOADLINE_TRACES").map(|traces| Path::new(&traces).join("inventory").join(name));
     let unpacked = folder.join(name).with_extension("");
     let bytes = std::fs::File::open(packed.expect("a folder")).expect("a list");
     let mut text = Vec::new();
@@ -79,15 +88,40 @@ fn real_pods_cost_within_three_percent_of_the_bound_and_less_than_with_either_pe
     let prices = Path::new(&traces).join("prices/aws_ec2_us-east-1_ondemand.csv");
     for most in ["64", "192"] {
         let plans = json(&[
-            "plan", "--tasks", pods.to_str().expect("a path"), "--types", prices.to_str().expect("a path"),
-            "--arch", "amd64", "--gpu", "false", "--exclude", LEFT_OUT, "--max-cpu", most, "--cpu-and-memory-only",
-            "--policy", "loadline,karpenter,cluster-autoscaler", "--bound", "--time-limit", "20s",
+            "plan",
+            "--tasks",
+            pods.to_str().expect("a path"),
+            "--types",
+            prices.to_str().expect("a path"),
+            "--arch",
+            "amd64",
+            "--gpu",
+            "false",
+            "--exclude",
+            LEFT_OUT,
+            "--max-cpu",
+            most,
+            "--cpu-and-memory-only",
+            "--policy",
+            "loadline,karpenter,cluster-autoscaler",
+            "--bound",
+            "--time-limit",
+            "20s",
         ]);
         let price = |at: usize| plans[at]["figures"]["price_per_hour"].as_i64().expect("a price");
         let over = plans[0]["figures"]["over_bound"].as_f64().expect("a bound");
-        println!("up to {most} cores: {over}, {} and {}", plans[1]["figures"]["over_bound"], plans[2]["figures"]["over_bound"]);
+        println!(
+            "up to {most} cores: {over}, {} and {}",
+            plans[1]["figures"]["over_bound"], plans[2]["figures"]["over_bound"]
+        );
         assert!((1.0..1.03).contains(&over), "up to {most}: {over}");
-        assert!(price(0) < price(1) && price(0) < price(2), "up to {most}: {} {} {}", price(0), price(1), price(2));
+        assert!(
+            price(0) < price(1) && price(0) < price(2),
+            "up to {most}: {} {} {}",
+            price(0),
+            price(1),
+            price(2)
+        );
     }
 }
 

@@ -120,7 +120,10 @@ pub(super) fn load(
     };
     let mut types: Vec<NodeType> = all.into_iter().filter(|known| filter.keeps(known)).collect();
     if types.is_empty() {
-        return Err(ended(Exit::BadInput, "no node type is left: give fewer of --provider, --arch, --min-cpu, ..."));
+        return Err(ended(
+            Exit::BadInput,
+            "no node type is left: give fewer of --provider, --arch, --min-cpu, ...",
+        ));
     }
     types.sort_by(|a, b| a.price_per_hour.cmp(&b.price_per_hour).then_with(|| a.name.cmp(&b.name)));
     Ok(types)
@@ -140,8 +143,18 @@ pub(super) fn run(output: Output, args: &NodeTypesArgs) -> anyhow::Result<()> {
         let listed = types.iter().map(|known| Listed { node_type: known, allocatable: known.allocatable() });
         return say_json(&listed.collect::<Vec<_>>());
     }
-    let mut rows =
-        table(&["type", "provider", "region", "arch", "cpu", "memory", "gpu", "for tasks", "paid", "per hour"]);
+    let mut rows = table(&[
+        "type",
+        "provider",
+        "region",
+        "arch",
+        "cpu",
+        "memory",
+        "gpu",
+        "for tasks",
+        "paid",
+        "per hour",
+    ]);
     for known in &types {
         let (base, left) = (known.machine.base, known.allocatable().base);
         rows.add_row([

@@ -156,8 +156,7 @@ pub(super) fn run(output: Output, args: &PlanArgs) -> anyhow::Result<()> {
 fn request(args: &PlanArgs) -> anyhow::Result<Request> {
     let mut tasks = read_tasks(&args.tasks)?;
     let nothing = args.types.as_ref().is_some_and(|path| path.as_os_str() == "none");
-    let types =
-        if nothing { Vec::new() } else { load(args.types.as_deref(), &args.filter, args.overhead)? };
+    let types = if nothing { Vec::new() } else { load(args.types.as_deref(), &args.filter, args.overhead)? };
     if args.cpu_and_memory_only {
         tasks.iter_mut().for_each(|group| group.need.extra.clear());
     }
@@ -241,7 +240,9 @@ fn show(request: &Request, document: &Document) -> anyhow::Result<()> {
         say(&format!("nodes that are there: {} per hour more", figures.price_there))?;
     }
     if let (Some(bound), Some(over)) = (figures.bound, figures.over_bound) {
-        say(&format!("no plan for the tasks placed costs less than {bound} per hour: this one {over:.4} times that"))?;
+        say(&format!(
+            "no plan for the tasks placed costs less than {bound} per hour: this one {over:.4} times that"
+        ))?;
     }
     if !document.types.is_empty() {
         let mut rows = table(&["type", "nodes", "each per hour", "per hour"]);

@@ -56,7 +56,8 @@ struct Common {
 fn provider(name: &str, table: &Table<'_>) -> Vec<NodeType> {
     let region = table.required(&["region"], "a region such as region = \"us-east-1\"", line);
     let zones = table.optional("zones", |value| list(value, "an array such as [\"a\", \"b\"]", line));
-    let zones: Vec<Option<String>> = zones.unwrap_or_default().into_iter().map(|(zone, _)| Some(zone)).collect();
+    let zones: Vec<Option<String>> =
+        zones.unwrap_or_default().into_iter().map(|(zone, _)| Some(zone)).collect();
     let common = Common {
         provider: name.to_owned(),
         region: region.unwrap_or_default(),
@@ -95,13 +96,13 @@ fn node_types(name: &str, table: &Table<'_>, common: &Common) -> Vec<NodeType> {
     let gpu = table.optional(GPU, tries(1));
     let arch = table.or("arch", common.arch.clone(), line);
     let (Some(cpu), Some(memory), Some(on_demand)) = (cpu, memory, on_demand) else { return Vec::new() };
-    let extra: BTreeMap<String, u64> = gpu.into_iter().map(|count| (GPU.to_owned(), u64::from(count))).collect();
+    let extra: BTreeMap<String, u64> =
+        gpu.into_iter().map(|count| (GPU.to_owned(), u64::from(count))).collect();
     let machine = Capacity { base: Resources::new(cpu, memory), extra };
     let prices = [(Some(on_demand), Purchase::OnDemand), (spot, Purchase::Spot)];
     let priced = prices.into_iter().filter_map(|(price, purchase)| Some((price?, purchase)));
-    let made = priced.flat_map(|(price, purchase)| {
-        common.zones.iter().map(move |zone| (price, purchase, zone))
-    });
+    let made =
+        priced.flat_map(|(price, purchase)| common.zones.iter().map(move |zone| (price, purchase, zone)));
     made.map(|(price, purchase, zone)| NodeType {
         name: name.to_owned(),
         provider: common.provider.clone(),
@@ -159,7 +160,8 @@ mod tests {
         assert_eq!(types[1].attributes()["zone"], "b");
         assert_eq!(types[2].purchase, Purchase::Spot);
         assert_eq!(types[0].machine.extra["gpu"], 2);
-        let errors = parse_node_types("own.toml", &text.replace("cpu = 8", "cpus = 8")).expect_err("a mistake");
+        let errors =
+            parse_node_types("own.toml", &text.replace("cpu = 8", "cpus = 8")).expect_err("a mistake");
         assert!(errors[0].to_string().starts_with("own.toml:5:"), "{}", errors[0]);
     }
 }

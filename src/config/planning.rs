@@ -82,7 +82,10 @@ impl Row<'_> {
         let memory = match self.text(&[&name("memory")]) {
             Some(text) => match text.parse::<Bytes>() {
                 Ok(memory) => Some(memory),
-                Err(_) => return self.fault(format!("`{prefix}memory` is `{text}`, expected a size such as 512MiB")),
+                Err(_) => {
+                    return self
+                        .fault(format!("`{prefix}memory` is `{text}`, expected a size such as 512MiB"));
+                }
             },
             None => mib.map(|mib| Bytes::from_f64(mib * 1024.0 * 1024.0)),
         };
@@ -117,7 +120,9 @@ impl Row<'_> {
     /// Columns `attribute.NAME`, and those that are common enough to have a name of their own.
     fn attributes(&self) -> BTreeMap<String, String> {
         let own = |(name, value): (&str, &str)| {
-            let name = name.strip_prefix("attribute.").or(["zone", "arch", "region"].contains(&name).then_some(name))?;
+            let name = name
+                .strip_prefix("attribute.")
+                .or(["zone", "arch", "region"].contains(&name).then_some(name))?;
             (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
         };
         self.header.iter().zip(self.record).filter_map(own).collect()
@@ -136,7 +141,11 @@ impl Row<'_> {
         let mut anti_affinity = Vec::new();
         for rule in self.text(&["away_from"]).into_iter().flat_map(|text| text.split(';')) {
             let (other, by) = rule.split_once('@').unwrap_or((rule, BY_NODE));
-            anti_affinity.push(Neighbour { workload: self.workload(other)?, by: by.to_owned(), required: true });
+            anti_affinity.push(Neighbour {
+                workload: self.workload(other)?,
+                by: by.to_owned(),
+                required: true,
+            });
         }
         let max_skew = self.small(&["max_skew"], 1)?;
         let spread_over = self.text(&["spread_over"]).map(|by| SpreadOver { by: by.to_owned(), max_skew });
@@ -178,7 +187,9 @@ impl Row<'_> {
     }
 
     fn node(&self) -> Result<Existing, PlanningError> {
-        let Some(name) = self.text(&["name", "sn", "node"]) else { return self.fault("no `name`".to_owned()) };
+        let Some(name) = self.text(&["name", "sn", "node"]) else {
+            return self.fault("no `name`".to_owned());
+        };
         let capacity = self.capacity()?;
         let free = self.resources("free_")?.unwrap_or(capacity.base);
         Ok(Existing {

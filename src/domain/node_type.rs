@@ -48,8 +48,12 @@ pub struct Overhead {
 
 impl Overhead {
     /// Nothing is kept.
-    pub const NONE: Self =
-        Self { cpu_share: Share::ZERO, cpu: Millicores::ZERO, memory_share: Share::ZERO, memory: Bytes::ZERO };
+    pub const NONE: Self = Self {
+        cpu_share: Share::ZERO,
+        cpu: Millicores::ZERO,
+        memory_share: Share::ZERO,
+        memory: Bytes::ZERO,
+    };
 
     /// What is left of a machine for tasks.
     pub fn allocatable(&self, machine: Resources) -> Resources {

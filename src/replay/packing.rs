@@ -10,7 +10,8 @@ use crate::domain::money::MicroCents;
 use crate::domain::quantity::Resources;
 
 pub use crate::placement::planner::{
-    ClusterPlan, Existing, Offer, Packer, Place, PlannedNode, Request, TaskGroup, Unplaced, Why, bound, plan, Bounds,
+    Bounds, ClusterPlan, Existing, Offer, Packer, Place, PlannedNode, Request, TaskGroup, Unplaced, Why,
+    bound, plan,
 };
 
 /// What a plan comes to.

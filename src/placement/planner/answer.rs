@@ -18,7 +18,9 @@ pub(super) fn answer(request: &Request, problem: &Problem, packing: &Packing) ->
     for bin in &packing.bins {
         let mut tasks: BTreeMap<usize, u32> = BTreeMap::new();
         for &(kind, count) in &bin.tasks {
-            hand_out(&mut sources[kind as usize], count, |group, many| *tasks.entry(group).or_default() += many);
+            hand_out(&mut sources[kind as usize], count, |group, many| {
+                *tasks.entry(group).or_default() += many
+            });
         }
         let place = match bin.home {
             Home::Lot(lot) => Place::New(problem.lots[lot as usize].offer),

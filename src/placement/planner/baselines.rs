@@ -151,7 +151,8 @@ fn holds(problem: &Problem, lot: u32, bin: &Bin, kind: u32) -> bool {
     let found = &problem.kinds[kind as usize];
     let whole = bin.capacity(problem);
     let sum = std::array::from_fn(|at| whole[at] - bin.free[at] + found.need[at]);
-    problem.classes[found.class as usize].lots[lot as usize] && fits(&sum, &problem.lots[lot as usize].capacity)
+    problem.classes[found.class as usize].lots[lot as usize]
+        && fits(&sum, &problem.lots[lot as usize].capacity)
 }
 
 fn claim(problem: &Problem, claims: &mut Vec<Claim>, limits: &mut Limits, kind: u32) -> bool {

@@ -72,9 +72,11 @@ pub(super) struct Priced {
 /// Looks for the content of a lot that is worth most at these values.
 pub(super) fn price(problem: &Problem, lot: usize, counts: &[u32], values: &[f64], steps: u32) -> Priced {
     let capacity = problem.lots[lot].capacity;
-    let open = problem.kinds.iter().enumerate().filter(|(at, kind)| {
-        counts[*at] > 0 && values[*at] > 0.0 && problem.takes(lot, kind)
-    });
+    let open = problem
+        .kinds
+        .iter()
+        .enumerate()
+        .filter(|(at, kind)| counts[*at] > 0 && values[*at] > 0.0 && problem.takes(lot, kind));
     let needs: Vec<(u32, Vector, f64)> = open.map(|(at, kind)| (at as u32, kind.need, values[at])).collect();
     let mix = best_mix(&needs, &capacity);
     let rate = |need: &Vector| need.iter().zip(&mix.rates).map(|(a, b)| a * b).sum::<f64>();
@@ -120,7 +122,8 @@ impl Knapsack<'_> {
             if value + item.gain * free_rate <= self.best_value * (1.0 + GAIN_MIN / 2.0) {
                 return;
             }
-            let by = |(need, free): (&f64, &f64)| if *need > 0.0 { (free / need).floor() } else { f64::INFINITY };
+            let by =
+                |(need, free): (&f64, &f64)| if *need > 0.0 { (free / need).floor() } else { f64::INFINITY };
             let room = item.need.iter().zip(free).map(by).fold(f64::from(item.most), f64::min) as u32;
             if room == 0 || self.is_barred(at) {
                 continue;
@@ -198,7 +201,8 @@ pub(super) fn configurations(
     }
     master.settle();
     let values = spread(problem, &rows, master.values());
-    let bought = master.bought().map(|(column, often)| (contents[column.tag as usize].clone(), often)).collect();
+    let bought =
+        master.bought().map(|(column, often)| (contents[column.tag as usize].clone(), often)).collect();
     Some(Configurations { bought, values, price: master.price() })
 }
 
@@ -221,7 +225,9 @@ fn alone(
     let most = counts[kind as usize].min(problem.most(known));
     let options = problem.lots.iter().zip(0..).filter(|(_, lot)| problem.takes(*lot as usize, known));
     let options = options.map(|(had, lot)| {
-        let by = |at: usize| if known.need[at] > 0.0 { (had.capacity[at] / known.need[at]).floor() } else { f64::MAX };
+        let by = |at: usize| {
+            if known.need[at] > 0.0 { (had.capacity[at] / known.need[at]).floor() } else { f64::MAX }
+        };
         let many = (0..DIMS).map(by).fold(f64::from(most), f64::min);
         (had.price / many, lot, many)
     });
@@ -238,18 +244,24 @@ pub(super) fn proven(problem: &Problem, counts: &[u32], values: &[f64]) -> f64 {
     let over = |(at, lot): (usize, &crate::placement::planner::problem::Lot)| {
         price(problem, at, counts, values, STEPS_PROOF).at_most / lot.price
     };
-    let worst = problem.lots.iter().enumerate().filter(|(_, lot)| lot.price > 0.0).map(over).fold(0.0, f64::max);
+    let worst =
+        problem.lots.iter().enumerate().filter(|(_, lot)| lot.price > 0.0).map(over).fold(0.0, f64::max);
     if worst > 0.0 { (total - gifts(problem, counts, values)) / worst } else { 0.0 }
 }
 
 /// What the gaps of nodes that are there can take of the tasks' worth: it costs nothing more.
 pub(super) fn gifts(problem: &Problem, counts: &[u32], values: &[f64]) -> f64 {
-    let mut known: std::collections::HashMap<([u64; DIMS], Vec<bool>), f64> = std::collections::HashMap::new();
+    let mut known: std::collections::HashMap<([u64; DIMS], Vec<bool>), f64> =
+        std::collections::HashMap::new();
     let mut sum = 0.0;
     for (at, berth) in problem.berths.iter().enumerate() {
         let open: Vec<bool> = problem.classes.iter().map(|class| class.berths[at]).collect();
         let needs = || {
-            let kinds = problem.kinds.iter().enumerate().filter(|(at, kind)| counts[*at] > 0 && open[kind.class as usize]);
+            let kinds = problem
+                .kinds
+                .iter()
+                .enumerate()
+                .filter(|(at, kind)| counts[*at] > 0 && open[kind.class as usize]);
             kinds.map(|(at, kind)| (at as u32, kind.need, values[at])).collect::<Vec<_>>()
         };
         let key = (berth.free.map(f64::to_bits), open.clone());
@@ -260,5 +272,9 @@ pub(super) fn gifts(problem: &Problem, counts: &[u32], values: &[f64]) -> f64 {
 
 /// Those that fit a gap.
 fn gap(needs: &[(u32, Vector, f64)], free: &Vector) -> Vec<(u32, Vector, f64)> {
-    needs.iter().filter(|(_, need, _)| crate::placement::planner::problem::fits(need, free)).copied().collect()
+    needs
+        .iter()
+        .filter(|(_, need, _)| crate::placement::planner::problem::fits(need, free))
+        .copied()
+        .collect()
 }

@@ -29,18 +29,20 @@ impl Dice {
 
 /// Puts each node's tasks on the cheapest type that holds them.
 pub(super) fn downsize(problem: &Problem, packing: &mut Packing) {
-    let mut cheapest: Vec<usize> = (0..problem.lots.len()).filter(|&lot| problem.lots[lot].limit == u32::MAX).collect();
+    let mut cheapest: Vec<usize> =
+        (0..problem.lots.len()).filter(|&lot| problem.lots[lot].limit == u32::MAX).collect();
     cheapest.sort_by(|&a, &b| problem.lots[a].price.total_cmp(&problem.lots[b].price));
     for bin in &mut packing.bins {
         let Home::Lot(own) = bin.home else { continue };
         let whole = problem.lots[own as usize].capacity;
         let load = std::array::from_fn(|at| whole[at] - bin.free[at]);
         let open = |lot: usize| {
-            bin.tasks.iter().all(|&(kind, _)| {
-                problem.classes[problem.kinds[kind as usize].class as usize].lots[lot]
-            })
+            bin.tasks
+                .iter()
+                .all(|&(kind, _)| problem.classes[problem.kinds[kind as usize].class as usize].lots[lot])
         };
-        let cheaper = cheapest.iter().take_while(|lot| problem.lots[**lot].price < problem.lots[own as usize].price);
+        let cheaper =
+            cheapest.iter().take_while(|lot| problem.lots[**lot].price < problem.lots[own as usize].price);
         let found = cheaper.copied().find(|&lot| fits(&load, &problem.lots[lot].capacity) && open(lot));
         // A limited type that is left frees one for others; one that is taken has no limit.
         if let Some(lot) = found {
@@ -59,13 +61,16 @@ pub(super) fn improve(
 ) {
     let Packing { bins, .. } = packing;
     let mut bought: Vec<Bin> = Vec::new();
-    let there: Vec<Bin> = std::mem::take(bins).into_iter().filter_map(|bin| match bin.home {
-        Home::Berth(_) => Some(bin),
-        Home::Lot(_) => {
-            bought.push(bin);
-            None
-        }
-    }).collect();
+    let there: Vec<Bin> = std::mem::take(bins)
+        .into_iter()
+        .filter_map(|bin| match bin.home {
+            Home::Berth(_) => Some(bin),
+            Home::Lot(_) => {
+                bought.push(bin);
+                None
+            }
+        })
+        .collect();
     if bought.len() > 1 {
         Improver::new(problem, rates, seed).run(&mut bought, more);
     }
@@ -131,7 +136,9 @@ impl<'a> Improver<'a> {
             }
             // The worst of a few drawn; the first is drawn of more.
             let draws = if round == 0 { GAPS } else { 1 + self.dice.below(4) };
-            let drawn = (0..draws).map(|_| self.dice.below(bins.len())).max_by(|&a, &b| losses[a].total_cmp(&losses[b]));
+            let drawn = (0..draws)
+                .map(|_| self.dice.below(bins.len()))
+                .max_by(|&a, &b| losses[a].total_cmp(&losses[b]));
             chosen.extend(drawn.filter(|at| !chosen.contains(at)));
         }
         chosen.sort_unstable_by(|a, b| b.cmp(a));
@@ -151,7 +158,8 @@ impl<'a> Improver<'a> {
             let (a, b) = (self.dice.below(order.len()), self.dice.below(order.len()));
             order.swap(a, b);
         }
-        let mut limits: Limits = self.problem.lots.iter().map(|lot| if lot.limit == u32::MAX { u32::MAX } else { 0 }).collect();
+        let mut limits: Limits =
+            self.problem.lots.iter().map(|lot| if lot.limit == u32::MAX { u32::MAX } else { 0 }).collect();
         for bin in emptied {
             if let Home::Lot(lot) = bin.home
                 && limits[lot as usize] != u32::MAX

@@ -60,7 +60,8 @@ pub(super) fn layered(problem: &Problem, rates: &Rates, plain: Packing) -> Packi
         let worse = |a: &Packing, b: &Packing| {
             a.count_left().cmp(&b.count_left()).then(a.price(problem).total_cmp(&b.price(problem)))
         };
-        packing = all.into_iter().fold(packing, |best, new| if worse(&new, &best).is_lt() { new } else { best });
+        packing =
+            all.into_iter().fold(packing, |best, new| if worse(&new, &best).is_lt() { new } else { best });
     }
     downsize(problem, &mut packing);
     packing
@@ -74,7 +75,11 @@ fn finished(state: State) -> Packing {
 /// Orders in which the kinds are tried.
 fn orders(problem: &Problem, rates: &Rates, kinds: &[u32]) -> Vec<Vec<u32>> {
     let mut whole: Vector = Vector::default();
-    let all = problem.berths.iter().map(|berth| &berth.capacity).chain(problem.lots.iter().map(|lot| &lot.capacity));
+    let all = problem
+        .berths
+        .iter()
+        .map(|berth| &berth.capacity)
+        .chain(problem.lots.iter().map(|lot| &lot.capacity));
     for capacity in all {
         whole.iter_mut().zip(capacity).for_each(|(whole, capacity)| *whole += capacity);
     }
@@ -88,7 +93,13 @@ fn orders(problem: &Problem, rates: &Rates, kinds: &[u32]) -> Vec<Vec<u32>> {
     };
     let sum = |kind: u32| (0..whole.len()).map(|at| part(kind, at)).sum::<f64>();
     let most = |kind: u32| (0..whole.len()).map(|at| part(kind, at)).fold(0.0, f64::max);
-    vec![by(&sum), by(&most), by(&|kind| -sum(kind)), by(&|kind| -most(kind)), order(problem, &rates.kinds, kinds)]
+    vec![
+        by(&sum),
+        by(&most),
+        by(&|kind| -sum(kind)),
+        by(&|kind| -most(kind)),
+        order(problem, &rates.kinds, kinds),
+    ]
 }
 
 /// Puts the kinds of one priority where there is room, then onto new nodes.
@@ -124,7 +135,9 @@ fn into_gaps(problem: &Problem, bins: &mut [Bin], kind: u32, count: u32, choice:
     if let Choice::Tightest = choice {
         let rest = |at: usize| {
             let (bin, whole) = (&bins[at], bins[at].capacity(problem));
-            let part = |dim: usize| if whole[dim] > 0.0 { (bin.free[dim] - known.need[dim]) / whole[dim] } else { 0.0 };
+            let part = |dim: usize| {
+                if whole[dim] > 0.0 { (bin.free[dim] - known.need[dim]) / whole[dim] } else { 0.0 }
+            };
             (0..whole.len()).map(part).sum::<f64>()
         };
         roomy.sort_by(|&a, &b| rest(a).total_cmp(&rest(b)).then(a.cmp(&b)));

@@ -51,7 +51,11 @@ pub(super) fn ours(problem: &Problem, seed: u64, more: &mut dyn FnMut() -> bool)
 }
 
 /// A packing from the programme over whole contents, and what tasks are worth by it.
-fn by_contents(problem: &Problem, rates: &Rates, more: &mut dyn FnMut() -> bool) -> Option<(Packing, Vec<f64>)> {
+fn by_contents(
+    problem: &Problem,
+    rates: &Rates,
+    more: &mut dyn FnMut() -> bool,
+) -> Option<(Packing, Vec<f64>)> {
     let tasks: Vec<(u32, u32)> = problem.kinds.iter().zip(0..).map(|(kind, at)| (at, kind.count)).collect();
     let mut stock = Stock::new(problem, &rates.kinds);
     stock.restock(&tasks);
@@ -72,7 +76,12 @@ fn by_contents(problem: &Problem, rates: &Rates, more: &mut dyn FnMut() -> bool)
 }
 
 /// The contents bought whole times, and what they leave.
-fn rounded(problem: &Problem, solved: &Configurations, counts: &[u32], from: f64) -> (Vec<Bin>, Vec<(u32, u32)>) {
+fn rounded(
+    problem: &Problem,
+    solved: &Configurations,
+    counts: &[u32],
+    from: f64,
+) -> (Vec<Bin>, Vec<(u32, u32)>) {
     let mut left = counts.to_vec();
     let mut bins = Vec::new();
     for (content, often) in &solved.bought {

@@ -76,7 +76,13 @@ impl<'a> Buyer<'a> {
 
     /// Buys nodes for what is in stock; what fits no more stays there. `order` has kinds, first the one that is
     /// served first.
-    pub(super) fn buy(&mut self, stock: &mut Stock<'_>, order: &[u32], limits: &mut Limits, bins: &mut Vec<Bin>) {
+    pub(super) fn buy(
+        &mut self,
+        stock: &mut Stock<'_>,
+        order: &[u32],
+        limits: &mut Limits,
+        bins: &mut Vec<Bin>,
+    ) {
         for &seed in order {
             while stock.left[seed as usize] > 0 {
                 let Some(bin) = self.best(stock, seed, limits) else { break };
@@ -137,7 +143,8 @@ pub(super) fn order(problem: &Problem, values: &[f64], kinds: &[u32]) -> Vec<u32
 pub(super) fn fill_berths(problem: &Problem, stock: &mut Stock<'_>, bins: &mut Vec<Bin>, taste: Taste) {
     let share = |at: usize| {
         let berth = &problem.berths[at];
-        let part = |at: usize| if berth.capacity[at] > 0.0 { berth.free[at] / berth.capacity[at] } else { 0.0 };
+        let part =
+            |at: usize| if berth.capacity[at] > 0.0 { berth.free[at] / berth.capacity[at] } else { 0.0 };
         part(0).min(part(1))
     };
     let mut berths: Vec<usize> = (0..problem.berths.len()).collect();
@@ -165,6 +172,7 @@ pub(super) fn pack(problem: &Problem, rates: &Rates, taste: Taste) -> Packing {
     let kinds: Vec<u32> = tasks.iter().map(|&(kind, _)| kind).collect();
     let order = order(problem, &rates.kinds, &kinds);
     Buyer::new(problem, rates, taste).buy(&mut stock, &order, &mut limits, &mut bins);
-    let left = tasks.iter().map(|&(kind, _)| (kind, stock.left[kind as usize])).filter(|(_, count)| *count > 0);
+    let left =
+        tasks.iter().map(|&(kind, _)| (kind, stock.left[kind as usize])).filter(|(_, count)| *count > 0);
     Packing { bins, left: left.collect() }
 }

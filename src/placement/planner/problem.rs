@@ -100,7 +100,8 @@ impl Problem {
 /// Names of resources beside CPU and memory, in their order in vectors.
 fn extras(request: &Request) -> Vec<&str> {
     let needs = request.tasks.iter().flat_map(|group| group.need.extra.iter());
-    let wanted: BTreeSet<&str> = needs.filter(|(_, amount)| **amount > 0).map(|(name, _)| name.as_str()).collect();
+    let wanted: BTreeSet<&str> =
+        needs.filter(|(_, amount)| **amount > 0).map(|(name, _)| name.as_str()).collect();
     wanted.into_iter().collect()
 }
 
@@ -206,7 +207,8 @@ pub(super) fn problem(request: &Request) -> Problem {
 impl Builder<'_> {
     fn kinds(&mut self, parts: &[Part]) {
         // Who goes first matters only where not all can have a place: never where any number of nodes can be had.
-        let scarce = !self.problem.berths.is_empty() || self.problem.lots.is_empty() || self.problem.is_limited();
+        let scarce =
+            !self.problem.berths.is_empty() || self.problem.lots.is_empty() || self.problem.is_limited();
         let mut known: HashMap<([u64; DIMS], u32, u32, i32), usize> = HashMap::new();
         for part in parts.iter().filter(|part| part.count > 0) {
             let group = &self.request.tasks[part.group];
@@ -242,7 +244,8 @@ impl Builder<'_> {
 
     fn hopeless(&self, class: u32, need: &Vector) -> Option<Why> {
         let class = &self.problem.classes[class as usize];
-        let lots = class.lots.iter().zip(&self.problem.lots).filter(|(may, _)| **may).map(|(_, lot)| &lot.capacity);
+        let lots =
+            class.lots.iter().zip(&self.problem.lots).filter(|(may, _)| **may).map(|(_, lot)| &lot.capacity);
         let berths = class.berths.iter().zip(&self.problem.berths);
         let berths = berths.filter(|(may, _)| **may).map(|(_, berth)| &berth.capacity);
         let mut places = lots.chain(berths).peekable();
@@ -264,7 +267,8 @@ impl Builder<'_> {
         let owner = Owner { workload: &group.workload, team: group.team.as_deref() };
         let request = self.request;
         let lots = request.offers.iter().map(|offer| {
-            let in_time = request.needed_within.is_none_or(|within| offer.boot.is_none_or(|boot| boot <= within));
+            let in_time =
+                request.needed_within.is_none_or(|within| offer.boot.is_none_or(|boot| boot <= within));
             in_time
                 && (part.spot || !offer.spot)
                 && meets(&key.constraints, &offer.pool, &offer.attributes).is_ok()
@@ -285,7 +289,7 @@ impl Builder<'_> {
 fn leave_out_beaten(problem: &mut Problem) {
     let beats = |better: usize, worse: usize| {
         let (a, b) = (&problem.lots[better], &problem.lots[worse]);
-        let equal = a.capacity == b.capacity && a.price.total_cmp(&b.price).is_eq();
+        let equal = fits(&a.capacity, &b.capacity) && a.price.total_cmp(&b.price).is_eq();
         a.limit == u32::MAX
             && a.price <= b.price
             && fits(&b.capacity, &a.capacity)
@@ -293,7 +297,10 @@ fn leave_out_beaten(problem: &mut Problem) {
             && (!equal || better < worse || b.limit != u32::MAX)
     };
     let lots = 0..problem.lots.len();
-    let beaten: Vec<bool> = lots.clone().map(|worse| lots.clone().any(|better| better != worse && beats(better, worse))).collect();
+    let beaten: Vec<bool> = lots
+        .clone()
+        .map(|worse| lots.clone().any(|better| better != worse && beats(better, worse)))
+        .collect();
     for class in &mut problem.classes {
         for (may, beaten) in class.lots.iter_mut().zip(&beaten) {
             *may &= !beaten;

@@ -57,12 +57,17 @@ pub(super) fn best_mix(needs: &[(u32, Vector, f64)], capacity: &Vector) -> Mix {
         let gain = |(_, need, value): &(u32, Vector, f64)| {
             value - (0..DIMS).map(|at| rates[at] * part(need, at)).sum::<f64>()
         };
-        let best = needs.iter().enumerate().map(|(at, one)| (at, gain(one))).max_by(|a, b| a.1.total_cmp(&b.1));
-        let Some((entering, gained)) = best.filter(|&(at, gain)| gain > 1e-9 * needs[at].2.max(1e-12)) else { break };
+        let best =
+            needs.iter().enumerate().map(|(at, one)| (at, gain(one))).max_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((entering, gained)) = best.filter(|&(at, gain)| gain > 1e-9 * needs[at].2.max(1e-12)) else {
+            break;
+        };
         let need = &needs[entering].1;
         let change: Vector =
             std::array::from_fn(|row| (0..DIMS).map(|at| inverse[row][at] * part(need, at)).sum());
-        let steps = (0..DIMS).filter(|&row| change[row] > 1e-12).map(|row| (row, amounts[row].max(0.0) / change[row]));
+        let steps = (0..DIMS)
+            .filter(|&row| change[row] > 1e-12)
+            .map(|row| (row, amounts[row].max(0.0) / change[row]));
         let Some((out, step)) = steps.min_by(|a, b| a.1.total_cmp(&b.1)) else { break };
         let pivot = inverse[out].map(|cell| cell / change[out]);
         for row in (0..DIMS).filter(|&row| row != out) {
@@ -117,7 +122,8 @@ pub(super) fn rates(problem: &Problem) -> Rates {
     }
     let kinds = problem.kinds.iter().map(|kind| {
         let worth = |at: usize| lots[at].iter().zip(&kind.need).map(|(rate, need)| rate * need).sum::<f64>();
-        let least = (0..lots.len()).filter(|&at| problem.takes(at, kind)).map(worth).fold(f64::INFINITY, f64::min);
+        let least =
+            (0..lots.len()).filter(|&at| problem.takes(at, kind)).map(worth).fold(f64::INFINITY, f64::min);
         if least.is_finite() { least } else { 0.0 }
     });
     let kinds = kinds.collect();
@@ -132,7 +138,8 @@ fn even(price: f64, capacity: &Vector) -> Vector {
 
 /// The kinds that some lot takes, or sums of them.
 fn rows(problem: &Problem) -> Vec<Row> {
-    let fitting = problem.kinds.iter().filter(|kind| (0..problem.lots.len()).any(|lot| problem.takes(lot, kind)));
+    let fitting =
+        problem.kinds.iter().filter(|kind| (0..problem.lots.len()).any(|lot| problem.takes(lot, kind)));
     let row = |kind: &crate::placement::planner::problem::Kind| Row {
         need: kind.need,
         count: f64::from(kind.count),

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::placement::BY_NODE;
 use crate::domain::workload::WorkloadName;
 use crate::placement::fit::{Owner, admits, value};
-use crate::placement::planner::request::{ClusterPlan, Place, PlannedNode, Request, TaskGroup, Unplaced, Why};
+use crate::placement::planner::request::{
+    ClusterPlan, Place, PlannedNode, Request, TaskGroup, Unplaced, Why,
+};
 
 /// Takes out what may not stay.
 pub(super) fn settle(request: &Request, plan: &mut ClusterPlan) {

@@ -131,7 +131,8 @@ impl Master {
         let steps = (0..rows).filter(|&i| change[i] > 1e-7).map(|i| (i, self.bought[i].max(0.0) / change[i]));
         // Of those that run out together the one with the largest pivot: the division loses least there.
         let leaving = steps.min_by(|a, b| {
-            let by_step = if (a.1 - b.1).abs() < 1e-12 { std::cmp::Ordering::Equal } else { a.1.total_cmp(&b.1) };
+            let by_step =
+                if (a.1 - b.1).abs() < 1e-12 { std::cmp::Ordering::Equal } else { a.1.total_cmp(&b.1) };
             by_step.then_with(|| change[b.0].total_cmp(&change[a.0]))
         });
         let Some((out, step)) = leaving else { return false };
@@ -226,7 +227,8 @@ mod tests {
 
     #[test]
     fn covering_too_much_is_free() {
-        let mut master = Master::new(vec![1.0, 4.0], vec![column(&[(0, 1.0)], 5.0), column(&[(1, 1.0)], 5.0)]);
+        let mut master =
+            Master::new(vec![1.0, 4.0], vec![column(&[(0, 1.0)], 5.0), column(&[(1, 1.0)], 5.0)]);
         assert!(master.offer(&column(&[(0, 1.0), (1, 1.0)], 1.0)));
         master.settle();
         assert!((master.price() - 4.0).abs() < 1e-9, "{}", master.price());

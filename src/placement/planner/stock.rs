@@ -95,7 +95,9 @@ impl<'a> Stock<'a> {
     /// Nothing yet.
     pub(super) fn new(problem: &'a Problem, values: &'a [f64]) -> Self {
         let mut unit = [1.0f64; DIMS];
-        for capacity in problem.lots.iter().map(|l| &l.capacity).chain(problem.berths.iter().map(|b| &b.capacity)) {
+        for capacity in
+            problem.lots.iter().map(|l| &l.capacity).chain(problem.berths.iter().map(|b| &b.capacity))
+        {
             unit.iter_mut().zip(capacity).for_each(|(unit, capacity)| *unit = unit.max(*capacity));
         }
         let kinds = problem.kinds.len();
@@ -168,7 +170,10 @@ impl<'a> Stock<'a> {
             at = shelf.alive(at);
             let &kind = shelf.kinds.get(at)?;
             let found = &problem.kinds[kind as usize];
-            if left[kind as usize] > 0 && fits(&found.need, &bin.free) && bin.room_by_rules(problem, found) > 0 {
+            if left[kind as usize] > 0
+                && fits(&found.need, &bin.free)
+                && bin.room_by_rules(problem, found) > 0
+            {
                 return Some(kind);
             }
             at += 1;
@@ -206,7 +211,8 @@ impl<'a> Stock<'a> {
 
     fn score(&self, kind: u32, bin: &Bin, gauge: &Gauge<'_>) -> f64 {
         let need = &self.problem.kinds[kind as usize].need;
-        let part = |amount: f64, at: usize| if gauge.capacity[at] > 0.0 { amount / gauge.capacity[at] } else { 0.0 };
+        let part =
+            |amount: f64, at: usize| if gauge.capacity[at] > 0.0 { amount / gauge.capacity[at] } else { 0.0 };
         let (mut product, mut rest, mut length, mut rate) = (0.0, 0.0, 0.0, 0.0);
         for at in 0..DIMS {
             let (need_part, free_part) = (part(need[at], at), part(bin.free[at], at));

@@ -140,8 +140,11 @@ fn faults(request: &Request, plan: &ClusterPlan) -> Vec<String> {
         }
         faults.extend(neighbour_faults(request, &nodes, group));
     }
-    let limits = plan.bought().into_iter().filter(|(offer, count)| request.offers[*offer].limit < Some(*count));
-    faults.extend(limits.filter(|(at, _)| request.offers[*at].limit.is_some()).map(|(at, _)| format!("offer {at}")));
+    let limits =
+        plan.bought().into_iter().filter(|(offer, count)| request.offers[*offer].limit < Some(*count));
+    faults.extend(
+        limits.filter(|(at, _)| request.offers[*at].limit.is_some()).map(|(at, _)| format!("offer {at}")),
+    );
     faults
 }
 
@@ -201,7 +204,8 @@ fn jumped(request: &Request, plan: &ClusterPlan) -> Option<String> {
             if !asked.placement.constraints.iter().all(holds) {
                 continue;
             }
-            let higher = node.groups.iter().filter(|(group, _)| request.tasks[*group].priority >= asked.priority);
+            let higher =
+                node.groups.iter().filter(|(group, _)| request.tasks[*group].priority >= asked.priority);
             let mut used = Resources::ZERO;
             higher.for_each(|&(group, count)| {
                 (0..count).for_each(|_| used += request.tasks[group].need.base);
@@ -233,7 +237,8 @@ fn any_group(at: usize, rules: bool) -> impl Strategy<Value = TaskGroup> {
             let mut made = group(&format!("w{at}"), count, cpu * 100, mib * 100);
             made.priority = priority;
             let zones = zones.map(|zones| zones.into_iter().map(str::to_owned).collect());
-            made.placement.constraints = zones.map(|zones| Constraint::is_in("zone", zones)).into_iter().collect();
+            made.placement.constraints =
+                zones.map(|zones| Constraint::is_in("zone", zones)).into_iter().collect();
             if rules {
                 made.placement.spread_over =
                     spread.map(|(by, max_skew)| SpreadOver { by: by.to_owned(), max_skew });
@@ -245,16 +250,20 @@ fn any_group(at: usize, rules: bool) -> impl Strategy<Value = TaskGroup> {
 }
 
 fn any_request(rules: bool, offers: bool) -> impl Strategy<Value = Request> {
-    let groups = (1..6usize).prop_flat_map(move |many| (0..many).map(|at| any_group(at, rules)).collect::<Vec<_>>());
+    let groups =
+        (1..6usize).prop_flat_map(move |many| (0..many).map(|at| any_group(at, rules)).collect::<Vec<_>>());
     let zone = || prop_oneof![Just("a"), Just("b"), Just("c")];
     let had = (zone(), 5..60u64, 5..60u64, 1..500i64, proptest::option::weighted(0.3, 0..3u32));
     let had = proptest::collection::vec(had, 0..5);
-    let there = proptest::collection::vec((zone(), 5..60u64, 5..60u64, proptest::option::weighted(0.3, 0..6usize)), 0..5);
+    let there = proptest::collection::vec(
+        (zone(), 5..60u64, 5..60u64, proptest::option::weighted(0.3, 0..6usize)),
+        0..5,
+    );
     (groups, had, there, 0..3u32).prop_map(move |(tasks, had, there, headroom)| {
-        let had = had.into_iter().enumerate().filter(|_| offers).map(|(at, (zone, cpu, mib, price, limit))| Offer {
-            limit,
-            ..offer(&format!("t{at}"), zone, cpu * 100, mib * 100, price)
-        });
+        let had =
+            had.into_iter().enumerate().filter(|_| offers).map(|(at, (zone, cpu, mib, price, limit))| {
+                Offer { limit, ..offer(&format!("t{at}"), zone, cpu * 100, mib * 100, price) }
+            });
         let there = there.into_iter().enumerate().map(|(at, (zone, cpu, mib, resident))| {
             let mut node = existing(&format!("n{at}"), zone, cpu * 100, mib * 100);
             node.residents = resident.map(|who| (workload(&format!("w{who}")), 1)).into_iter().collect();
@@ -267,7 +276,18 @@ fn any_request(rules: bool, offers: bool) -> impl Strategy<Value = Request> {
 
 /// Residents that already break a rule among themselves are nobody's fault.
 fn residents_only(request: &Request) -> Request {
-    Request { nodes: request.nodes.iter().cloned().map(|mut node| { node.residents.clear(); node }).collect(), ..request.clone() }
+    Request {
+        nodes: request
+            .nodes
+            .iter()
+            .cloned()
+            .map(|mut node| {
+                node.residents.clear();
+                node
+            })
+            .collect(),
+        ..request.clone()
+    }
 }
 
 fn steps(many: u32) -> impl FnMut() -> bool {
@@ -358,10 +378,12 @@ fn gaps_of_nodes_that_are_there_are_used_before_anything_is_bought() {
 fn spot_nodes_take_no_more_than_their_share() {
     let mut cheap = offer("spot", "a", 4000, 4000, 10);
     cheap.spot = true;
-    let mut request = Request::new(vec![group("web", 10, 1000, 100)], vec![cheap, offer("steady", "a", 4000, 4000, 40)]);
+    let mut request =
+        Request::new(vec![group("web", 10, 1000, 100)], vec![cheap, offer("steady", "a", 4000, 4000, 40)]);
     request.spot_share = Share::new(0.5);
     let made = plan(&request, Packer::Loadline, 1, &mut steps(100));
-    let on_spot: u32 = made.nodes.iter().filter(|n| n.place == Place::New(0)).flat_map(|n| &n.tasks).map(|t| t.1).sum();
+    let on_spot: u32 =
+        made.nodes.iter().filter(|n| n.place == Place::New(0)).flat_map(|n| &n.tasks).map(|t| t.1).sum();
     assert_eq!((made.unplaced.len(), on_spot), (0, 5));
 }
 
@@ -380,7 +402,8 @@ fn why_tasks_have_no_place_is_told() {
         vec![offer("t", "a", 4000, 4000, 10), offer("t", "b", 4000, 4000, 10)],
     );
     let made = plan(&request, Packer::Loadline, 1, &mut steps(10));
-    let mut why: Vec<(usize, u32, Why)> = made.unplaced.iter().map(|left| (left.group, left.count, left.why)).collect();
+    let mut why: Vec<(usize, u32, Why)> =
+        made.unplaced.iter().map(|left| (left.group, left.count, left.why)).collect();
     why.sort();
     assert_eq!(
         why,
@@ -394,7 +417,10 @@ fn extra_resources_have_to_fit() {
     learn.need.extra.insert("gpu".to_owned(), 1);
     let mut with = offer("gpu", "a", 8000, 8000, 500);
     with.capacity.extra.insert("gpu".to_owned(), 2);
-    let request = Request::new(vec![learn, group("web", 2, 1000, 100)], vec![offer("plain", "a", 8000, 8000, 50), with]);
+    let request = Request::new(
+        vec![learn, group("web", 2, 1000, 100)],
+        vec![offer("plain", "a", 8000, 8000, 50), with],
+    );
     let made = plan(&request, Packer::Loadline, 1, &mut steps(100));
     assert_eq!((made.unplaced.len(), made.price(&request)), (0, MicroCents::new(1000)));
 }

@@ -81,9 +81,9 @@ fn split_spot(request: &Request, parts: Vec<Part>) -> Vec<Part> {
 
 impl<'a> Zoner<'a> {
     fn new(request: &'a Request) -> Self {
-        let mut zoner =
-            Self { request, apart: Vec::new(), sought: BTreeSet::new(), counts: HashMap::new() };
-        let required = |rules: &'a [Neighbour]| rules.iter().filter(|rule| rule.required && rule.by != BY_NODE);
+        let mut zoner = Self { request, apart: Vec::new(), sought: BTreeSet::new(), counts: HashMap::new() };
+        let required =
+            |rules: &'a [Neighbour]| rules.iter().filter(|rule| rule.required && rule.by != BY_NODE);
         let mut apart = BTreeSet::new();
         for group in &request.tasks {
             for rule in required(&group.placement.anti_affinity) {
@@ -108,7 +108,8 @@ impl<'a> Zoner<'a> {
 
     /// Whether it must be near another workload.
     fn seeks(&self, group: &TaskGroup) -> bool {
-        let another = |rule: &Neighbour| rule.required && rule.by != BY_NODE && rule.workload != group.workload;
+        let another =
+            |rule: &Neighbour| rule.required && rule.by != BY_NODE && rule.workload != group.workload;
         group.placement.affinity.iter().any(another)
     }
 

@@ -19,7 +19,7 @@ pub(super) fn answer(request: &Request, problem: &Problem, packing: &Packing) ->
         let mut tasks: BTreeMap<usize, u32> = BTreeMap::new();
         for &(kind, count) in &bin.tasks {
             hand_out(&mut sources[kind as usize], count, |group, many| {
-                *tasks.entry(group).or_default() += many
+                *tasks.entry(group).or_default() += many;
             });
         }
         let place = match bin.home {

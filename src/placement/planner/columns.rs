@@ -36,8 +36,6 @@ pub(super) struct Configurations {
     pub(super) bought: Vec<(Content, f64)>,
     /// What a task of each kind is worth.
     pub(super) values: Vec<f64>,
-    /// What they cost.
-    pub(super) price: f64,
 }
 
 /// One kind in a knapsack.
@@ -203,7 +201,7 @@ pub(super) fn configurations(
     let values = spread(problem, &rows, master.values());
     let bought =
         master.bought().map(|(column, often)| (contents[column.tag as usize].clone(), often)).collect();
-    Some(Configurations { bought, values, price: master.price() })
+    Some(Configurations { bought, values })
 }
 
 /// Values of rows as values of kinds.

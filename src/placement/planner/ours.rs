@@ -71,7 +71,7 @@ fn by_contents(
         packing
     });
     let mut best = options.reduce(|best, new| if is_better(problem, &new, &best) { new } else { best })?;
-    best.bins.splice(0..0, there);
+    best.bins.extend(there);
     Some((best, solved.values))
 }
 

@@ -108,7 +108,7 @@ fn lonely(request: &Request, plan: &ClusterPlan) -> Option<(usize, usize, u32)> 
             for rule in rules.filter(|rule| rule.required && rule.by != BY_NODE) {
                 let there = place_value(request, node.place, &rule.by);
                 let counts = counts(request, plan, &rule.workload, &rule.by);
-                if !there.is_some_and(|there| counts.get(there).copied().unwrap_or(0) > 0) {
+                if there.is_none_or(|there| counts.get(there).copied().unwrap_or(0) == 0) {
                     return Some((at, group, count));
                 }
             }

@@ -73,7 +73,8 @@ impl Master {
     }
 
     /// What all that is bought costs.
-    pub(super) fn price(&self) -> f64 {
+    #[cfg(test)]
+    fn price(&self) -> f64 {
         self.wanted.iter().zip(&self.values).map(|(wanted, value)| wanted * value).sum()
     }
 

@@ -214,12 +214,12 @@ impl<'a> Stock<'a> {
         let part =
             |amount: f64, at: usize| if gauge.capacity[at] > 0.0 { amount / gauge.capacity[at] } else { 0.0 };
         let (mut product, mut rest, mut length, mut rate) = (0.0, 0.0, 0.0, 0.0);
-        for at in 0..DIMS {
-            let (need_part, free_part) = (part(need[at], at), part(bin.free[at], at));
+        for (at, (&needed, &free)) in need.iter().zip(&bin.free).enumerate() {
+            let (need_part, free_part) = (part(needed, at), part(free, at));
             product += need_part * free_part;
             rest += (free_part - need_part) * (free_part - need_part);
             length += need_part * need_part;
-            rate += need[at] * gauge.rates[at];
+            rate += needed * gauge.rates[at];
         }
         let score = match gauge.taste.score {
             Score::Product => product,

@@ -178,8 +178,8 @@ fn neighbour_faults(request: &Request, nodes: &[Seen<'_>], group: usize) -> Vec<
             let values = all.filter(|had| good(had)).filter_map(|had| had.get(&spread.by));
             values.for_each(|value| *counts.entry(value.clone()).or_default() += 0);
         }
-        for at in 0..nodes.len() {
-            let own = count_of(request, &nodes[at], &asked.workload);
+        for (at, node) in nodes.iter().enumerate() {
+            let own = count_of(request, node, &asked.workload);
             if let Some(place) = place(at, &spread.by).filter(|_| own > 0 || spread.by == BY_NODE) {
                 *counts.entry(place).or_default() += own;
             }

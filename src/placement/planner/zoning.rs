@@ -45,7 +45,7 @@ pub(super) fn divide(request: &Request) -> (Vec<Part>, Vec<Unplaced>) {
     // Who is sought is settled before who seeks it, and the more important before the rest.
     order.sort_by_key(|&at| {
         let group = &request.tasks[at];
-        (std::cmp::Reverse(group.priority), zoner.seeks(group), at)
+        (std::cmp::Reverse(group.priority), seeks(group), at)
     });
     for at in order {
         let group = &request.tasks[at];
@@ -79,6 +79,12 @@ fn split_spot(request: &Request, parts: Vec<Part>) -> Vec<Part> {
     split
 }
 
+/// Whether it must be near another workload.
+fn seeks(group: &TaskGroup) -> bool {
+    let another = |rule: &Neighbour| rule.required && rule.by != BY_NODE && rule.workload != group.workload;
+    group.placement.affinity.iter().any(another)
+}
+
 impl<'a> Zoner<'a> {
     fn new(request: &'a Request) -> Self {
         let mut zoner = Self { request, apart: Vec::new(), sought: BTreeSet::new(), counts: HashMap::new() };
@@ -106,13 +112,6 @@ impl<'a> Zoner<'a> {
         zoner
     }
 
-    /// Whether it must be near another workload.
-    fn seeks(&self, group: &TaskGroup) -> bool {
-        let another =
-            |rule: &Neighbour| rule.required && rule.by != BY_NODE && rule.workload != group.workload;
-        group.placement.affinity.iter().any(another)
-    }
-
     /// The attributes by which the place of a group matters.
     fn attributes(&self, group: &'a TaskGroup) -> BTreeSet<&'a str> {
         let placement = &group.placement;
@@ -123,7 +122,7 @@ impl<'a> Zoner<'a> {
         spread.chain(near).chain(apart).chain(sought).filter(|&by| by != BY_NODE).collect()
     }
 
-    fn count(&self, by: &'a str, value: &'a str, workload: &WorkloadName) -> u32 {
+    fn count(&self, by: &str, value: &str, workload: &WorkloadName) -> u32 {
         self.counts.get(&(by, value)).and_then(|here| here.get(workload)).copied().unwrap_or(0)
     }
 
@@ -175,7 +174,7 @@ impl<'a> Zoner<'a> {
         left: u32,
     ) -> Option<(&'a str, u32)> {
         let own = &group.workload;
-        let here = |value: &'a str| self.count(by, value, own);
+        let here = |value: &str| self.count(by, value, own);
         let skew = group.placement.spread_over.as_ref().filter(|s| s.by == by).map(|s| s.max_skew);
         let least = values.iter().map(|value| here(value)).min()?;
         let alone = self.apart.iter().any(|&(who, whom, how)| how == by && who == own && whom == own);

@@ -37,6 +37,8 @@ pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
     let size = known.as_ref().map(|known| known.allocatable().base);
     let (cpu, memory) = match size {
         Some(size) => (Some(table.or("cpu", size.cpu, cores)), Some(table.or("memory", size.memory, memory))),
+        // A type that is not known is told of; its size is not missing besides.
+        None if table.has("type") => (table.optional("cpu", cores), table.optional("memory", memory)),
         None => (
             table.required(&["cpu"], "the cores of one node, such as cpu = 0.5", cores),
             table.required(&["memory"], "the memory of one node, such as memory = \"512MiB\"", memory),

@@ -13,7 +13,7 @@
 
 use crate::placement::planner::bin::{Bin, Home};
 use crate::placement::planner::pack::{Limits, Packing};
-use crate::placement::planner::problem::{Problem, fits};
+use crate::placement::planner::problem::{Problem, Vector, fits};
 
 /// Tasks one by one in an order: kinds, each with its number.
 fn pending(problem: &Problem) -> Vec<(u32, u32)> {
@@ -120,6 +120,17 @@ struct Claim {
     load: Bin,
     lots: Vec<u32>,
     tasks: u32,
+    /// The most that any of them has of each resource: what does not fit under it fits none.
+    roof: Vector,
+}
+
+fn roof(problem: &Problem, lots: &[u32]) -> Vector {
+    let mut roof = Vector::default();
+    for lot in lots {
+        let capacity = &problem.lots[*lot as usize].capacity;
+        roof.iter_mut().zip(capacity).for_each(|(roof, had)| *roof = roof.max(*had));
+    }
+    roof
 }
 
 /// As Karpenter does it.
@@ -158,12 +169,15 @@ fn holds(problem: &Problem, lot: u32, bin: &Bin, kind: u32) -> bool {
 fn claim(problem: &Problem, claims: &mut Vec<Claim>, limits: &mut Limits, kind: u32) -> bool {
     let found = &problem.kinds[kind as usize];
     let takes = |claim: &Claim| {
-        claim.load.room_by_rules(problem, found) > 0
+        let whole = claim.load.capacity(problem);
+        (0..whole.len()).all(|at| whole[at] - claim.load.free[at] + found.need[at] <= claim.roof[at])
+            && claim.load.room_by_rules(problem, found) > 0
             && claim.lots.iter().any(|&lot| holds(problem, lot, &claim.load, kind))
     };
     if let Some(open) = claims.iter_mut().filter(|claim| takes(claim)).min_by_key(|claim| claim.tasks) {
-        let Claim { load, lots, tasks } = open;
+        let Claim { load, lots, tasks, roof: over } = open;
         lots.retain(|&lot| holds(problem, lot, load, kind));
+        *over = roof(problem, lots);
         load.add(problem, kind, 1);
         *tasks += 1;
         return true;
@@ -182,7 +196,8 @@ fn claim(problem: &Problem, claims: &mut Vec<Claim>, limits: &mut Limits, kind: 
         let limit = &mut limits[lot as usize];
         *limit -= u32::from(*limit != u32::MAX);
     }
-    claims.push(Claim { load, lots, tasks: 1 });
+    let roof = roof(problem, &lots);
+    claims.push(Claim { load, lots, tasks: 1, roof });
     true
 }
 

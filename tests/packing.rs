@@ -106,7 +106,7 @@ fn real_pods_cost_within_three_percent_of_the_bound_and_less_than_with_either_pe
             "loadline,karpenter,cluster-autoscaler",
             "--bound",
             "--time-limit",
-            "20s",
+            "60s",
         ]);
         let price = |at: usize| plans[at]["figures"]["price_per_hour"].as_i64().expect("a price");
         let over = plans[0]["figures"]["over_bound"].as_f64().expect("a bound");

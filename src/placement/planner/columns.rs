@@ -21,6 +21,8 @@ const STEPS_PROOF: u32 = 200_000;
 const PASSES_MAX: usize = 400;
 /// A content must be worth so much more than its price to be taken in.
 const GAIN_MIN: f64 = 1e-6;
+/// Once no content found is worth so much more than its price, the search is at its end: the rest is a long tail.
+const GAIN_LAST: f64 = 1e-3;
 
 /// A content: the type, kinds and how many of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,6 +182,7 @@ pub(super) fn configurations(
         }
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.lot.cmp(&b.1.lot)));
         let mut better = false;
+        let last = found.first().is_none_or(|(ratio, _)| *ratio < 1.0 + GAIN_LAST);
         for (_, content) in found {
             let mut parts: Vec<(u32, f64)> = content
                 .tasks
@@ -193,7 +196,7 @@ pub(super) fn configurations(
                 better = true;
             }
         }
-        if !better || !more() {
+        if !better || last || !more() {
             break;
         }
     }

@@ -10,6 +10,10 @@ use crate::placement::planner::stock::{Gauge, Score, Stock, Taste};
 
 /// So many types are tried for a node, those first by whose prices the first task is worth most of what it takes.
 const TYPES_TRIED: usize = 10;
+/// With more kinds than `KINDS_MANY` so many: there is more to choose from for each node, and less time.
+const TYPES_TRIED_OF_MANY: usize = 4;
+/// More kinds than this are many.
+const KINDS_MANY: usize = 4_000;
 
 /// Bins and what is in none.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +73,8 @@ impl<'a> Buyer<'a> {
             let mut lots: Vec<(f64, u32)> =
                 (0..problem.lots.len() as u32).filter(takes).map(|lot| (rate(lot), lot)).collect();
             lots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            lots.truncate(TYPES_TRIED);
+            let many = problem.kinds.len() > KINDS_MANY;
+            lots.truncate(if many { TYPES_TRIED_OF_MANY } else { TYPES_TRIED });
             lots.into_iter().map(|(_, lot)| lot).collect()
         })
     }

@@ -11,13 +11,15 @@ use crate::placement::planner::problem::{DIMS, Problem, Vector, fits};
 /// A shelf holds tasks whose mix of CPU and memory lies within so wide an angle: a quarter circle over this.
 const ANGLES: f64 = 12.0;
 /// So many tasks of a shelf are looked at one by one before the search jumps to where all fit.
-const LOOKS_MAX: usize = 12;
+const LOOKS_MAX: usize = 4;
 
 /// Kinds of one class with about the same mix.
 struct Shelf {
     class: u32,
     /// Kinds, the largest first.
     kinds: Vec<u32>,
+    /// What each needs, beside each other: looks go from one to the next.
+    needs: Vec<Vector>,
     /// Their sizes: the greatest of the parts, each over the largest node's.
     sizes: Vec<f64>,
     /// The least and the most of each resource that comes with one unit of size.
@@ -148,7 +150,8 @@ impl<'a> Stock<'a> {
                 }
             }
             let next = (0..kinds.len() as u32).collect();
-            Shelf { class, kinds, sizes, least, most, next }
+            let needs = kinds.iter().map(|&kind| self.problem.kinds[kind as usize].need).collect();
+            Shelf { class, kinds, needs, sizes, least, most, next }
         });
         self.shelves = shelves.collect();
         for (shelf, on) in self.shelves.iter().enumerate() {
@@ -169,10 +172,9 @@ impl<'a> Stock<'a> {
         loop {
             at = shelf.alive(at);
             let &kind = shelf.kinds.get(at)?;
-            let found = &problem.kinds[kind as usize];
             if left[kind as usize] > 0
-                && fits(&found.need, &bin.free)
-                && bin.room_by_rules(problem, found) > 0
+                && fits(&shelf.needs[at], &bin.free)
+                && bin.room_by_rules(problem, &problem.kinds[kind as usize]) > 0
             {
                 return Some(kind);
             }

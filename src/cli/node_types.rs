@@ -58,6 +58,7 @@ pub(super) struct TypeFilter {
 
 /// What a machine keeps for its system, where a list does not say it: CSV.
 #[derive(Debug, Clone, Copy, Args)]
+#[expect(clippy::struct_field_names, reason = "the fields are the options' names")]
 pub(super) struct OverheadArgs {
     /// Share of a machine's CPU that is not for tasks (CSV lists).
     #[arg(long, value_name = "SHARE", default_value_t = 0.03)]

@@ -27,13 +27,13 @@ const NAMED_MAX: usize = 10;
 /// `loadline plan`
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// The tasks, CSV: name, count, cpu, memory, gpu, priority, zone, spread_over, away_from, ... (docs/cluster.md).
+    /// The tasks, CSV: name, count, cpu, memory and others (docs/cluster.md has all columns).
     #[arg(long, value_name = "FILE")]
     tasks: PathBuf,
     /// Node types that can be had, CSV or TOML. Default: the list in the binary; `none` buys nothing.
     #[arg(long, value_name = "FILE")]
     types: Option<PathBuf>,
-    /// Nodes that are there, CSV: name, cpu, memory, free_cpu, free_memory, zone, price_per_hour.
+    /// Nodes that are there, CSV: name, cpu, memory and others (docs/cluster.md has all columns).
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
     /// Whose way of packing; can be given several times to compare.
@@ -158,7 +158,9 @@ fn request(args: &PlanArgs) -> anyhow::Result<Request> {
     let nothing = args.types.as_ref().is_some_and(|path| path.as_os_str() == "none");
     let types = if nothing { Vec::new() } else { load(args.types.as_deref(), &args.filter, args.overhead)? };
     if args.cpu_and_memory_only {
-        tasks.iter_mut().for_each(|group| group.need.extra.clear());
+        for group in &mut tasks {
+            group.need.extra.clear();
+        }
     }
     let pool = PoolName::new(POOL).map_err(anyhow::Error::msg)?;
     Ok(Request {

@@ -97,26 +97,30 @@ fn check(probe: Probe) -> HealthCheck {
     }
 }
 
+fn checks() -> HealthChecks {
+    HealthChecks {
+        startup: Some(check(Probe::Exec { command: vec!["true".to_owned()] })),
+        readiness: Some(check(Probe::Http {
+            path: "/ready?x=1".to_owned(),
+            port: None,
+            options: HttpOptions {
+                method: HttpMethod::Head,
+                headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
+                statuses: vec![200, 204],
+                fatal_statuses: vec![500],
+            },
+        })),
+        liveness: Some(check(Probe::Tcp { port: Some("http".to_owned()) })),
+    }
+}
+
 /// The spec of a service with every option, and with numbers that binary fractions do not have.
 pub(crate) fn service_spec() -> WorkloadSpec {
     WorkloadSpec::Service(Box::new(ServiceSpec {
         owner: owner(),
         template: template(),
         ports: vec![PortSpec { name: "http".to_owned(), front_door: Some(8080) }],
-        checks: HealthChecks {
-            startup: Some(check(Probe::Exec { command: vec!["true".to_owned()] })),
-            readiness: Some(check(Probe::Http {
-                path: "/ready?x=1".to_owned(),
-                port: None,
-                options: HttpOptions {
-                    method: HttpMethod::Head,
-                    headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
-                    statuses: vec![200, 204],
-                    fatal_statuses: vec![500],
-                },
-            })),
-            liveness: Some(check(Probe::Tcp { port: Some("http".to_owned()) })),
-        },
+        checks: checks(),
         instances: 2,
         scale: Some(ScaleSpec {
             min: 1,

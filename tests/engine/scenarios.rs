@@ -53,8 +53,7 @@ fn a_short_scenario_ends_with_figures_of_both_and_a_page() {
     // Over all days the same requests were due at both: the last row of each.
     let due = |begins: &str| {
         said.lines()
-            .filter(|line| line.trim_start().starts_with(begins))
-            .last()
+            .rfind(|line| line.trim_start().starts_with(begins))
             .map(|line| row(line, begins)[1].to_owned())
     };
     assert_eq!(due("reactive: hpa"), due("predictive: loadline"), "{said}");

@@ -32,7 +32,6 @@ mod load_causality;
 mod load_models;
 mod local;
 mod machine;
-mod packing;
 mod prober;
 mod prometheus;
 mod storage;

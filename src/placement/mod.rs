@@ -11,7 +11,6 @@ mod explain;
 mod fit;
 mod index;
 mod packing;
-pub mod planner;
 mod preemption;
 mod real_use;
 mod rules;

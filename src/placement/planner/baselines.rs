@@ -59,7 +59,8 @@ pub(super) fn cluster_autoscaler(problem: &Problem) -> Packing {
     loop {
         left.retain(|(_, count)| *count > 0);
         let options = (0..problem.lots.len()).filter_map(|lot| grown(problem, lot, limits[lot], &left));
-        let best = options.min_by(|a, b| a.waste.total_cmp(&b.waste).then(a.lot.cmp(&b.lot)));
+        let price = |grown: &Grown| problem.lots[grown.lot].price;
+        let best = options.min_by(|a, b| a.waste.total_cmp(&b.waste).then(price(a).total_cmp(&price(b))));
         let Some(best) = best else { return packing(bins, left) };
         if limits[best.lot] != u32::MAX {
             limits[best.lot] -= best.bins.len() as u32;

@@ -45,8 +45,9 @@ pub enum Packer {
 /// Packs as somebody does. `more` is asked before each try to make the plan cheaper: it ends the search, the
 /// first plan is made in any case.
 pub fn plan(request: &Request, packer: Packer, seed: u64, more: &mut dyn FnMut() -> bool) -> ClusterPlan {
-    // Who goes by price never takes a type that another one beats; who goes by waste does.
-    let problem = problem::problem(request, packer != Packer::Loadline);
+    // Nobody is given types that another one beats in everything: who goes by waste would buy the dearest of them,
+    // and no owner offers those.
+    let problem = problem::problem(request);
     let packing = match packer {
         Packer::Loadline => ours::ours(&problem, seed, more),
         Packer::Karpenter => baselines::karpenter(&problem),
@@ -59,7 +60,7 @@ pub fn plan(request: &Request, packer: Packer, seed: u64, more: &mut dyn FnMut()
 /// more. The better of two bounds: fractions of tasks on the types that they fit, and, where there are few kinds
 /// of tasks, whole contents of nodes. `more` is asked on the way and ends the search for the second one.
 pub fn bound(request: &Request, more: &mut dyn FnMut() -> bool) -> Bounds {
-    let problem = problem::problem(request, false);
+    let problem = problem::problem(request);
     let counts: Vec<u32> = problem.kinds.iter().map(|kind| kind.count).collect();
     let rates = rates::rates(&problem);
     let worth: f64 = counts.iter().zip(&rates.kinds).map(|(&count, worth)| f64::from(count) * worth).sum();

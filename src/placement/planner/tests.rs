@@ -345,8 +345,9 @@ proptest! {
                 prop_assert!(price >= lowest.best(), "{packer:?}: {price:?} under {lowest:?}");
             }
         }
-        if let Some(contents) = lowest.contents {
-            // Both are bounds; the programme over contents is not looser by more than its knapsacks leave open.
+        // Both are bounds. That over contents is the tighter one but for what its search leaves open, and for the gaps
+        // of nodes that are there, which both take off as if fractions could fill them.
+        if let Some(contents) = lowest.contents.filter(|_| request.nodes.is_empty()) {
             prop_assert!(contents.get() as f64 >= 0.99 * lowest.fractions.get() as f64 - 1.0, "{lowest:?}");
         }
     }
@@ -384,7 +385,8 @@ fn spot_nodes_take_no_more_than_their_share() {
     let made = plan(&request, Packer::Loadline, 1, &mut steps(100));
     let on_spot: u32 =
         made.nodes.iter().filter(|n| n.place == Place::New(0)).flat_map(|n| &n.tasks).map(|t| t.1).sum();
-    assert_eq!((made.unplaced.len(), on_spot), (0, 5));
+    // Five may; four fill one node, and a second one for the fifth would cost more than the room on steady nodes.
+    assert_eq!((made.unplaced.len(), on_spot, made.price(&request)), (0, 4, MicroCents::new(90)));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod node_type;
 pub mod observation;
 pub mod placement;
 pub mod plan;
+pub mod planned;
 pub mod policy;
 pub mod quantity;
 pub mod quota;

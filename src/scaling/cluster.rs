@@ -1,11 +1,11 @@
-//! The number of nodes of each pool. Its parts: `cluster_grow`, `cluster_shrink`, and the simulation of
-//! placement that both use, `cluster_fit`.
+//! The number of nodes of each pool. Its parts: `cluster_grow` with its simulation of placement, `cluster_fit`;
+//! `cluster_shrink` with its plan, `consolidation`; and what is about to need room, `ahead`.
 //!
 //! In: the world, and the tasks that found no node. Out: at most one change of one pool, and what no
 //! change would help.
 //!
-//! Follows the Kubernetes Cluster Autoscaler: growth is estimated by first-fit decreasing and goes to
-//! the pool that wastes least; shrinking takes one node at a time whose tasks fit elsewhere.
+//! Growth follows the Kubernetes Cluster Autoscaler: it is estimated by first-fit decreasing and goes to
+//! the pool that wastes least.
 
 use jiff::Timestamp;
 
@@ -17,8 +17,9 @@ use crate::domain::plan::{Step, Waiting};
 use crate::domain::quantity::{Resources, Share};
 use crate::domain::task::TaskId;
 use crate::domain::world::World;
+use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
-use crate::scaling::{cluster_grow, cluster_shrink};
+use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
 /// one commit, with the decision's number filled in.
@@ -67,10 +68,12 @@ pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestam
     let growth = cluster_grow::decide(world, waiting, prices, now);
     let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
-    if still_waits {
+    if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let (decision, kept) = cluster_shrink::decide(world, prices, now);
+    let coming = ahead::kept_for(world, now);
+    let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
+    let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }
 }
 
@@ -174,6 +177,7 @@ mod tests {
                 shrunk_at: None,
                 deleted: false,
                 joins: crate::domain::node::JoinState::default(),
+                regrown: 0,
             };
             self.0.pools.insert(name, pool);
             self

@@ -10,7 +10,8 @@ use crate::domain::plan::{Misfit, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId};
 use crate::domain::world::World;
-use crate::placement::{Owner, admits, meets};
+use crate::placement::{Ask, Owner, admits, meets};
+use crate::scaling::ahead::Coming;
 
 /// A task that wants room.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +90,12 @@ impl<'a> Item<'a> {
         };
         let known = world.tasks.get(&waiting.task).map_or(plain, |task| Item::of(world, task));
         Self { request: waiting.request, narrowed: &waiting.narrowed, ..known }
+    }
+
+    /// A task that a schedule will ask for.
+    pub(super) fn coming(world: &'a World, coming: &'a Coming) -> Option<Self> {
+        let Ask { task, request, placement, team, .. } = coming.ask(world)?;
+        Some(Self { task, request, placement: Some(placement), team, narrowed: &[] })
     }
 
     /// Whether an empty node of the pool would take it.

@@ -340,6 +340,7 @@ impl World {
             shrunk_at: None,
             deleted: false,
             joins: JoinState::default(),
+            regrown: 0,
         });
         pool.spec = spec.clone();
         pool.deleted = false;
@@ -413,6 +414,7 @@ impl NodePool {
     fn aim_at(&mut self, target: u32, at: Timestamp) {
         let target = target.clamp(self.spec.min, self.spec.max.max(self.spec.min));
         if target > self.target {
+            self.learn_from_growth(at);
             self.grown_at = Some(at);
         } else if target < self.target {
             self.shrunk_at = Some(at);

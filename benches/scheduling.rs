@@ -133,7 +133,7 @@ fn place_fifty_tasks(bencher: Bencher<'_, '_>, nodes: u32) {
 fn place_fifty_tasks_where_one_part_is_full(bencher: Bencher<'_, '_>, nodes: u32) {
     let (nodes, mut free) = gaps(nodes);
     for (at, free) in free.iter_mut().enumerate() {
-        if at % 100 != 0 {
+        if at % 10 != 0 {
             free.memory = Bytes::mib(at as u64 % 17);
         }
     }

@@ -5,10 +5,11 @@
 pub mod access;
 pub mod answers;
 pub mod client;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod cron_advice;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
-#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod load_models;
 pub mod present;
 pub mod problem;
@@ -103,6 +104,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(workloads::routes())
         .merge(recommendations::routes())
         .merge(load_models::routes())
+        .merge(cron_advice::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

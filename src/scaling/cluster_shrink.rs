@@ -20,7 +20,7 @@ use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster::{KeptNode, PoolDecision, price_of, requested_share};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
-use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, plan};
+use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, plan};
 
 /// Nodes named in a reason one by one, and tasks of each; the others are counted.
 const NAMED_MAX: usize = 10;
@@ -40,7 +40,11 @@ pub(super) fn decide(
         return (None, Vec::new());
     }
     let Consolidation { emptied, replacement, kept } = plan(world, ahead, prices, now);
-    let together = together(world, &emptied);
+    let mut together = together(world, &emptied);
+    // Each by itself has room; all at once they must have it as well.
+    while together.len() > 1 && !fit_together(world, ahead, &together, (prices, now)) {
+        together.pop();
+    }
     let decision = if let Some(first) = together.first() {
         world.pools.get(&first.pool).map(|pool| shrink(world, pool, &together, prices))
     } else {
@@ -104,7 +108,7 @@ fn effect(saves: MicroCents, nodes: &[&Emptied]) -> BTreeMap<String, String> {
     let each = if moved == 0 {
         "nothing moves".to_owned()
     } else {
-        format!("{} an hour", MicroCents::new(saves.get() / moved as i64))
+        format!("{} an hour", saves.scale(1.0 / moved as f64))
     };
     BTreeMap::from([
         ("saves".to_owned(), format!("{saves} an hour")),

@@ -17,14 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
-use crate::domain::placement::{Neighbour, PlacementSpec};
+use crate::domain::placement::PlacementSpec;
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::domain::world::{Workload, World};
-use crate::placement::{Ask, Board, Resident, Residents, Slot, dominant_share};
+use crate::placement::{Ask, Board, Slot, dominant_share};
 use crate::scaling::cluster::{KeptNode, price_of, requested_share};
 use crate::scaling::cluster_fit::{Item, used_by_node};
+use crate::scaling::consolidation_board::{Homes, imagined, repelled, slot};
 
 /// Moving a task costs as much as it does in this time: its successor runs beside it while it starts and
 /// while requests are drained ...
@@ -78,27 +79,6 @@ pub struct Consolidation {
     pub kept: Vec<KeptNode>,
 }
 
-/// Where tasks are.
-struct Homes<'w>(HashMap<&'w WorkloadName, Vec<Resident<'w>>>);
-
-impl Residents for Homes<'_> {
-    fn of(&self, workload: &WorkloadName) -> Vec<Resident<'_>> {
-        self.0.get(workload).cloned().unwrap_or_default()
-    }
-}
-
-impl<'w> Homes<'w> {
-    fn of_world(world: &'w World) -> Self {
-        let mut homes: HashMap<_, Vec<_>> = HashMap::new();
-        for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
-            let Some(node) = &task.node else { continue };
-            let resident = Resident { node, revision: task.revision, active: task.state.is_active() };
-            homes.entry(task.workload()).or_default().push(resident);
-        }
-        Self(homes)
-    }
-}
-
 /// A node that is little used.
 struct Candidate<'w> {
     slot: usize,
@@ -128,20 +108,50 @@ struct Planner<'w> {
 
 /// Plans with the room that `ahead` will need soon kept for it.
 pub fn plan(world: &World, ahead: &[Ask<'_>], prices: &Prices, now: Timestamp) -> Consolidation {
-    let unbound = PlacementSpec::default();
     let imagined: Vec<Node> = world.pools.values().filter_map(|pool| imagined(world, pool, now)).collect();
+    on_board(world, ahead, &imagined, (prices, now), |planner, board| planner.plan(board, &imagined))
+}
+
+/// Whether all that is on some nodes finds room, in the order in which it will be looked for, where they are
+/// emptied at the same time.
+pub(super) fn fit_together(
+    world: &World,
+    ahead: &[Ask<'_>],
+    nodes: &[&Emptied],
+    (prices, now): (&Prices, Timestamp),
+) -> bool {
+    on_board(world, ahead, &[], (prices, now), |mut planner, board| {
+        let slots: Vec<usize> = nodes.iter().filter_map(|node| board.find(&node.node)).collect();
+        slots.iter().for_each(|&at| board.close(at));
+        let expected = slots.iter().filter_map(|at| planner.expected.remove(at)).flatten();
+        let expected: Vec<Ask<'_>> = expected.collect();
+        let tasks = nodes.iter().filter_map(|node| planner.by_node.get(&node.node)).flatten().copied();
+        let tasks: Vec<&Task> = tasks.collect();
+        expected.iter().chain(&planner.in_turn(&tasks)).all(|ask| board.seat(ask).is_some())
+    })
+}
+
+/// Looks at the nodes with what is free on them, those imagined closed.
+fn on_board<'w, T>(
+    world: &'w World,
+    ahead: &[Ask<'_>],
+    imagined: &'w [Node],
+    (prices, now): (&'w Prices, Timestamp),
+    look: impl FnOnce(Planner<'_>, &mut Board<'_>) -> T,
+) -> T {
+    let unbound = PlacementSpec::default();
     let used = used_by_node(world);
     let mut slots: Vec<Slot<'_>> = world
         .nodes
         .values()
         .filter(|node| !matches!(node.state, NodeState::Lost | NodeState::Removing))
-        .chain(&imagined)
+        .chain(imagined)
         .map(|node| slot(world, node, used.get(&node.name).copied().unwrap_or_default()))
         .collect();
     slots.sort_by(|one, other| one.node.name.cmp(&other.node.name));
     let (homes, repelled) = (Homes::of_world(world), repelled(world));
     let mut board = Board::new(slots, &homes, &repelled);
-    for node in &imagined {
+    for node in imagined {
         if let Some(at) = board.find(&node.name) {
             board.close(at);
         }
@@ -166,57 +176,22 @@ pub fn plan(world: &World, ahead: &[Ask<'_>], prices: &Prices, now: Timestamp) -
         }
     }
     planner.reserve(&mut board, ahead);
-    planner.plan(&mut board, &imagined)
-}
-
-/// One more node of a pool, where it may have one.
-fn imagined(world: &World, pool: &NodePool, now: Timestamp) -> Option<Node> {
-    // One that could go at once would not stay until the others are empty.
-    let grows = !pool.deleted && pool.target < pool.spec.max && pool.spec.cooldown_down.is_positive();
-    let grew = pool.grown_at.is_some_and(|at| now.duration_since(at) < pool.spec.cooldown_up);
-    let backs_off = grew || pool.joins.not_before.is_some_and(|until| until > now);
-    let name = NodeName::new(&format!("{}-{}", pool.name, pool.next_node)).ok()?;
-    (grows && !backs_off && !world.nodes.contains_key(&name)).then(|| Node {
-        name,
-        pool: pool.name.clone(),
-        size: pool.spec.size,
-        attributes: pool.spec.attributes.clone(),
-        state: NodeState::Ready,
-        reason: String::new(),
-        remove_when_empty: false,
-        created_at: now,
-        state_since: now,
-        underused_since: None,
-    })
-}
-
-fn slot<'w>(world: &'w World, node: &'w Node, used: Resources) -> Slot<'w> {
-    let free = node.size.saturating_sub(used);
-    let reserved_for = world.pools.get(&node.pool).map_or(&[][..], |pool| &pool.spec.reserved_for);
-    Slot { node, free, unused: free, crowded: false, reserved_for }
-}
-
-fn repelled(world: &World) -> BTreeMap<WorkloadName, Vec<Neighbour>> {
-    let mut repelled: BTreeMap<WorkloadName, Vec<Neighbour>> = BTreeMap::new();
-    for workload in world.workloads.values() {
-        for rule in &workload.spec.template().placement.anti_affinity {
-            if rule.required && rule.workload != workload.name {
-                let turned = Neighbour { workload: workload.name.clone(), ..rule.clone() };
-                repelled.entry(rule.workload.clone()).or_default().push(turned);
-            }
-        }
-    }
-    repelled
+    look(planner, &mut board)
 }
 
 impl<'w> Planner<'w> {
     fn ask(&self, task: &'w Task) -> Ask<'w> {
         let item = Item::of(self.world, task);
+        let workload = self.world.workloads.get(task.workload());
+        let priority = workload.map(|workload| {
+            let own = workload.revisions.get(&task.revision).map_or(&workload.spec, |own| &own.spec);
+            own.template().priority
+        });
         Ask {
             task: &task.id,
             team: item.team,
             revision: task.revision,
-            priority: 0,
+            priority: priority.unwrap_or(0),
             request: item.request,
             expected: item.request,
             placement: item.placement.unwrap_or(self.unbound),
@@ -365,17 +340,33 @@ impl<'w> Planner<'w> {
         candidate.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
     }
 
+    /// The tasks that leave, in the order in which the scheduler will look for room: one of each service at a
+    /// time, those of higher priority first, then by name.
+    fn in_turn(&self, tasks: &[&'w Task]) -> Vec<Ask<'w>> {
+        let mut before: HashMap<&WorkloadName, usize> = HashMap::new();
+        let mut sorted: Vec<&Task> = tasks.iter().copied().filter(|task| task.state.is_active()).collect();
+        sorted.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut asks: Vec<(usize, Ask<'w>)> = sorted
+            .into_iter()
+            .map(|task| {
+                let turn = before.entry(task.workload()).or_default();
+                *turn += 1;
+                (*turn, self.ask(task))
+            })
+            .collect();
+        asks.sort_by_key(|(turn, ask)| (*turn, Reverse(ask.priority), ask.task));
+        asks.into_iter().map(|(_, ask)| ask).collect()
+    }
+
     /// Finds room elsewhere for all that is on a node, or tells which task has none.
     fn empty(&mut self, board: &mut Board<'_>, candidate: &Candidate<'w>) -> Result<Emptied, String> {
         let at = candidate.slot;
         let mut without = String::new();
         let seats = board.attempt(|board| {
             board.close(at);
-            let expected = self.expected.get(&at).into_iter().flatten().copied();
-            let leaving = candidate.tasks.iter().filter(|task| task.state.is_active());
-            let mut asks: Vec<(Ask<'_>, bool)> =
-                leaving.map(|&task| (self.ask(task), true)).chain(expected.map(|ask| (ask, false))).collect();
-            asks.sort_by_key(|(ask, _)| Reverse(dominant_share(ask.request, candidate.node.size)));
+            let expected = self.expected.get(&at).into_iter().flatten().map(|ask| (*ask, false));
+            let leaving = self.in_turn(&candidate.tasks).into_iter().map(|ask| (ask, true));
+            let asks: Vec<(Ask<'_>, bool)> = expected.chain(leaving).collect();
             let mut seats = Vec::with_capacity(asks.len());
             for (ask, moves) in asks {
                 let Some(to) = board.seat(&ask) else {

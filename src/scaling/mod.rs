@@ -9,9 +9,11 @@ mod cluster_fit;
 mod cluster_grow;
 mod cluster_shrink;
 pub mod consolidation;
+mod consolidation_board;
 #[cfg(test)]
 mod consolidation_properties;
 pub mod counts;
+pub mod cron_advice;
 pub mod horizontal;
 pub mod joint;
 #[cfg(test)]

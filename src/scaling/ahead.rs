@@ -128,3 +128,89 @@ fn of_job(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::change::{Change, RecordedChange};
+    use crate::domain::cron::CronSchedule;
+    use crate::domain::node::{NodeName, PoolName, PoolSpec};
+    use crate::domain::quantity::{Bytes, Millicores};
+    use crate::domain::rollout::Actor;
+    use crate::domain::sample_specs;
+    use crate::domain::workload::{CatchUp, WorkloadName, WorkloadSpec};
+    use crate::domain::world::RunKey;
+
+    fn time(text: &str) -> Timestamp {
+        format!("2026-11-22T{text}Z").parse().expect("a time")
+    }
+
+    fn follow(world: &mut World, at: Timestamp, change: Change) {
+        let reason = String::new();
+        world.apply(&RecordedChange { at, by: Actor::Engine, reason, request: None, change });
+    }
+
+    /// A job of two tasks every ten minutes, whose runs take four.
+    fn world(overlap: OverlapPolicy) -> (World, WorkloadName) {
+        let mut world = World::default();
+        let job = sample_specs::job("true", false, 0);
+        let cron = CronJobSpec {
+            owner: job.owner,
+            template: job.template,
+            schedule: CronSchedule::new("*/10 * * * *", "UTC").expect("a schedule"),
+            overlap,
+            queue_max: 10,
+            start_deadline: SignedDuration::from_mins(1),
+            catch_up: CatchUp::default(),
+            jitter: SignedDuration::ZERO,
+            run: crate::domain::workload::RunPolicy { count: 2, ..job.run },
+            policy: None,
+        };
+        let workload = WorkloadName::new("report").expect("a name");
+        let spec = WorkloadSpec::CronJob(Box::new(cron));
+        follow(&mut world, time("05:00:00"), Change::WorkloadApplied { workload: workload.clone(), spec });
+        let jobs = &mut world.workloads.get_mut(&workload).expect("a job").jobs;
+        jobs.took = [3, 4, 60].map(SignedDuration::from_mins).to_vec();
+        (world, workload)
+    }
+
+    #[test]
+    fn the_tasks_of_the_next_occurrence_come() {
+        let (mut world, name) = world(OverlapPolicy::Forbid);
+        let soon = SignedDuration::from_mins(2);
+        assert_eq!(coming(&world, time("06:00:01"), soon), []);
+        let found = coming(&world, time("06:08:01"), soon);
+        assert_eq!(found.iter().map(|coming| coming.at).collect::<Vec<_>>(), [time("06:10:00"); 2]);
+        assert_ne!(found[0].task, found[1].task);
+        // A run that usually takes four minutes will be over, or not.
+        for (begun, expected) in [("06:05:00", 2), ("06:07:00", 0)] {
+            let mut world = world.clone();
+            let run = RunKey { workload: name.clone(), at: time(begun) };
+            follow(&mut world, time(begun), Change::RunOpened { run, manual: true, order: Box::default() });
+            assert_eq!(coming(&world, time("06:08:01"), soon).len(), expected, "begun at {begun}");
+        }
+        world.workloads.get_mut(&name).expect("a job").deleted = true;
+        assert_eq!(coming(&world, time("06:08:01"), soon), []);
+    }
+
+    #[test]
+    fn how_long_nodes_take_is_learned() {
+        let (mut world, _) = world(OverlapPolicy::Allow);
+        let pool = PoolName::new("small").expect("a name");
+        let size = Resources::new(Millicores::new(1000), Bytes::mib(512));
+        let spec = PoolSpec { max: 9, ..PoolSpec::one_node(size) };
+        follow(&mut world, time("05:00:00"), Change::PoolApplied { pool: pool.clone(), spec });
+        assert_eq!(boot_time(&world, &world.pools[&pool]), BOOT_DEFAULT);
+        for (number, took) in [(1, "05:02:00"), (2, "05:03:00"), (3, "06:30:00")] {
+            let node = NodeName::new(&format!("small-{number}")).expect("a name");
+            let create = Change::NodeCreated { node: node.clone(), pool: pool.clone() };
+            follow(&mut world, time("05:00:00"), create);
+            let (state, reason) = (NodeState::Ready, String::new());
+            let joined = Change::NodeMoved { node, state, reason, remove_when_empty: false };
+            follow(&mut world, time(took), joined);
+        }
+        assert_eq!(boot_time(&world, &world.pools[&pool]), SignedDuration::from_mins(3));
+        assert_eq!(within_boot(&world, time("06:07:00")).len(), 2, "three minutes and a half ahead");
+        assert_eq!(within_boot(&world, time("06:06:00")).len(), 0);
+    }
+}

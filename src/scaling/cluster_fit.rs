@@ -2,7 +2,7 @@
 //! first-fit decreasing. Whether a task may go to a node at all is asked of `placement`.
 //! Not here: the placement of real tasks, and where their neighbours are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::placement::{Constraint, PlacementSpec};
@@ -129,8 +129,8 @@ impl<'a> Item<'a> {
 }
 
 /// Requests of the tasks that hold resources, by node.
-pub(super) fn used_by_node(world: &World) -> BTreeMap<&NodeName, Resources> {
-    let mut used = BTreeMap::new();
+pub(super) fn used_by_node(world: &World) -> HashMap<&NodeName, Resources> {
+    let mut used = HashMap::with_capacity(world.nodes.len());
     for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
         if let Some(node) = &task.node {
             *used.entry(node).or_insert(Resources::ZERO) += task.size.request;

@@ -296,7 +296,8 @@ impl<'w> Planner<'w> {
         if pool.target.min(ready) <= min + gone {
             return Some(format!("pool {} has its least of {min} nodes", pool.name));
         }
-        let changed = pool.grown_at.max(pool.shrunk_at);
+        // A node that has just joined has a purpose that may still be on its way.
+        let changed = pool.grown_at.max(pool.shrunk_at).max(Some(candidate.node.state_since));
         let wait = changed.map(|at| pool.settles_in().saturating_sub(self.now.duration_since(at)));
         if let Some(wait) = wait.filter(SignedDuration::is_positive) {
             return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));

@@ -156,9 +156,11 @@ fn consolidate() {
 }
 
 fn main() {
-    consolidate();
     // One size by name, for a profile; all of them otherwise.
     let only = std::env::args().find_map(|arg| arg.parse::<u32>().ok());
+    if only.is_none() {
+        consolidate();
+    }
     for nodes in SIZES.into_iter().filter(|nodes| only.is_none_or(|only| only == *nodes)) {
         let (world, mut observed) =
             crowd(nodes, TASKS_PER_NODE, Resources::new(Millicores::new(2200), Bytes::mib(3000)));

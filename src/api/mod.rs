@@ -10,6 +10,7 @@ pub mod cron_advice;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod load_models;
 pub mod present;
 pub mod problem;

@@ -405,7 +405,9 @@ impl<'w> Planner<'w> {
         board.attempt(|board| {
             board.open(slot);
             let (mut instead_of, mut cost, mut failures) = (Vec::new(), MicroCents::ZERO, 0);
-            let dearer = stuck.iter().filter(|candidate| candidate.pool.name != pool.name);
+            // Each of them by itself is dearer: were only some of them emptied, it would still pay.
+            let dearer =
+                stuck.iter().filter(|candidate| candidate.price > price && candidate.pool.name != pool.name);
             for candidate in dearer {
                 if failures >= FAILURES_MAX {
                     break;

@@ -363,19 +363,29 @@ impl<'a> View<'a> {
         if !self.moved_in.contains(name) {
             return known.to_vec();
         }
-        let mut rows: Vec<Row<'_>> = known
-            .iter()
-            .filter(|row| !self.gone.contains(&EntityKey::Task(row.task.id.clone())))
-            .map(|row| Row { task: self.changed.tasks.get(&row.task.id).unwrap_or(row.task), seen: row.seen })
-            .collect();
+        // All three are in order of number, so one walk over each is enough.
+        let first = TaskId::new(name.clone(), 0);
+        let own = |task: &&Task| task.workload() == name;
+        let mut changed = self.changed.tasks.range(&first..).map(|(_, task)| task).take_while(own).peekable();
+        let mut gone = self.gone.range(EntityKey::Task(first.clone())..).map_while(|key| match key {
+            EntityKey::Task(id) if id.workload() == name => Some(id.number()),
+            _ => None,
+        });
+        let mut next_gone = gone.next();
+        let mut rows: Vec<Row<'_>> = Vec::with_capacity(known.len() + 1);
+        for row in known {
+            let number = row.task.id.number();
+            while next_gone.is_some_and(|gone| gone < number) {
+                next_gone = gone.next();
+            }
+            if next_gone == Some(number) {
+                continue;
+            }
+            let task = changed.next_if(|task| task.id.number() == number).unwrap_or(row.task);
+            rows.push(Row { task, seen: row.seen });
+        }
         // New tasks have higher numbers than all before them.
-        let next = known.last().map_or(0, |row| row.task.id.number() + 1);
-        let added = self.changed.tasks.range(TaskId::new(name.clone(), next)..);
-        rows.extend(
-            added
-                .map(|(_, task)| Row { task, seen: self.observed.tasks.get(&task.id) })
-                .take_while(|row| row.task.workload() == name),
-        );
+        rows.extend(changed.map(|task| Row { task, seen: self.observed.tasks.get(&task.id) }));
         rows
     }
 

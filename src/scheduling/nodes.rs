@@ -27,8 +27,11 @@ const JOIN_BACKOFF_MAX: SignedDuration = SignedDuration::from_mins(30);
 pub(super) fn observe(view: &mut View<'_>) {
     let mut steps = Vec::new();
     let (mut joined, mut given_up) = (BTreeSet::new(), BTreeSet::new());
+    // Both are in order of name, so one walk over each is enough.
+    let mut known = view.observed.nodes.iter().peekable();
     for node in view.nodes() {
-        let seen = view.observed.nodes.get(&node.name);
+        while known.next_if(|(name, _)| **name != node.name && **name < node.name).is_some() {}
+        let seen = known.next_if(|(name, _)| **name == node.name).map(|(_, seen)| seen);
         if node.state == NodeState::Joining && seen.is_none() && is_overdue(view, node) {
             let reason = format!("it did not join within {:#}", view.settings.join_timeout);
             given_up.insert(node.pool.clone());
@@ -140,21 +143,23 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
 }
 
 fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
-    let counted: Vec<Node> =
-        view.nodes().into_iter().filter(|node| node.pool == pool.name && counts(node)).cloned().collect();
+    let own = |node: &&Node| node.pool == pool.name && counts(node);
+    let counted = view.nodes().into_iter().filter(own).count();
     let target = if pool.deleted { 0 } else { pool.target as usize };
     let next = view.pool(&pool.name).map_or(pool.next_node, |pool| pool.next_node);
     let not_before = view.pool(&pool.name).and_then(|pool| pool.joins.not_before);
-    let target_now = if not_before.is_some_and(|until| until > view.now) { counted.len() } else { target };
-    for number in (next..).take(target_now.saturating_sub(counted.len())) {
+    let target_now = if not_before.is_some_and(|until| until > view.now) { counted } else { target };
+    for number in (next..).take(target_now.saturating_sub(counted)) {
         let Some(node) = node_name(&pool.name, number) else { return };
         let change = Change::NodeCreated { node, pool: pool.name.clone() };
         view.step(change, format!("pool {} is to have {target} nodes", pool.name));
     }
-    let surplus = counted.len().saturating_sub(target);
+    let surplus = counted.saturating_sub(target);
     if surplus == 0 {
         return;
     }
+    // None was made just now: there are too many.
+    let counted: Vec<Node> = view.nodes().into_iter().filter(own).cloned().collect();
     // Those that nobody uses yet go first, then the least loaded; among equals the youngest.
     let mut order: Vec<_> = counted
         .iter()

@@ -27,6 +27,8 @@ mod zoning;
 pub use problem::EXTRAS_MAX;
 pub use request::{ClusterPlan, Existing, Offer, Place, PlannedNode, Request, TaskGroup, Unplaced, Why};
 
+use std::cmp::Reverse;
+
 use crate::domain::money::MicroCents;
 use crate::placement::planner::answer::answer;
 
@@ -45,22 +47,35 @@ pub enum Packer {
 /// Packs as somebody does. `more` is asked before each try to make the plan cheaper: it ends the search, the
 /// first plan is made in any case.
 pub fn plan(request: &Request, packer: Packer, seed: u64, more: &mut dyn FnMut() -> bool) -> ClusterPlan {
-    // Nobody is given types that another one beats in everything: who goes by waste would buy the dearest of them,
-    // and no owner offers those.
-    let problem = problem::problem(request);
-    let packing = match packer {
-        Packer::Loadline => ours::ours(&problem, seed, more),
-        Packer::Karpenter => baselines::karpenter(&problem),
-        Packer::ClusterAutoscaler => baselines::cluster_autoscaler(&problem),
-    };
-    answer(request, &problem, &packing)
+    match packer {
+        Packer::Loadline => {
+            let problem = problem::problem(request, false);
+            answer(request, &problem, &ours::ours(&problem, seed, more))
+        }
+        Packer::Karpenter => {
+            let problem = problem::problem(request, true);
+            answer(request, &problem, &baselines::karpenter(&problem))
+        }
+        // Who goes by waste buys types that another one beats in everything, where they are offered; some owners do
+        // not offer them. The cheaper of both counts.
+        Packer::ClusterAutoscaler => {
+            let packed = [false, true].map(|all_types| {
+                let problem = problem::problem(request, all_types);
+                let packing = baselines::cluster_autoscaler(&problem);
+                answer(request, &problem, &packing)
+            });
+            let [few, all] = packed;
+            let worth = |plan: &ClusterPlan| (Reverse(plan.placed()), plan.price(request));
+            if worth(&all) < worth(&few) { all } else { few }
+        }
+    }
 }
 
 /// What any plan that places all tasks of a request costs at least, per hour; what is there already costs nothing
 /// more. The better of two bounds: fractions of tasks on the types that they fit, and, where there are few kinds
 /// of tasks, whole contents of nodes. `more` is asked on the way and ends the search for the second one.
 pub fn bound(request: &Request, more: &mut dyn FnMut() -> bool) -> Bounds {
-    let problem = problem::problem(request);
+    let problem = problem::problem(request, false);
     let counts: Vec<u32> = problem.kinds.iter().map(|kind| kind.count).collect();
     let rates = rates::rates(&problem);
     let worth: f64 = counts.iter().zip(&rates.kinds).map(|(&count, worth)| f64::from(count) * worth).sum();

@@ -173,8 +173,8 @@ struct Builder<'a> {
     problem: Problem,
 }
 
-/// Makes a request ready.
-pub(super) fn problem(request: &Request) -> Problem {
+/// Makes a request ready: with all types, or without those that another one beats in everything.
+pub(super) fn problem(request: &Request, all_types: bool) -> Problem {
     let (parts, refused) = divide(request);
     let keep = |capacity: Vector| capacity.map(|amount| (amount * (1.0 - request.headroom.get())).floor());
     let extras = extras(request);
@@ -200,7 +200,9 @@ pub(super) fn problem(request: &Request) -> Problem {
     let Builder { rules, mut problem, .. } = builder;
     problem.per_node = rules.per_node;
     problem.clashes = rules.clashes.into_iter().map(|clashes| clashes.into_iter().collect()).collect();
-    leave_out_beaten(&mut problem);
+    if !all_types {
+        leave_out_beaten(&mut problem);
+    }
     problem
 }
 

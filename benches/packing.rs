@@ -108,23 +108,26 @@ fn bound_of_different_tasks(bencher: Bencher<'_, '_>, many: usize) {
     bencher.bench_local(|| bound(black_box(&request), &mut || false));
 }
 
-/// Prices over the bound, of all packers on the same tasks.
+/// Prices over the bound, of all packers on the same tasks, and of first plans alone where there are many.
 fn quality() {
     for many in [2_000, 5_000] {
-        let request = request(many);
-        let lowest = bound(&request, &mut || false).best();
         for packer in [Packer::Loadline, Packer::Karpenter, Packer::ClusterAutoscaler] {
-            let start = Instant::now();
-            let made = plan(&request, packer, 1, &mut || start.elapsed() < Duration::from_secs(1));
-            let over = made.price(&request).get() as f64 / lowest.get() as f64;
-            {
-                println!(
-                    "{many} tasks, {packer:?}: {over:.4} x bound, {:.2} s",
-                    start.elapsed().as_secs_f64()
-                );
-            }
+            compare(many, packer, Duration::from_secs(1));
         }
     }
+    for many in [5_000, 20_000, 100_000] {
+        compare(many, Packer::Loadline, Duration::ZERO);
+    }
+}
+
+fn compare(many: usize, packer: Packer, limit: Duration) {
+    let request = request(many);
+    let lowest = bound(&request, &mut || false).best();
+    let start = Instant::now();
+    let made = plan(&request, packer, 1, &mut || start.elapsed() < limit);
+    let took = start.elapsed().as_secs_f64();
+    let over = made.price(&request).get() as f64 / lowest.get() as f64;
+    println!("{many} tasks, {packer:?}: {over:.4} x bound, {took:.2} s");
 }
 
 /// Families that are burstable, of an earlier generation, or made for something else than CPU and memory.

@@ -43,7 +43,7 @@ pub(super) struct PlanArgs {
     #[arg(long)]
     bound: bool,
     /// How long to look for cheaper plans, and for a higher bound.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = time)]
     time_limit: SignedDuration,
     /// Share of every node that is kept free.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]

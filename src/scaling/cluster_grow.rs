@@ -144,10 +144,13 @@ impl<'a> GrowthOption<'a> {
     }
 }
 
+/// When a task will be started that does not wait yet.
+type Due<'d> = dyn Fn(&Item<'_>) -> Option<Timestamp> + 'd;
+
 /// The decision for the first of the options.
 fn decision(
     options: &[GrowthOption<'_>],
-    (left, due): (&[Item<'_>], &dyn Fn(&Item<'_>) -> Option<Timestamp>),
+    (left, due): (&[Item<'_>], &Due<'_>),
     on_their_way: usize,
     prices: &Prices,
 ) -> PoolDecision {

@@ -290,7 +290,10 @@ fn decide_on(seed: u64) -> Result<(), TestCaseError> {
             // Pools that have just changed wait; later they do not.
             quiet += 1;
             at += SignedDuration::from_hours(2);
-            if quiet == 2 { break } else { continue }
+            if quiet == 2 {
+                break;
+            }
+            continue;
         };
         quiet = 0;
         let mut drained = Vec::new();

@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest` and most of
-//! `dataset` talk to a running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest`, `plan`,
+//! `node-types` and most of `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -20,6 +20,7 @@ mod checks;
 mod completions;
 mod connection;
 mod cron;
+mod cron_advice;
 mod dataset;
 mod dataset_describe;
 mod dataset_import;
@@ -35,8 +36,10 @@ mod freeze;
 mod lists;
 mod logs;
 mod model;
+mod node_types;
 mod output;
 mod pause;
+mod plan;
 mod policy;
 mod recommend;
 mod recommend_explain;
@@ -97,6 +100,10 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Fit the model of Loadline's own estimator to usage traces.
     Fit(fit::FitArgs),
+    /// List kinds of machines that can be had, with prices.
+    NodeTypes(node_types::NodeTypesArgs),
+    /// Tell which nodes, and how many of each type, cost least for a list of tasks.
+    Plan(Box<plan::PlanArgs>),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -218,6 +225,10 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::NodeTypes(args) => {
+            node_types::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Plan(args) => plan::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
             dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)

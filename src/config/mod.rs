@@ -15,7 +15,9 @@ mod engine;
 mod error;
 mod hooks;
 mod limits;
+mod node_types;
 mod placement;
+mod planning;
 mod pool;
 mod reader;
 mod rollout;
@@ -38,6 +40,8 @@ pub use engine::{
 };
 pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
+pub use node_types::{GPU, parse_node_types, shipped_node_types};
+pub use planning::{PlanningError, read_node_types, read_nodes, read_tasks};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};
 pub use values::read_duration;

@@ -11,11 +11,15 @@ mod explain;
 mod fit;
 mod index;
 mod packing;
+pub mod planner;
 mod preemption;
 mod real_use;
 mod rules;
 #[cfg(test)]
+mod scan_properties;
+#[cfg(test)]
 mod tests;
+mod tree;
 
 pub use board::{Board, Refused, Resident, Residents, Slot};
 pub use explain::NODES_NAMED_MAX;

@@ -7,7 +7,7 @@
 //! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 
@@ -27,8 +27,11 @@ const JOIN_BACKOFF_MAX: SignedDuration = SignedDuration::from_mins(30);
 pub(super) fn observe(view: &mut View<'_>) {
     let mut steps = Vec::new();
     let (mut joined, mut given_up) = (BTreeSet::new(), BTreeSet::new());
+    // Both are in order of name, so one walk over each is enough.
+    let mut known = view.observed.nodes.iter().peekable();
     for node in view.nodes() {
-        let seen = view.observed.nodes.get(&node.name);
+        while known.next_if(|(name, _)| **name != node.name && **name < node.name).is_some() {}
+        let seen = known.next_if(|(name, _)| **name == node.name).map(|(_, seen)| seen);
         if node.state == NodeState::Joining && seen.is_none() && is_overdue(view, node) {
             let reason = format!("it did not join within {:#}", view.settings.join_timeout);
             given_up.insert(node.pool.clone());
@@ -109,15 +112,19 @@ pub(super) fn alarms(view: &View<'_>) -> Vec<Alarm> {
 /// Brings each pool to its target, and lets go of nodes that are empty and wanted no more.
 pub(super) fn keep_pools(view: &mut View<'_>) {
     let pools: Vec<&NodePool> = view.world().pools.values().collect();
-    for pool in &pools {
-        keep_pool(view, pool);
+    let mut counted: HashMap<PoolName, usize> = HashMap::with_capacity(pools.len());
+    for node in view.nodes().into_iter().filter(|node| counts(node)) {
+        *counted.entry(node.pool.clone()).or_default() += 1;
     }
-    if view.nodes().iter().any(|node| node.state != NodeState::Ready) {
+    for pool in &pools {
+        keep_pool(view, pool, counted.get(&pool.name).copied().unwrap_or_default());
+    }
+    if view.leaving().next().is_some() {
         view.loads();
     }
     let mut steps = Vec::new();
-    for node in view.nodes() {
-        let empty = node.state == NodeState::Ready || view.load_of(&node.name).tasks == 0;
+    for node in view.leaving() {
+        let empty = view.load_of(&node.name).tasks == 0;
         let step = match node.state {
             NodeState::Lost if empty => forgotten(node, "it was lost with everything on it"),
             NodeState::Draining if empty && node.remove_when_empty => {
@@ -139,22 +146,24 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
     }
 }
 
-fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
-    let counted: Vec<Node> =
-        view.nodes().into_iter().filter(|node| node.pool == pool.name && counts(node)).cloned().collect();
+/// `counted` nodes of the pool count.
+fn keep_pool(view: &mut View<'_>, pool: &NodePool, counted: usize) {
     let target = if pool.deleted { 0 } else { pool.target as usize };
     let next = view.pool(&pool.name).map_or(pool.next_node, |pool| pool.next_node);
     let not_before = view.pool(&pool.name).and_then(|pool| pool.joins.not_before);
-    let target_now = if not_before.is_some_and(|until| until > view.now) { counted.len() } else { target };
-    for number in (next..).take(target_now.saturating_sub(counted.len())) {
+    let target_now = if not_before.is_some_and(|until| until > view.now) { counted } else { target };
+    for number in (next..).take(target_now.saturating_sub(counted)) {
         let Some(node) = node_name(&pool.name, number) else { return };
         let change = Change::NodeCreated { node, pool: pool.name.clone() };
         view.step(change, format!("pool {} is to have {target} nodes", pool.name));
     }
-    let surplus = counted.len().saturating_sub(target);
+    let surplus = counted.saturating_sub(target);
     if surplus == 0 {
         return;
     }
+    // None was made just now: there are too many.
+    let own = |node: &&Node| node.pool == pool.name && counts(node);
+    let counted: Vec<Node> = view.nodes().into_iter().filter(own).cloned().collect();
     // Those that nobody uses yet go first, then the least loaded; among equals the youngest.
     let mut order: Vec<_> = counted
         .iter()

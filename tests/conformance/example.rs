@@ -368,6 +368,7 @@ fn pool() -> NodePool {
         shrunk_at: None,
         deleted: false,
         joins: loadline::domain::node::JoinState::default(),
+        regrown: 0,
     }
 }
 

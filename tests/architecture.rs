@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scaling",
             "scheduling",
             "accounting",
+            "simulation",
             "ports",
             "adapters",
             "agent",

@@ -7,5 +7,6 @@ pub mod local;
 mod lock;
 pub mod notice;
 pub mod prometheus;
+pub mod simulated;
 pub mod storage;
 pub mod system_clock;

@@ -6,6 +6,7 @@
 //! - `forecasts`: what forecasts came to, as tables and as a page.
 //! - `page`: everything as one HTML file that loads nothing from elsewhere.
 //! - `load`: cells, chart and page of a backtest of load.
+//! - `simulation`: the same of simulations of a cluster.
 //!
 //! Why kuva, and what a page may contain: `docs/decisions/010-charts.md`.
 
@@ -15,3 +16,4 @@ pub mod forecasts;
 pub mod load;
 pub mod page;
 pub mod pareto;
+pub mod simulation;

@@ -48,6 +48,7 @@ mod rollout;
 mod rules;
 mod run;
 mod scale;
+mod simulate;
 mod status;
 mod stop;
 mod top;
@@ -97,6 +98,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Fit the model of Loadline's own estimator to usage traces.
     Fit(fit::FitArgs),
+    /// Run weeks of a cluster that is not there past policies of nodes and compare them.
+    Simulate(simulate::SimulateArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -218,6 +221,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(args) => simulate::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
             dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)

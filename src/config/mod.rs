@@ -22,6 +22,7 @@ mod rollout;
 mod scale;
 mod scale_queue;
 mod scale_window;
+mod simulated;
 mod source;
 mod specs;
 mod task;
@@ -37,6 +38,7 @@ pub use engine::{
 };
 pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
+pub use simulated::{ClusterKind, SimulatedSettings};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};
 pub use values::read_duration;

@@ -106,11 +106,13 @@ mod tests {
 
     #[test]
     fn the_mix_of_two_types_is_bounded_by_what_it_costs() {
-        // 3 x (1260, 2400 MiB) fill a c7i in CPU, 14.5 GiB and 100 m/c an m7i's memory.
+        // Three of the one kind fill the CPU of a c7i and leave half of its memory; a type with more memory
+        // takes the other kind beside them.
         let of = tasks(&[(1260, 2300, 300), (100, 14_000, 50)]);
         let bound = Bound::new(3).per_hour(&of, &machines());
-        // All on machines of their own: never under the bound.
+        // Each kind on machines of its own costs no less; all CPU at the price of the cheapest core no more.
         let apart = 100.0 * 0.1785 + 25.0 * 0.2646;
-        assert!(bound <= apart + 1e-9 && bound > apart * 0.8, "{bound} of {apart}");
+        let cores = (300.0 * 1.26 + 50.0 * 0.1) / 3.78 * 0.1785;
+        assert!(bound <= apart + 1e-9 && bound >= cores - 1e-9, "{cores} <= {bound} <= {apart}");
     }
 }

@@ -331,7 +331,6 @@ impl<'a> Simulation<'a> {
     }
 
     fn outcome(mut self, policy: &str) -> Outcome {
-        let violations = self.cluster.violations();
         let waiting = self.world.tasks.values().filter(|task| task.state == TaskState::Pending);
         let asked: Vec<Timestamp> = waiting
             .filter(|task| !task.reason.contains(MOVED) && task.not_before <= self.now)
@@ -357,7 +356,7 @@ impl<'a> Simulation<'a> {
             wait_max: tally.waits.max(),
             wait_mean: tally.waits.mean(),
             under_provisioned: tally.lacking / tally.wanted.max(1.0),
-            violations: violations.no_room + violations.twice_at_once + violations.twice_done,
+            violations: self.cluster.violations(),
             ..tally.outcome
         }
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::simulation::cluster::Violations;
+
 /// The cluster at an instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Sample {
@@ -83,8 +85,8 @@ pub struct Outcome {
     pub plans: u64,
     /// Steps of all plans.
     pub steps: u64,
-    /// What must never happen: launches without room, parts of runs that ran twice.
-    pub violations: u64,
+    /// What must never happen.
+    pub violations: Violations,
     /// What the cluster was like, at even times.
     pub samples: Vec<Sample>,
 }

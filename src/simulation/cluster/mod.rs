@@ -11,6 +11,7 @@ mod tasks;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use crate::domain::money::MicroCents;
 use crate::domain::node::{Node, NodeName};
@@ -59,8 +60,21 @@ pub struct Terms {
     pub boot: SignedDuration,
 }
 
+/// A task that runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// The task.
+    pub task: &'a TaskId,
+    /// Where.
+    pub node: &'a NodeName,
+    /// The size in force.
+    pub size: TaskSize,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// What must never happen, and whether it did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Violations {
     /// Launches that the machine had no room for.
     pub no_room: u64,
@@ -161,6 +175,22 @@ impl Cluster {
     /// When the next thing happens by itself.
     pub fn next_event(&self) -> Option<Timestamp> {
         self.events.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Tasks that run on machines whose agents speak.
+    pub fn running(&self) -> impl Iterator<Item = Running<'_>> {
+        self.guests.iter().filter_map(|(task, guest)| {
+            let seen = self.observed.tasks.get(task)?;
+            let ProcessState::Running { started_at: since, .. } = seen.process else { return None };
+            let speaks = !self.is_silent(&guest.node);
+            speaks.then_some(Running { task, node: &guest.node, size: guest.size, since })
+        })
+    }
+
+    /// Machines whose agents speak, and what they offer.
+    pub fn speaking(&self) -> impl Iterator<Item = (&NodeName, Resources)> {
+        let speaks = |(_, host): &(&NodeName, &Host)| host.there && host.silent_until <= self.now;
+        self.hosts.iter().filter(speaks).map(|(name, host)| (name, host.size))
     }
 
     /// What was paid for machines so far.

@@ -376,6 +376,15 @@ impl Simulation {
         self.cluster.processes.retain(|_, process| process.node != *node);
     }
 
+    /// Time passes, then a node dies, all between two looks: what had ended by then keeps its record.
+    pub(super) fn fail_node_later(&mut self, node: &NodeName, later: SignedDuration) {
+        self.now += later;
+        self.cluster.processes.values_mut().for_each(|process| process.advance(self.now));
+        self.cluster.nodes.remove(node);
+        self.cluster.processes.retain(|_, process| process.node != *node || process.end.is_some());
+        self.look();
+    }
+
     /// A person empties a node, for good or for a while.
     pub(super) fn drain(&mut self, node: &NodeName, remove_when_empty: bool) {
         if self.world.nodes.get(node).is_some_and(|node| node.state == NodeState::Ready) {

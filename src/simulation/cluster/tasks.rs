@@ -39,7 +39,6 @@ impl Cluster {
         let Some(host) = there else { return Err(Refusal::NoSuchNode(node.clone())) };
         if !(host.reserved + task.size.request).fits(host.size) {
             self.violations.no_room += 1;
-            eprintln!("DEBUG no room {task:?} {host:?}");
             return Err(Refusal::Refused(format!("node {node} has no room for {}", task.id)));
         }
         host.reserved += task.size.request;
@@ -49,9 +48,6 @@ impl Cluster {
             let running = self.running_parts.entry(part.clone()).or_default();
             self.violations.twice_at_once += u64::from(*running > 0);
             self.violations.twice_done += u64::from(self.done_parts.contains(part));
-            if *running > 0 || self.done_parts.contains(part) {
-                eprintln!("DEBUG {part:?} {task:?} running {running}");
-            }
             *running += 1;
         }
         let (node, size) = (node.clone(), task.size);

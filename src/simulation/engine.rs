@@ -149,11 +149,12 @@ impl<'a> Simulation<'a> {
                 price_per_hour: Some(machine.price),
                 attributes: BTreeMap::new(),
                 reserved_for: Vec::new(),
-                // As Cluster Autoscaler has them: under a half for ten minutes.
-                scale_down_below: Share::new(0.5),
-                scale_down_after: SignedDuration::from_mins(10),
+                // The engine's own policy alone reads these: each node may be emptied whose tasks fit
+                // elsewhere. The peers have thresholds and times of their own.
+                scale_down_below: Share::new(1.0),
+                scale_down_after: SignedDuration::from_mins(5),
                 cooldown_up: SignedDuration::ZERO,
-                cooldown_down: SignedDuration::ZERO,
+                cooldown_down: SignedDuration::from_mins(1),
             };
             self.follow(Change::PoolApplied { pool, spec }, String::new());
         }

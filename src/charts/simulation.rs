@@ -107,14 +107,17 @@ pub fn efforts(outcomes: &[Outcome], efforts: &[Effort]) -> Cells {
     Cells { head, rows: rows.collect() }
 }
 
+/// What is drawn of a sample, and its name; the policy's where that is empty.
+type Drawn = (&'static str, fn(&Sample) -> f64);
+
 /// A course over time of each of several things.
-struct Course<'a> {
-    title: &'a str,
-    y: &'a str,
-    of: &'a [(&'a str, fn(&Sample) -> f64)],
+struct Course {
+    title: &'static str,
+    y: &'static str,
+    of: &'static [Drawn],
 }
 
-const OF_ALL: [Course<'static>; 4] = [
+const OF_ALL: [Course; 4] = [
     Course { title: "Machines", y: "machines that take tasks", of: &[("", |sample| sample.nodes as f64)] },
     Course { title: "Price", y: "price per hour", of: &[("", |sample| sample.price_per_hour)] },
     Course {
@@ -125,7 +128,7 @@ const OF_ALL: [Course<'static>; 4] = [
     Course { title: "Tasks that wait", y: "tasks", of: &[("", |sample| sample.waiting as f64)] },
 ];
 
-const OF_ONE: [Course<'static>; 2] = [
+const OF_ONE: [Course; 2] = [
     Course {
         title: "CPU",
         y: "cores",
@@ -138,7 +141,7 @@ const OF_ONE: [Course<'static>; 2] = [
     },
 ];
 
-fn chart(outcomes: &[Outcome], course: &Course<'_>) -> Chart {
+fn chart(outcomes: &[Outcome], course: &Course) -> Chart {
     let mut series = Vec::new();
     for outcome in outcomes {
         let every = outcome.samples.len().div_ceil(POINTS).max(1);

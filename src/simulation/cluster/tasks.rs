@@ -30,7 +30,7 @@ impl Cluster {
         if answer { Err(Refusal::NoAnswer) } else { Ok(()) }
     }
 
-    fn is_silent(&self, node: &NodeName) -> bool {
+    pub(super) fn is_silent(&self, node: &NodeName) -> bool {
         self.hosts.get(node).is_some_and(|host| host.silent_until > self.now)
     }
 

@@ -249,6 +249,7 @@ impl<'a> Simulation<'a> {
                 if let Some(task) = self.world.tasks.get(task).filter(|task| !task.reason.contains(MOVED)) {
                     let asked = task.created_at.max(task.not_before);
                     self.tally.placed(asked, self.now);
+                    self.tally.outcome.placed += u64::from(asked >= self.tally.from);
                 }
             }
             Change::TaskCreated { .. } if counts && reason.contains(MOVED) => self.tally.outcome.moved += 1,
@@ -350,7 +351,6 @@ impl<'a> Simulation<'a> {
             paid: self.cluster.paid() - self.paid_before.0,
             bound: bound / tally.outcome.samples.len().max(1) as f64 * hours,
             node_hours: self.cluster.node_hours() - self.paid_before.1,
-            placed: tally.waits.len() - asked.len().min(tally.waits.len() as usize) as u64,
             unplaced: asked.len() as u64,
             wait_p50: tally.waits.percentile(0.5),
             wait_p99: tally.waits.percentile(0.99),

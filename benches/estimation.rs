@@ -76,18 +76,25 @@ fn day() -> Vec<UsageSample> {
     (0..SAMPLES).map(|i| sample(i, 0.05 + wave(i) * 1.95)).collect()
 }
 
-/// CPU and memory of one sample, into each policy of the catalogue, and its answer.
+/// Five minutes apart, as in traces: the limits that hold, CPU and memory of one sample, and what each policy of
+/// the catalogue makes of it.
 #[divan::bench(args = ENTRIES.iter().map(|entry| entry.name))]
 fn observe_policy(bencher: Bencher<'_, '_>, name: &str) {
-    let day = day();
+    let at = |i: u32| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(5 * i64::from(i));
+    let days: Vec<Observation> = day()
+        .iter()
+        .zip(0..)
+        .map(|(sample, i)| Observation { at: at(i), ..Observation::of(sample) })
+        .collect();
     let workload = WorkloadIndex(0);
     bencher
         .counter(ItemsCount::new(SAMPLES))
         .with_inputs(|| Recipe::parse(name, ENTRIES).and_then(|recipe| recipe.make()).expect("a policy"))
         .bench_values(|mut policy| {
-            for sample in &day {
+            for sample in &days {
                 black_box(policy.limits(workload, None, sample.at));
-                policy.observe(workload, &Observation::of(sample));
+                policy.observe(workload, sample);
+                policy.advance(sample.at);
             }
             policy
         });
@@ -101,6 +108,7 @@ fn fleet(workloads: u32) -> Box<dyn SizePolicy> {
             let sample = Observation::of(&sample(slot * 5, 0.05 + wave(workload) * 2.0));
             policy.observe(WorkloadIndex(workload), &sample);
         }
+        policy.advance(Timestamp::UNIX_EPOCH + SignedDuration::from_mins(i64::from(slot) * 5));
     }
     policy
 }
@@ -132,6 +140,21 @@ fn restore_of_100_000_workloads(bencher: Bencher<'_, '_>) {
     let mut policy = fleet(100_000);
     let checkpoint = policy.checkpoint().expect("a checkpoint");
     bencher.bench_local(|| policy.restore(&checkpoint));
+}
+
+/// A new slot of 100,000 workloads: their samples, and what is decided on them.
+#[divan::bench(sample_count = 5)]
+fn slot_of_100_000_workloads(bencher: Bencher<'_, '_>) {
+    let mut policy = fleet(100_000);
+    let mut slot = 30;
+    bencher.bench_local(|| {
+        for workload in 0..100_000 {
+            let sample = Observation::of(&sample(slot * 5, 0.05 + wave(workload) * 2.0));
+            policy.observe(WorkloadIndex(workload), &sample);
+        }
+        policy.advance(Timestamp::UNIX_EPOCH + SignedDuration::from_mins(i64::from(slot) * 5));
+        slot += 1;
+    });
 }
 
 /// New limits of 100,000 workloads, as after a change of the price.

@@ -1,7 +1,6 @@
 //! The backtest as people call it, on files.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use loadline::analytics::read_trace;
 use loadline::replay::backtest::{Contender, Report, Resource, Scored, report};
@@ -9,17 +8,9 @@ use loadline::replay::grid::Trace;
 use loadline::replay::vertical::replay;
 use serde_json::Value;
 
+use crate::backtest_command::{backtest, fault};
+
 const HEAD: &str = "workload,task,time,cpu,memory,cpu_request,memory_request\n";
-
-fn backtest(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loadline")).arg("backtest").args(arguments).output().expect("the binary")
-}
-
-fn fault(arguments: &[&str]) -> String {
-    let output = backtest(arguments);
-    assert!(!output.status.success(), "{arguments:?} should fail");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Three days of two workloads: one steady, one with a peak on the third day.
 fn trace(folder: &Path) -> PathBuf {

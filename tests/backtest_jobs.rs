@@ -1,10 +1,11 @@
 //! Batch runs past policies: on generated runs always, on real ones where they are.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use loadline::analytics::read_jobs;
 use loadline::replay::jobs::{AskedAt, JobReport, JobRow, JobTrace, report};
+
+use crate::backtest_command::{backtest, fault};
 
 const GIB: f64 = 1_073_741_824.0;
 const POLICIES: [&str; 6] = ["request", "doubling", "percentile", "witt-lr", "tovar-ppm", "loadline"];
@@ -93,10 +94,6 @@ fn real_runs_waste_less_than_under_doubling() {
     }
 }
 
-fn backtest(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loadline")).arg("backtest").args(arguments).output().expect("the binary")
-}
-
 #[test]
 fn runs_become_a_table_and_json_and_faults_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -118,11 +115,6 @@ fn runs_become_a_table_and_json_and_faults_are_named() {
     assert!(reports[0]["lines"][1]["over_doubling"].as_f64().is_some_and(|ratio| ratio < 0.5), "{reports}");
     let table = String::from_utf8_lossy(&backtest(&["--jobs", path]).stdout).into_owned();
     assert!(table.contains("WASTED GIB-H") && table.contains("tovar-ppm"), "{table}");
-    let fault = |arguments: &[&str]| {
-        let output = backtest(arguments);
-        assert!(!output.status.success(), "{arguments:?} should fail");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
     assert!(fault(&["--jobs", path, "--policy", "vpa"]).contains("there are request, doubling"));
     assert!(fault(&["--jobs", path, "--with-input"]).contains("there is no column `input`"));
     assert!(fault(&["--jobs", path, "--trace", path]).contains("cannot be used with"));

@@ -2,21 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use polars_io::SerReader;
 use polars_io::prelude::ParquetReader;
 use serde_json::Value;
 
-fn backtest(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loadline")).arg("backtest").args(arguments).output().expect("the binary")
-}
-
-fn fault(arguments: &[&str]) -> String {
-    let output = backtest(arguments);
-    assert!(!output.status.success(), "{arguments:?} should fail");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::backtest_command::{backtest, fault};
 
 /// Two days of two services: one with a daily rhythm, one flat.
 fn load(folder: &Path) -> PathBuf {

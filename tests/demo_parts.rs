@@ -203,7 +203,7 @@ async fn server(delay: Duration) -> SocketAddr {
 fn generator(target: SocketAddr, requests_per_second: f64, day: Duration) -> LoadGenerator {
     let (night, noon) = (requests_per_second, requests_per_second);
     let profile = LoadProfile { night, noon, noise: 0.0, crowd: None, seed: 3 };
-    LoadGenerator { target, path: "/work".to_owned(), profile, day }
+    LoadGenerator { target, path: "/work".to_owned(), days: vec![profile], day }
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn every_request_of_the_day_is_sent_and_counted() {
     let generator = generator(server(Duration::from_millis(20)).await, 200.0, Duration::from_secs(1));
     let stats = Arc::new(LoadStats::default());
     generator.run(Arc::clone(&stats), CancellationToken::new()).await.expect("a target");
-    let planned = generator.profile.arrivals(generator.day).count() as u64;
+    let planned = generator.arrivals().count() as u64;
     let summary = stats.summary();
     assert_eq!((summary.sent, summary.shed, summary.ended.in_flight), (planned, 0, 0));
     assert_eq!((summary.ok() + summary.failed(), summary.failed()), (planned, planned / 5));

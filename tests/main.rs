@@ -4,6 +4,9 @@ mod api;
 mod architecture;
 #[cfg(feature = "analytics")]
 mod backtest;
+mod backtest_command;
+#[cfg(feature = "analytics")]
+mod backtest_forecast;
 mod backtest_jobs;
 #[cfg(feature = "analytics")]
 mod backtest_load;

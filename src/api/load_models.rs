@@ -70,7 +70,7 @@ async fn model(State(api): State<ApiState>, At(name): At<String>) -> Result<Json
 struct WhatIfQuery {
     /// `x2`, `+30%`, `-20%` or `250/s`.
     load: Option<String>,
-    /// The load that is usual at the hour of the week of this instant.
+    /// The load that is forecast for this instant; that of its hour of the week where there is no forecast.
     peak: Option<String>,
 }
 

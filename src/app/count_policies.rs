@@ -17,7 +17,8 @@ const AUTOPILOT: Parameters = Parameters { target: TARGET, percentile: 0.95, win
 
 /// All of them.
 pub(super) fn catalogue() -> CountCatalogue {
-    let loadline: MakeCountPolicy = |scale, _| Box::new(Loadline::new(scale.budget));
+    let loadline: MakeCountPolicy =
+        |scale, _| Box::new(Loadline::new(scale.budget).with_season(scale.season.as_secs_f64()));
     let target_value: MakeCountPolicy = |_, _| Box::new(TargetValue::new(TARGET));
     let keda_cron: MakeCountPolicy = |_, name| Box::new(KedaCron::new(TARGET, DAYS, name.clone()));
     let aws_predictive: MakeCountPolicy = |_, _| Box::new(AwsPredictive::new(TARGET));

@@ -53,7 +53,7 @@ pub struct Series {
     pub asked: Option<Mark>,
 }
 
-/// Curves over a logarithmic horizontal axis.
+/// Curves over a logarithmic horizontal axis, or courses over the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// What it shows.
@@ -102,7 +102,12 @@ impl Chart {
 
 /// The SVG of a chart for a page: without title and legend, which the page has, in the page's colours.
 pub fn svg_for_page(chart: &Chart, frame: Frame) -> String {
-    let theme = Theme {
+    in_page(&scene(chart, frame, (page_theme(), &page_colour), None), &chart.title)
+}
+
+/// Colours of the page that a picture stands in.
+fn page_theme() -> Theme {
+    Theme {
         background: "none".to_owned(),
         axis_color: "var(--axis)".to_owned(),
         grid_color: "var(--grid)".to_owned(),
@@ -110,16 +115,45 @@ pub fn svg_for_page(chart: &Chart, frame: Frame) -> String {
         text_color: "var(--text)".to_owned(),
         font_family: Some("inherit".to_owned()),
         ..Theme::light()
-    };
-    let colour = |place: usize| format!("var(--s{})", place % COLOURS.len());
-    let scene = scene(chart, frame, (theme, &colour), None);
+    }
+}
+
+fn page_colour(place: usize) -> String {
+    format!("var(--s{})", place % COLOURS.len())
+}
+
+fn in_page(scene: &Scene, title: &str) -> String {
     let (width, height) = (scene.width, scene.height);
     // Its own size is fixed; the one around it fits the page.
     format!(
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">{}</svg>",
-        escaped(&chart.title),
-        SvgBackend::new().render_scene(&scene)
+        escaped(title),
+        SvgBackend::new().render_scene(scene)
     )
+}
+
+/// The SVG of courses for a page: lines over an axis that both begin at 0.
+pub fn course_for_page(chart: &Chart, frame: Frame) -> String {
+    let lines = |series: &Series| {
+        let line = LinePlot::new().with_data(series.marks.iter().map(|mark| (mark.x, mark.y)));
+        Plot::Line(line.with_color(page_colour(series.place)).with_stroke_width(1.8))
+    };
+    let plots: Vec<Plot> = chart.series.iter().filter(|series| series.marks.len() > 1).map(lines).collect();
+    let narrow = frame.width < 500.0;
+    let ((_, right), (_, top)) = (chart.range(|mark| mark.x), chart.range(|mark| mark.y));
+    let layout = Layout::auto_from_plots(&plots)
+        .with_width(frame.width)
+        .with_height(frame.height)
+        .with_theme(page_theme())
+        .with_x_axis_min(0.0)
+        .with_x_axis_max(right)
+        .with_y_axis_min(0.0)
+        .with_y_axis_max(top * 1.05)
+        .with_x_label(&chart.x)
+        .with_y_label(&chart.y)
+        .with_label_size(if narrow { 11 } else { 13 })
+        .with_tick_size(if narrow { 10 } else { 12 });
+    in_page(&render_multiple(plots, layout), &chart.title)
 }
 
 /// The SVG of a chart that stands alone, with title and legend on white; none where there is no point.

@@ -5,6 +5,7 @@
 //! - `cells`: its figures as tables of text, for the terminal and for pages.
 //! - `forecasts`: what forecasts came to, as tables and as a page.
 //! - `page`: everything as one HTML file that loads nothing from elsewhere.
+//! - `run`: what a run on real processes came to, as one page of courses over its time.
 //! - `load`: cells, chart and page of a backtest of load.
 //! - `simulation`: the same of simulations of a cluster.
 //!
@@ -16,4 +17,5 @@ pub mod forecasts;
 pub mod load;
 pub mod page;
 pub mod pareto;
+pub mod run;
 pub mod simulation;

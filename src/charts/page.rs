@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::charts::cells::{self, Cells};
-use crate::charts::draw::{COLOURS, Chart, Frame, escaped, svg_for_page};
+use crate::charts::draw::{COLOURS, Chart, Frame, course_for_page, escaped, svg_for_page};
 use crate::charts::pareto;
 use crate::replay::backtest::Report;
 
@@ -93,6 +93,15 @@ fn section(reports: &[Report]) -> String {
 
 /// A chart with its legend; drawn twice, for wide screens and for narrow ones.
 pub(super) fn figure(chart: &Chart, empty: &str) -> String {
+    drawn(chart, empty, svg_for_page)
+}
+
+/// The same for courses over the time.
+pub(super) fn course(chart: &Chart, empty: &str) -> String {
+    drawn(chart, empty, course_for_page)
+}
+
+fn drawn(chart: &Chart, empty: &str, draw: fn(&Chart, Frame) -> String) -> String {
     if !chart.has_points() {
         return format!("<p class=\"note\">Nothing to draw: {empty}.</p>\n");
     }
@@ -108,8 +117,8 @@ pub(super) fn figure(chart: &Chart, empty: &str) -> String {
     format!(
         "<figure>\n<div class=\"legend\">{legend}</div>\n<div class=\"wide\">{}</div>\n<div class=\"narrow\">{}</div>\n\
          </figure>\n",
-        svg_for_page(chart, Frame::WIDE),
-        svg_for_page(chart, Frame::NARROW)
+        draw(chart, Frame::WIDE),
+        draw(chart, Frame::NARROW)
     )
 }
 

@@ -48,7 +48,7 @@ pub(super) struct WhatIfArgs {
     /// Another load: x2, +30%, -20% or 250/s (requests per second over all instances).
     #[arg(long, allow_hyphen_values = true)]
     load: Option<String>,
-    /// A time in the reader's time zone, such as "2026-11-27 20:00": takes the load that is usual then.
+    /// A time in the reader's time zone, such as "2026-11-27 20:00": takes the load that is forecast then, or usual.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     peak: Option<Timestamp>,
 }
@@ -204,7 +204,7 @@ impl Drawn<'_> {
 }
 
 /// A drawn chart as lines, in colour.
-fn rows(buffer: &Buffer) -> Vec<String> {
+pub(super) fn rows(buffer: &Buffer) -> Vec<String> {
     let width = usize::from(buffer.area().width).max(1);
     let line = |cells: &[ratatui_core::buffer::Cell]| {
         let mut line = String::new();
@@ -213,6 +213,7 @@ fn rows(buffer: &Buffer) -> Vec<String> {
             let colour = match run[0].fg {
                 Color::Green => Some(AnsiColor::Green),
                 Color::Cyan => Some(AnsiColor::Cyan),
+                Color::Yellow => Some(AnsiColor::Yellow),
                 _ => None,
             };
             line.push_str(

@@ -20,6 +20,7 @@ mod pool;
 mod reader;
 mod rollout;
 mod scale;
+mod scale_event;
 mod scale_queue;
 mod scale_window;
 mod simulated;

@@ -6,13 +6,14 @@ use crate::config::limits::{
     COUNT_MAX, NUMBER_MAX, PERIOD_SECONDS_MAX, STABILIZATION_SECONDS_MAX, UTILIZATION_MAX,
 };
 use crate::config::reader::{Table, Value};
+use crate::config::scale_event::events;
 use crate::config::scale_queue::queue;
 use crate::config::scale_window::windows;
 use crate::config::values::{count, duration_from, line, list, number, share, whole, word};
 use crate::config::workload::Ports;
 use crate::domain::scale::{
-    BUDGET, CountPolicyKind, MetricTarget, QueueSource, QueueTarget, ScaleSpec, ScalingAmount, ScalingRule,
-    ScalingRules, SelectPolicy, ZeroSpec,
+    BUDGET, CountPolicyKind, MetricTarget, QueueSource, QueueTarget, SEASON, ScaleSpec, ScalingAmount,
+    ScalingRule, ScalingRules, SelectPolicy, ZeroSpec,
 };
 
 /// Kubernetes' tolerance (`horizontal-pod-autoscaler-tolerance`).
@@ -24,6 +25,8 @@ const METRIC_KEYS: &[&str] = &["cpu", "memory", "requests_per_second", "queue", 
 const RULE_AMOUNT_MAX: i64 = 1_000_000;
 /// The shares of time that a budget may be.
 const BUDGET_RANGE: std::ops::RangeInclusive<f64> = 0.000_1..=0.5;
+/// The shortest season.
+const SEASON_MIN: SignedDuration = SignedDuration::from_secs(10);
 /// The least of what must last some time.
 const LASTING_MIN: SignedDuration = SignedDuration::from_secs(1);
 /// Keys that say how a count goes to zero and comes back.
@@ -47,7 +50,8 @@ pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
             (up, down)
         })
         .unwrap_or_default();
-    let (policy, budget) = policy(table);
+    let (policy, budget, season) = policy(table);
+    let events = table.or("event", Vec::new(), |value| events(value, table, &metrics));
     let scale = ScaleSpec {
         min,
         max: max.unwrap_or(COUNT_MAX),
@@ -57,6 +61,8 @@ pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
         down: down.unwrap_or_else(ScalingRules::default_down),
         policy,
         budget,
+        season,
+        events,
         windows: table.or("window", Vec::new(), |value| windows(value, table)),
         zero: zero(table),
     };
@@ -64,16 +70,28 @@ pub(super) fn scale(table: &Table<'_>, ports: &Ports) -> ScaleSpec {
     scale
 }
 
-fn policy(table: &Table<'_>) -> (CountPolicyKind, f64) {
+fn policy(table: &Table<'_>) -> (CountPolicyKind, f64, SignedDuration) {
     let words = CountPolicyKind::ALL.map(|kind| (kind.as_str(), kind));
     let policy = table.or("policy", CountPolicyKind::default(), word(&words));
     let expected = "a share of time from 0.0001 to 0.5, such as 0.01";
     let budget = table.or("budget", BUDGET, number(BUDGET_RANGE, expected));
-    if table.has("budget") && policy != CountPolicyKind::Loadline {
-        let found = format!("a budget of policy \"{policy}\", which has none");
-        table.refuse_key("budget", found, "policy = \"loadline\", or no `budget`", None);
+    let season = table.or("season", SEASON, season);
+    for key in ["budget", "season"].into_iter().filter(|key| table.has(key)) {
+        if policy != CountPolicyKind::Loadline {
+            let found = format!("a {key} of policy \"{policy}\", which has none");
+            table.refuse_key(key, found, &format!("policy = \"loadline\", or no `{key}`"), None);
+        }
     }
-    (policy, budget)
+    (policy, budget, season)
+}
+
+/// Some seconds to a day.
+fn season(value: &Value<'_>) -> Option<SignedDuration> {
+    let found = duration_from(SEASON_MIN)(value)?;
+    if found > SEASON {
+        return value.refuse("a duration from 10s to 24h");
+    }
+    Some(found)
 }
 
 fn zero(table: &Table<'_>) -> ZeroSpec {

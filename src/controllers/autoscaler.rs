@@ -13,8 +13,10 @@ use crate::controllers::control::blocking;
 use crate::controllers::count_policies::{CountCatalogue, CountPolicies};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::joint::{self, RecentLoads};
+use crate::controllers::read_ahead::ReadAhead;
 use crate::controllers::readings::{Asked, ReadingMemory, Readings, SCRAPES_MISSED_MAX};
 use crate::controllers::scheduler::Pass;
+use crate::controllers::sizing::settled_since;
 use crate::controllers::startups::Startups;
 use crate::controllers::state::EngineState;
 use crate::domain::action::ActionKey;
@@ -39,6 +41,7 @@ use crate::ports::store::StoreError;
 use crate::scaling::horizontal::{
     self, HorizontalParameters, HorizontalState, InstanceStatus, MetricReading, ServiceStatus, Verdict,
 };
+use crate::scaling::planned::Before;
 use crate::scaling::policy_count::{self, Pace};
 use crate::scaling::vertical;
 use crate::scaling::zero::{self, Activity, ActivityState};
@@ -107,6 +110,9 @@ struct Kept {
     activity: BTreeMap<WorkloadName, ActivityState>,
     #[serde(default)]
     startups: Startups,
+    /// What loads were before what is planned.
+    #[serde(default)]
+    planned: BTreeMap<WorkloadName, Before>,
 }
 
 impl Memory {
@@ -131,6 +137,7 @@ impl Memory {
         };
         self.counts.retain(|name, _| scales(name));
         self.kept.activity.retain(|name, _| scales(name));
+        self.kept.planned.retain(|name, _| scales(name));
         self.statuses.retain(|name, _| scales(name));
         self.kept.readings.keep(world);
         self.policies.keep(world);
@@ -173,7 +180,8 @@ impl Autoscaler {
         let policies = CountPolicies::new(settings.policies.clone(), known.as_deref());
         let memory = Mutex::new(Memory { counts, kept, policies, ..Memory::default() });
         let changes = Mutex::new(state.subscribe());
-        let readings = Readings { source: metrics, scrape_interval: settings.scrape_interval };
+        let readings =
+            Readings { source: ReadAhead::new(metrics), scrape_interval: settings.scrape_interval };
         let (finished, published) = (watch::Sender::new(None), watch::Sender::new(Scaling::default()));
         Ok(Self {
             state,
@@ -206,6 +214,7 @@ impl Autoscaler {
         let world = self.state.world().await;
         let analysis = self.analysis.borrow().clone();
         let observed = Arc::clone(&self.passes.borrow().observed);
+        self.readings.source.look(&world).await;
         let mut memory = self.memory.lock().await;
         memory.keep(&world);
         memory.loads.retain(&world);
@@ -357,29 +366,32 @@ impl Autoscaler {
         let counts = memory.counts.entry(name.clone()).or_default();
         let mut spec = ScaleSpec { min: bounds.min, max: bounds.max, ..scale.clone() };
         let idle = idle.idle_since().filter(|_| idle.idle_for(scale.zero.idle_after, now));
+        let status = ServiceStatus {
+            workload: name,
+            count: workload.count,
+            stopped: world.stopped_by_hand(workload),
+            instances: tasks.iter().map(|task| instance(task, seen.observed)).collect(),
+            readings,
+            instance_price: price,
+        };
+        let startup = memory.kept.startups.of(workload).map_or(STARTUP, |known| known.seconds);
         let verdict = if let Some(since) = idle.filter(|_| bounds.min == 0 && workload.count > 0) {
             let to = counts.downwards(&spec, workload.count, 0, now);
             zero::sleep(name, (workload.count, to), (now.duration_since(since), price))
         } else {
             // Without a metric's say the last instance stays: it leaves only for want of requests.
             spec.min = spec.min.max(u32::from(workload.count > 0)).min(spec.max);
-            let status = ServiceStatus {
-                workload: name,
-                count: workload.count,
-                stopped: world.stopped_by_hand(workload),
-                instances: tasks.iter().map(|task| instance(task, seen.observed)).collect(),
-                readings,
-                instance_price: price,
-            };
             match memory.policies.of(name, &spec) {
                 Some(policies) => {
-                    let startup = memory.kept.startups.of(workload).map_or(STARTUP, |known| known.seconds);
                     let pace = Pace { startup, interval: self.settings.interval.as_secs_f64() };
                     policy_count::decide(&spec, &status, policies, pace, counts, now)
                 }
                 None => horizontal::decide(&spec, &status, &self.settings.horizontal, counts, now),
             }
         };
+        let ahead = self.settings.interval.saturating_add(SignedDuration::from_secs_f64(startup));
+        let planned = memory.kept.planned.entry(name.clone()).or_default();
+        let verdict = planned.raise(verdict, (&spec, &status), ahead, now);
         let proposal = match verdict {
             Verdict::Hold { rule, reason, .. } => return Ok((rule.to_owned(), reason)),
             Verdict::Change(proposal) => proposal,
@@ -475,14 +487,6 @@ fn instance(task: &Task, observed: &Observed) -> InstanceStatus {
         readiness_since: task.ready_at.or(task.started_at),
         request: task.size.request,
     }
-}
-
-/// Since when the workload has had its size: since its last size or revision, whichever came later.
-fn settled_since(world: &World, workload: &Workload) -> Timestamp {
-    let revision = workload.revisions.get(&workload.revision).map(|revision| revision.at);
-    let size = workload.size.as_ref().map(|size| size.since);
-    let first = world.tasks_of(&workload.name).filter_map(|task| task.started_at).min();
-    revision.into_iter().chain(size).max().or(first).unwrap_or(Timestamp::MIN)
 }
 
 /// The most that one node offers, part by part, over nodes that are there and pools that could grow.

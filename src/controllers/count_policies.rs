@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::scale::{CountPolicyKind, ScaleSpec};
+use crate::domain::scale::{CountPolicyKind, SEASON, ScaleSpec};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::scaling::counts::CountPolicy;
@@ -23,15 +23,24 @@ pub type CountCatalogue = BTreeMap<CountPolicyKind, MakeCountPolicy>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     kind: CountPolicyKind,
-    budget: u64,
+    /// See `terms_of`.
+    terms: u64,
     metrics: Vec<Vec<u8>>,
 }
 
 /// The policies of one service.
 struct AtWork {
     kind: CountPolicyKind,
-    budget: u64,
+    /// See `terms_of`.
+    terms: u64,
     metrics: Vec<Box<dyn CountPolicy>>,
+}
+
+/// What was agreed with a policy, as one number: under other terms it begins anew. It is the budget's where the season
+/// is a day, as it was before there were others.
+fn terms_of(scale: &ScaleSpec) -> u64 {
+    let shorter = SEASON.as_millis().saturating_sub(scale.season.as_millis());
+    scale.budget.to_bits() ^ u64::try_from(shorter).unwrap_or(0).rotate_left(32)
 }
 
 /// The policies that are at work.
@@ -59,22 +68,22 @@ impl CountPolicies {
         scale: &ScaleSpec,
     ) -> Option<&mut [Box<dyn CountPolicy>]> {
         let make = self.catalogue.get(&scale.policy)?;
-        let budget = scale.budget.to_bits();
+        let terms = terms_of(scale);
         let fits = |there: &AtWork| {
-            there.kind == scale.policy && there.budget == budget && there.metrics.len() == scale.metrics.len()
+            there.kind == scale.policy && there.terms == terms && there.metrics.len() == scale.metrics.len()
         };
         if !self.services.get(name).is_some_and(fits) {
             let mut metrics: Vec<_> = scale.metrics.iter().map(|_| make(scale, name)).collect();
             let known = self.known.remove(name.as_str());
             let known = known.filter(|known| {
-                known.kind == scale.policy && known.budget == budget && known.metrics.len() == metrics.len()
+                known.kind == scale.policy && known.terms == terms && known.metrics.len() == metrics.len()
             });
             for (policy, kept) in metrics.iter_mut().zip(known.into_iter().flat_map(|known| known.metrics)) {
                 if let Err(error) = policy.restore(&kept) {
                     tracing::warn!(service = %name, %error, "a policy of counts begins anew");
                 }
             }
-            self.services.insert(name.clone(), AtWork { kind: scale.policy, budget, metrics });
+            self.services.insert(name.clone(), AtWork { kind: scale.policy, terms, metrics });
         }
         self.services.get_mut(name).map(|there| there.metrics.as_mut_slice())
     }
@@ -91,7 +100,7 @@ impl CountPolicies {
             let metrics: Option<Vec<_>> = metrics.collect();
             Some((
                 name.as_str().to_owned(),
-                Known { kind: there.kind, budget: there.budget, metrics: metrics? },
+                Known { kind: there.kind, terms: there.terms, metrics: metrics? },
             ))
         };
         let all: BTreeMap<String, Known> = self.services.iter().filter_map(known).collect();
@@ -141,6 +150,9 @@ mod tests {
         scale.budget = 0.05;
         let mut other = CountPolicies::new(catalogue(), Some(&document));
         assert_eq!(counts(&mut other, &name, &scale, 1.0, 301), 4, "another budget is another policy");
+        (scale.budget, scale.season) = (0.01, SEASON / 2);
+        let mut shorter = CountPolicies::new(catalogue(), Some(&document));
+        assert_eq!(counts(&mut shorter, &name, &scale, 1.0, 301), 4, "and so is another season");
         other.keep(&World::default());
         assert!(other.services.is_empty());
     }

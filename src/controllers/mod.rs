@@ -13,6 +13,7 @@ mod joint;
 mod judges;
 pub mod load_feed;
 pub mod notices;
+mod read_ahead;
 mod readings;
 pub mod real_use;
 pub mod routes;

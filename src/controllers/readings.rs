@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::controllers::analyst::Analysis;
 use crate::controllers::driver::chain;
+use crate::controllers::read_ahead::ReadAhead;
 use crate::domain::load::LoadReading;
 use crate::domain::scale::{MetricTarget, QueueSource, QueueTarget};
 use crate::domain::scale_status::{MetricFault, ScaleCondition};
@@ -120,7 +120,7 @@ type Judged = Result<f64, Fault>;
 
 /// Reads what counts follow.
 pub(super) struct Readings {
-    pub(super) source: Arc<dyn MetricSource>,
+    pub(super) source: ReadAhead,
     pub(super) scrape_interval: SignedDuration,
 }
 
@@ -381,7 +381,7 @@ fn failed(metric: &str, fault: Fault, asked: &Asked<'_>, memory: &mut ReadingMem
 }
 
 /// Where the instances that are ready answer.
-fn places(
+pub(super) fn places(
     tasks: &[&Task],
     service: &ServiceSpec,
     (port, path): (Option<&str>, &str),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,7 @@ use crate::domain::observation::{CommandVerdict, Health, Observed, ProcessState,
 use crate::domain::plan::{Alarm, Step, Waiting};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
-use crate::domain::workload::WorkloadSpec;
+use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::World;
 use crate::ports::cluster::{ClusterError, ClusterObserver, Launch, Resized, TaskRunner};
 use crate::ports::commands::Commands;
@@ -36,6 +37,8 @@ use crate::scheduling::{Effect, PlanSettings, due_commands, effects, plan};
 
 /// Cron jobs that are dealt with further ahead than this are told of.
 const CURSOR_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
+/// Addresses in a row that somebody else may have; the search goes on at the next pass.
+const MOVES_MAX: usize = 100;
 
 /// The outside world as the scheduler needs it.
 pub struct SchedulerPorts {
@@ -89,6 +92,10 @@ pub struct Scheduler {
     ports: SchedulerPorts,
     settings: PlanSettings,
     doors: Mutex<FrontDoorPorts>,
+    /// The addresses as the last pass left them: open, or declared and told to be taken.
+    shown: Mutex<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
+    /// Whether `doors` are other than what the store has.
+    unstored: AtomicBool,
     under_way: Arc<Mutex<UnderWay>>,
     judges: Arc<Mutex<Judges>>,
     published: watch::Sender<Pass>,
@@ -114,8 +121,10 @@ impl Scheduler {
         doors: FrontDoorPorts,
         published: watch::Sender<Pass>,
     ) -> Self {
+        let shown = Mutex::new(doors.numbers().clone());
         let (doors, under_way, judges) = (Mutex::new(doors), Arc::default(), Arc::default());
-        Self { state, ports, settings, doors, under_way, judges, published }
+        let unstored = AtomicBool::new(false);
+        Self { state, ports, settings, doors, shown, unstored, under_way, judges, published }
     }
 
     /// Returns when there is something to look at before the clock says so.
@@ -254,29 +263,45 @@ impl Scheduler {
         self.ports.health.watch(targets);
     }
 
+    /// Opens addresses. One that somebody else has is moved at once, so that nobody is told of it.
     async fn set_routes(&self, world: &World, observed: &Observed) -> Vec<String> {
-        let (routes, chosen) = {
-            let mut doors = lock(&self.doors);
-            let chosen = doors.assign(world);
-            (doors.routes(world, observed), chosen.then(|| doors.document()))
-        };
         let mut problems = Vec::new();
-        if let Some(document) = chosen {
-            let store = Arc::clone(self.state.store());
+        for _ in 0..MOVES_MAX {
+            let (routes, chosen) = {
+                let mut doors = lock(&self.doors);
+                let chosen = doors.assign(world);
+                (doors.routes(world, observed), chosen)
+            };
+            let failures = self.ports.front_door.route(routes).await;
+            problems.clear();
+            let mut moved = false;
+            for failure in failures {
+                if lock(&self.doors).taken(world, &failure) {
+                    moved = true;
+                } else {
+                    problems.push(format!(
+                        "the front door of {} cannot open port {}: {}",
+                        failure.workload, failure.listen, failure.message
+                    ));
+                }
+            }
+            if chosen || moved {
+                self.unstored.store(true, Ordering::Relaxed);
+            }
+            if !moved {
+                break;
+            }
+        }
+        lock(&self.shown).clone_from(lock(&self.doors).numbers());
+        if self.unstored.load(Ordering::Relaxed) {
+            let (document, store) = (lock(&self.doors).document(), Arc::clone(self.state.store()));
             let written =
                 tokio::task::spawn_blocking(move || store.put_document(FrontDoorPorts::DOCUMENT, &document))
                     .await;
-            if !matches!(written, Ok(Ok(()))) {
+            if matches!(written, Ok(Ok(()))) {
+                self.unstored.store(false, Ordering::Relaxed);
+            } else {
                 problems.push("the chosen front door addresses could not be stored".to_owned());
-            }
-        }
-        for failure in self.ports.front_door.route(routes).await {
-            let moved = lock(&self.doors).taken(world, &failure);
-            if !moved {
-                problems.push(format!(
-                    "the front door of {} cannot open port {}: {}",
-                    failure.workload, failure.listen, failure.message
-                ));
             }
         }
         problems
@@ -386,8 +411,8 @@ impl Scheduler {
     }
 
     /// The stable addresses of services.
-    pub fn front_doors(&self) -> BTreeMap<crate::domain::workload::WorkloadName, BTreeMap<String, u16>> {
-        lock(&self.doors).numbers().clone()
+    pub fn front_doors(&self) -> BTreeMap<WorkloadName, BTreeMap<String, u16>> {
+        lock(&self.shown).clone()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::controllers::driver::chain;
 use crate::domain::quantity::TaskSize;
 use crate::domain::task::{ExitRecord, Task, TaskId};
 use crate::domain::usage::UsageSample;
-use crate::domain::world::World;
+use crate::domain::world::{Workload, World};
 use crate::estimation::{EstimationError, Estimator, OomKill};
 use crate::ports::history::History;
 use crate::ports::store::{Archive, Store, StoreError};
@@ -205,4 +205,12 @@ pub(super) fn oom_kill(task: &TaskId, exit: &ExitRecord, size: TaskSize) -> OomK
         limit: exit.memory_limit,
         peak: exit.peak_memory,
     }
+}
+
+/// Since when the workload has had its size: since its last size or revision, whichever came later.
+pub(super) fn settled_since(world: &World, workload: &Workload) -> Timestamp {
+    let revision = workload.revisions.get(&workload.revision).map(|revision| revision.at);
+    let size = workload.size.as_ref().map(|size| size.since);
+    let first = world.tasks_of(&workload.name).filter_map(|task| task.started_at).min();
+    revision.into_iter().chain(size).max().or(first).unwrap_or(Timestamp::MIN)
 }

@@ -8,12 +8,15 @@ use crate::controllers::analyst::Analysis;
 use crate::controllers::control::blocking;
 use crate::controllers::joint;
 use crate::domain::money::Prices;
+use crate::domain::planned::PlannedEvent;
 use crate::domain::what_if::{OtherLoad, WhatIf};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
+use crate::forecasting::expected::{Expected, expected, with_event};
 use crate::forecasting::usual_load::{LOOK_BACK, usual};
 use crate::ports::control::{ControlError, WhatIfAsked};
 use crate::ports::history::History;
+use crate::ports::store::StoreError;
 use crate::scaling::what_if::{Question, answer};
 
 /// What questions are answered from.
@@ -40,7 +43,8 @@ impl WhatIfSources {
             return Err(ControlError::Invalid(format!("{name} is no service: it has no load")));
         };
         let load_now = analysis.load.get(name).map(|sample| sample.requests_per_second);
-        let (load_then, load_from) = self.load(asked, load_now, now).await?;
+        let events = service.scale.as_ref().map(|scale| scale.events.clone()).unwrap_or_default();
+        let (load_then, load_from) = self.load(asked, (load_now, events), now).await?;
         let shapes = joint::shapes(world, service, name, &self.prices);
         let model = analysis.models.get(name);
         let recommended = analysis.recommendations.get(name);
@@ -64,13 +68,13 @@ impl WhatIfSources {
     async fn load(
         &self,
         asked: &WhatIfAsked,
-        load_now: Option<f64>,
+        (load_now, events): (Option<f64>, Vec<PlannedEvent>),
         now: Timestamp,
     ) -> Result<(f64, String), ControlError> {
         let (start, from) = match asked.peak {
             Some(at) => {
-                let usual = self.usual(&asked.workload, at, now).await?;
-                (Some(usual.load), usual.words)
+                let then = self.then(&asked.workload, events, at, now).await?;
+                (Some(then.load), then.words)
             }
             None => (load_now, "the load now".to_owned()),
         };
@@ -87,20 +91,35 @@ impl WhatIfSources {
         }
     }
 
-    async fn usual(
+    /// The load at another time: by the forecast, or what is usual at that hour where there is none.
+    async fn then(
         &self,
         workload: &WorkloadName,
+        events: Vec<PlannedEvent>,
         at: Timestamp,
         now: Timestamp,
-    ) -> Result<crate::forecasting::usual_load::Usual, ControlError> {
+    ) -> Result<Expected, ControlError> {
         let (history, name) = (Arc::clone(&self.history), workload.clone());
         let from = now - LOOK_BACK;
         let to = now + SignedDuration::from_secs(1);
-        let samples = blocking(move || history.load(Some(&name), from, to)).await?;
-        usual(&samples, at).ok_or_else(|| {
+        let found = blocking(move || {
+            let samples = history.load(Some(&name), from, to)?;
+            Ok::<_, StoreError>(expected(&samples, &events, at).or_else(|why| {
+                let usual = usual(&samples, at).ok_or_else(|| why.clone())?;
+                let (load, planned) = match with_event(usual.load, &events, at) {
+                    Some((load, words)) => (load, format!(", {words}")),
+                    None => (usual.load, String::new()),
+                };
+                Ok::<_, String>(Expected {
+                    load,
+                    words: format!("no forecast: {why}. Instead {}{planned}", usual.words),
+                })
+            }))
+        });
+        found.await?.map_err(|why| {
             ControlError::Refused(format!(
-                "no history for that: no load of {workload} was recorded at that hour of a day; ask with a number \
-                 of requests, such as 250/s"
+                "no history for that: {why}, and no load of {workload} was recorded at that hour of a day; ask with a \
+                 number of requests, such as 250/s"
             ))
         })
     }

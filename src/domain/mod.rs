@@ -15,6 +15,7 @@ pub mod node;
 pub mod observation;
 pub mod placement;
 pub mod plan;
+pub mod planned;
 pub mod policy;
 pub mod quantity;
 pub mod quota;

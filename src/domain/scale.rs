@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::planned::PlannedEvent;
 use crate::domain::quantity::Share;
 pub use crate::domain::scale_window::{ScaleWindow, WeekDays, WindowTimes};
 use crate::domain::workload::WorkloadName;
@@ -16,6 +17,8 @@ pub const HOLD_REQUESTS: u32 = 1000;
 pub const IDLE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// The share of time in which the load may exceed the ready capacity, unless said otherwise.
 pub const BUDGET: f64 = 0.01;
+/// What comes again does so each day, unless said otherwise.
+pub const SEASON: SignedDuration = SignedDuration::from_hours(24);
 
 /// A metric with its target for one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -212,6 +215,13 @@ pub struct ScaleSpec {
     /// The share of time in which the load may exceed the ready capacity.
     #[serde(default = "budget")]
     pub budget: f64,
+    /// The time after which the load's course comes again, at most a day: all times of policy `loadline` are parts
+    /// of it.
+    #[serde(default = "season")]
+    pub season: SignedDuration,
+    /// What is planned.
+    #[serde(default)]
+    pub events: Vec<PlannedEvent>,
     /// Other bounds at some times; the first one that is open holds.
     #[serde(default)]
     pub windows: Vec<ScaleWindow>,
@@ -222,6 +232,10 @@ pub struct ScaleSpec {
 
 fn budget() -> f64 {
     BUDGET
+}
+
+fn season() -> SignedDuration {
+    SEASON
 }
 
 /// The bounds of a count at an instant.
@@ -247,6 +261,8 @@ impl ScaleSpec {
             down: ScalingRules::default_down(),
             policy: CountPolicyKind::default(),
             budget: BUDGET,
+            season: SEASON,
+            events: Vec::new(),
             windows: Vec::new(),
             zero: ZeroSpec::default(),
         }

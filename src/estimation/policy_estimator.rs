@@ -64,7 +64,7 @@ pub struct Least {
 
 impl Default for Least {
     fn default() -> Self {
-        Self { samples: 1, history: SignedDuration::from_hours(1), cpu: None, memory: None }
+        Self { samples: 1, history: SignedDuration::from_hours(24), cpu: None, memory: None }
     }
 }
 
@@ -189,14 +189,10 @@ impl Known {
             });
         }
         let (first, last) = self.life.unwrap_or_default();
-        let minutes = |ms: i64| ms as f64 / 60_000.0;
         let needed = i64::try_from(least.history.as_millis()).unwrap_or(i64::MAX);
+        let told = |ms: i64| SignedDuration::from_mins(ms / 60_000);
         (last - first < needed).then(|| Withheld::TooUncertain {
-            why: format!(
-                "{:.0} minutes of its usage are known, {:.0} are needed",
-                minutes(last - first),
-                minutes(needed)
-            ),
+            why: format!("{:#} of its usage are known, {:#} are needed", told(last - first), told(needed)),
         })
     }
 
@@ -480,7 +476,8 @@ mod tests {
         (0..9).for_each(|minute| young.observe(&sample("web", 1, minute, 400)));
         let few = Withheld::TooYoung { samples: 9, needed: 10 };
         assert_eq!(answer(&young, "web", 9, SizeBounds::default()), Estimate::Withheld(few));
-        let mut nomad = estimator("nomad");
+        let least = Least { history: SignedDuration::from_hours(1), ..Least::default() };
+        let mut nomad = PolicyEstimator::new(&recipe("nomad").expect("a policy"), least).expect("it");
         (0..90).for_each(|minute| nomad.observe(&sample("web", 1, minute, 400)));
         let why = "policy nomad says nothing of it yet".to_owned();
         let silent = Estimate::Withheld(Withheld::TooUncertain { why });
@@ -488,14 +485,14 @@ mod tests {
     }
 
     #[test]
-    fn less_than_an_hour_is_no_ground_for_a_size_unless_a_task_was_killed() {
+    fn less_than_a_day_is_no_ground_for_a_size_unless_a_task_was_killed() {
         let mut young = estimator(DEFAULT);
-        (0..60).for_each(|minute| young.observe(&sample("web", 1, minute, 400)));
-        let said = |young: &PolicyEstimator| match answer(young, "web", 60, SizeBounds::default()) {
+        (0..1440).for_each(|minute| young.observe(&sample("web", 1, minute, 400)));
+        let said = |young: &PolicyEstimator| match answer(young, "web", 1440, SizeBounds::default()) {
             Estimate::Withheld(why) => why.to_string(),
             Estimate::Recommended(found) => found.size.request.memory.to_string(),
         };
-        assert_eq!(said(&young), "too uncertain: 59 minutes of its usage are known, 60 are needed");
+        assert_eq!(said(&young), "too uncertain: 23h 59m of its usage are known, 24h are needed");
         let mut killed = estimator(DEFAULT);
         (0..20).for_each(|minute| killed.observe(&sample("web", 1, minute, 400)));
         killed.observe_oom(&OomKill {
@@ -511,7 +508,7 @@ mod tests {
             }
             Estimate::Withheld(why) => panic!("a kill is acted on: {why}"),
         }
-        young.observe(&sample("web", 1, 60, 400));
+        young.observe(&sample("web", 1, 1440, 400));
         assert!(!said(&young).contains("uncertain"));
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::planned::{PlannedEvent, PlannedLoad};
+
 /// What the load is planned to do.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +30,16 @@ impl Event {
     pub fn is_sound(&self) -> bool {
         let (Planned::Factor(value) | Planned::Level(value)) = self.planned;
         self.from < self.to && value.is_finite() && value >= 0.0
+    }
+}
+
+impl From<&PlannedEvent> for Event {
+    fn from(event: &PlannedEvent) -> Self {
+        let planned = match event.load {
+            PlannedLoad::Factor(factor) => Planned::Factor(factor),
+            PlannedLoad::Requests(level) => Planned::Level(level),
+        };
+        Self { from: event.from.as_second(), to: event.until.as_second(), planned }
     }
 }
 

@@ -12,6 +12,7 @@
 //! - `learning`: what is learnt at the end of each slot.
 //! - `conformal`: intervals that track their own coverage.
 //! - `event`: what is planned. `forecaster`: all of it for one series, with the answers.
+//! - `expected`: a forecast for one instant from recorded samples, in words.
 //! - `load_model`: CPU, memory and latency of an instance as functions of its load.
 //! - `usual_load`: the load by hour of the week, where nothing better is asked for.
 
@@ -26,6 +27,7 @@ mod ridge;
 mod seasons;
 
 pub mod baselines;
+pub mod expected;
 pub mod load_model;
 pub mod usual_load;
 

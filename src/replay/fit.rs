@@ -13,7 +13,7 @@ use crate::estimation::loadline::forest::{CANDIDATE_REFERENCES, CANDIDATES, MARG
 use crate::estimation::loadline::policy::ModelFile;
 use crate::estimation::loadline::price::RUNGS;
 use crate::estimation::loadline::recent::FEATURES;
-use crate::estimation::loadline::sizer::{Sizer, SizerFile};
+use crate::estimation::loadline::sizer::{Held, Sizer, SizerFile};
 use crate::replay::backtest::Resource;
 use crate::replay::families::Noise;
 use crate::replay::grid::Trace;
@@ -145,7 +145,7 @@ fn rates(file: &SizerFile, traces: &[Trace], resource: Resource) -> Result<[f64;
     for (number, trace) in traces.iter().enumerate() {
         let (mut sums, mut count) = ([0.0; RUNGS], 0.0);
         for lesson in lessons((number as u16, trace), resource, None).iter().step_by(37) {
-            let chances = sizer.chances_on_rungs(&lesson.context, 1.0);
+            let chances = sizer.chances_on_rungs((&lesson.context, &Held::default()), 1.0);
             for (sum, chance) in sums.iter_mut().zip(chances) {
                 *sum += chance;
             }

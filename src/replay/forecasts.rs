@@ -33,9 +33,10 @@ const STRIDE: i64 = 1860;
 const NAIVE: usize = 1;
 
 /// The methods, in the order of the figures.
-pub const METHODS: [&str; 5] = ["loadline", "naive-day", "naive-week", "ets", "holt-winters"];
+pub const METHODS: [&str; 6] = ["loadline", "naive-day", "naive-week", "ets", "holt-winters", "mstl"];
 
-const BASELINES: [Method; 4] = [Method::NaiveDay, Method::NaiveWeek, Method::Ets, Method::HoltWinters];
+const BASELINES: [Method; 5] =
+    [Method::NaiveDay, Method::NaiveWeek, Method::Ets, Method::HoltWinters, Method::Mstl];
 
 /// What a method came to at one horizon of one series.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]

@@ -5,7 +5,7 @@
 
 use crate::estimation::loadline::policy::{bumped, slot_of};
 use crate::estimation::loadline::recent::{Context, Recent};
-use crate::estimation::loadline::sizer::Sizer;
+use crate::estimation::loadline::sizer::{Held, Sizer};
 use crate::replay::backtest::Resource;
 use crate::replay::grid::{Trace, WorkloadTrace};
 
@@ -68,7 +68,8 @@ pub fn lessons((number, trace): (u16, &Trace), resource: Resource, pilot: Option
             if let Some(context) = recent.context(slot) {
                 lessons.push(Lesson { context, next: used.ln() as f32, trace: number });
             }
-            let limit = pilot.and_then(|pilot| pilot.sizer.choose(&recent, slot, pilot.price));
+            let limit =
+                pilot.and_then(|pilot| pilot.sizer.choose((&recent, &Held::default()), slot, pilot.price));
             match limit {
                 Some(choice) if used > choice.limit => {
                     recent.observe(slot, choice.limit.ln() as f32);

@@ -14,6 +14,7 @@ pub mod joint;
 mod joint_conflict;
 mod metric_count;
 pub mod metric_guard;
+pub mod planned;
 pub mod policy_count;
 pub mod stabilization;
 pub mod startup;

@@ -80,7 +80,7 @@ pub fn decide(
 }
 
 /// The load of the whole service by a metric, or why it is not known; and what one instance is to have of it.
-fn load_of(
+pub(super) fn load_of(
     target: &MetricTarget,
     reading: &MetricReading,
     status: &ServiceStatus<'_>,

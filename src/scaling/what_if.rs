@@ -204,35 +204,23 @@ fn asked_for(metric: &MetricTarget, question: &Question<'_>, request: Resources)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::load_model::{Estimated, KeptOut, Line, Relation};
+    use crate::domain::load_model::{Estimated, Line, Relation};
     use crate::domain::node::PoolName;
     use crate::domain::quantity::{Bytes, Millicores};
+    use crate::scaling::joint_conflict;
 
     pub(super) fn model() -> LoadModel {
-        let line = |base: f64, slope: f64| {
-            Relation::Clear(Line {
-                base: Estimated::around(base, 0.0),
-                slope: Estimated::around(slope, 0.0),
-                band: 0.0,
-                explained: 1.0,
-            })
+        let line = |base: f64, slope: f64| Line {
+            base: Estimated::around(base, 0.0),
+            slope: Estimated::around(slope, 0.0),
+            band: 0.0,
+            explained: 1.0,
         };
         LoadModel {
-            revision: 1,
-            at: None,
-            observations: 1000,
-            kept_out: KeptOut::default(),
-            outliers: 0,
-            prior_weight: 0.0,
             load_seen: Some((1.0, 50.0)),
-            cpu: line(0.1, 0.01),
+            cpu: Relation::Clear(line(0.1, 0.01)),
             memory: Relation::Unclear { why: "flat".to_owned(), mean: Some(1e8) },
-            knee: None,
-            no_knee: None,
-            saturation: None,
-            objective: None,
-            points: Vec::new(),
-            change: None,
+            ..joint_conflict::model()
         }
     }
 

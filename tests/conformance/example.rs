@@ -8,6 +8,7 @@ use loadline::domain::decision::DecisionId;
 use loadline::domain::intent::RunOverrides;
 use loadline::domain::money::MicroCents;
 use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
+use loadline::domain::planned::{PlannedEvent, PlannedLoad};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::{Actor, Revision, Rollout, RolloutState, Stage, StageWait};
@@ -96,26 +97,30 @@ fn check(probe: Probe) -> HealthCheck {
     }
 }
 
+fn checks() -> HealthChecks {
+    HealthChecks {
+        startup: Some(check(Probe::Exec { command: vec!["true".to_owned()] })),
+        readiness: Some(check(Probe::Http {
+            path: "/ready?x=1".to_owned(),
+            port: None,
+            options: HttpOptions {
+                method: HttpMethod::Head,
+                headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
+                statuses: vec![200, 204],
+                fatal_statuses: vec![500],
+            },
+        })),
+        liveness: Some(check(Probe::Tcp { port: Some("http".to_owned()) })),
+    }
+}
+
 /// The spec of a service with every option, and with numbers that binary fractions do not have.
 pub(crate) fn service_spec() -> WorkloadSpec {
     WorkloadSpec::Service(Box::new(ServiceSpec {
         owner: owner(),
         template: template(),
         ports: vec![PortSpec { name: "http".to_owned(), front_door: Some(8080) }],
-        checks: HealthChecks {
-            startup: Some(check(Probe::Exec { command: vec!["true".to_owned()] })),
-            readiness: Some(check(Probe::Http {
-                path: "/ready?x=1".to_owned(),
-                port: None,
-                options: HttpOptions {
-                    method: HttpMethod::Head,
-                    headers: BTreeMap::from([("Host".to_owned(), "shop.example".to_owned())]),
-                    statuses: vec![200, 204],
-                    fatal_statuses: vec![500],
-                },
-            })),
-            liveness: Some(check(Probe::Tcp { port: Some("http".to_owned()) })),
-        },
+        checks: checks(),
         instances: 2,
         scale: Some(ScaleSpec {
             min: 1,
@@ -136,6 +141,13 @@ pub(crate) fn service_spec() -> WorkloadSpec {
             down: ScalingRules { tolerance: Some(Share::new(0.05)), ..ScalingRules::default_down() },
             policy: CountPolicyKind::Loadline,
             budget: 0.1 + 0.02,
+            season: SignedDuration::from_mins(90),
+            events: vec![PlannedEvent {
+                name: "sale".to_owned(),
+                from: Timestamp::UNIX_EPOCH,
+                until: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1),
+                load: PlannedLoad::Factor(1.0 / 3.0),
+            }],
             windows: vec![ScaleWindow {
                 times: WindowTimes::Scheduled {
                     schedule: CronSchedule::new("0 20 * * FRI", "Europe/Berlin").expect("a schedule"),

@@ -53,12 +53,21 @@ impl Load {
     }
 
     /// How many were sent, and what failed.
-    pub(super) async fn end(self) -> (u64, Vec<String>) {
+    pub(super) async fn end(mut self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             client.await.expect("a client");
         }
         let failures = self.failures.lock().expect("a lock").clone();
         (self.sent.load(Ordering::Relaxed), failures)
+    }
+}
+
+impl Drop for Load {
+    /// A test that fails sends nothing more, while its engine ends and others get its port.
+    fn drop(&mut self) {
+        for client in &self.clients {
+            client.abort();
+        }
     }
 }

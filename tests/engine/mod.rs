@@ -8,9 +8,11 @@ mod demo;
 mod deploys;
 mod enforcement;
 mod failures;
+mod front_doors;
 mod harness;
 mod interface;
 mod load;
+mod load_models;
 mod metric_faults;
 mod operations;
 #[cfg(feature = "analytics")]
@@ -19,4 +21,5 @@ mod recommend;
 mod rollouts;
 mod run_peaks;
 mod scale_to_zero;
+mod scenarios;
 mod shop;

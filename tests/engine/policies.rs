@@ -146,3 +146,29 @@ async fn a_policy_is_tried_chosen_and_outlives_a_crash() {
     let size = recommended(&engine, "p90 of daily peaks").await;
     assert!((300_000_000..400_000_000).contains(&size), "{size}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_told_nothing_sizes_by_loadlines_own_policy() {
+    // No node takes it: nothing but what was recorded is known of it.
+    let theirs = "[pool.theirs]\ncpu = 4\nmemory = \"8GiB\"\nmin = 0\nmax = 1\nreserved_for = [\"others\"]\n";
+    let mut engine = Engine::start(&format!("{ONE}{theirs}"));
+    engine.kill();
+    record(&engine);
+    let settings = engine.folder().join("engine.toml");
+    let told = std::fs::read_to_string(&settings).expect("settings");
+    assert!(told.contains("policy = \"vpa\"\n"), "{told}");
+    std::fs::write(&settings, told.replace("policy = \"vpa\"\n", "")).expect("settings");
+    engine.restart();
+    let own = "loadline:change=2";
+    wait_in_force(&engine, own).await;
+    let listed = text(&loadline(&engine, &["policy", "list"]));
+    assert!(listed.contains(&format!("{own} is what engines start with; nobody chose another")), "{listed}");
+    let by = format!("policy {own}");
+    let size = recommended(&engine, &by).await;
+    assert!((300_000_000..450_000_000).contains(&size), "{size}");
+    let all = json(&loadline(&engine, &["recommend", "--output", "json"]));
+    assert!(all[0]["risk"].as_f64().is_some_and(|risk| risk > 0.0 && risk < 1.0), "{all}");
+    engine.kill();
+    engine.restart();
+    assert_eq!(recommended(&engine, &by).await, size, "after a crash");
+}

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::demo::load_profile::LoadProfile;
-use crate::domain::load::{LATENCY_BUCKETS, RequestCounters};
+use crate::domain::load::{FINE_BUCKETS, LATENCY_BUCKETS, RequestCounters, fine_bucket};
 
 /// Requests under way at most; those that are due beyond it are shed and counted.
 pub const IN_FLIGHT_MAX: usize = 512;
@@ -78,26 +78,38 @@ impl LoadStats {
             ended.errors += u64::from(!ok);
             ended.latency.resize(LATENCY_BUCKETS.len() + 1, 0);
             ended.latency[LATENCY_BUCKETS.partition_point(|end| *end < seconds)] += 1;
+            ended.fine.resize(FINE_BUCKETS, 0);
+            ended.fine[fine_bucket(seconds)] += 1;
             ended.latency_sum += seconds;
         });
     }
 }
 
-/// A day of requests to one address.
+/// Days of requests to one address.
 #[derive(Debug, Clone)]
 pub struct LoadGenerator {
     /// Where they go.
     pub target: SocketAddr,
     /// Path and query of each.
     pub path: String,
-    /// When they are due.
-    pub profile: LoadProfile,
-    /// How long the day lasts.
+    /// When they are due, day by day.
+    pub days: Vec<LoadProfile>,
+    /// How long a day lasts.
     pub day: Duration,
 }
 
 impl LoadGenerator {
-    /// Sends the day's requests; returns when the last has ended, or soon after `shutdown`, which gives
+    /// When requests are due, from the beginning on.
+    pub fn arrivals(&self) -> impl Iterator<Item = Duration> + Send {
+        let day = self.day;
+        let begins = std::iter::successors(Some(Duration::ZERO), move |begin| Some(*begin + day));
+        self.days
+            .iter()
+            .zip(begins)
+            .flat_map(move |(profile, begin)| profile.arrivals(day).map(move |due| begin + due))
+    }
+
+    /// Sends the requests; returns when the last has ended, or soon after `shutdown`, which gives
     /// up those under way.
     pub async fn run(
         &self,
@@ -109,7 +121,7 @@ impl LoadGenerator {
         let mut under_way = JoinSet::new();
         let start = Instant::now();
         let sending = async {
-            for due in self.profile.arrivals(self.day).map(|due| start + due) {
+            for due in self.arrivals().map(|due| start + due) {
                 tokio::time::sleep_until(due).await;
                 while under_way.try_join_next().is_some() {}
                 if under_way.len() >= IN_FLIGHT_MAX {

@@ -1,10 +1,15 @@
 //! `loadline demo`: a small shop of real processes through a compressed day. It ends with what was
-//! requested, used and recommended, and fails unless everything that it promises really happened.
+//! requested, used and recommended, and fails unless everything that it promises really happened. With `--scenario`: a
+//! reactive policy of counts and Loadline's own beside each other on the same load (`duel`).
 
+mod duel;
 pub mod load_generator;
 pub mod load_profile;
+mod picture;
+mod scenario;
 mod shop;
 mod story;
+mod tally;
 pub mod workloads;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +27,9 @@ use crate::accounting::report::Report;
 use crate::api::client::Client;
 use crate::api::dto::{ApplyRequest, RunDto, SpecFile, StatusDto, TaskDto};
 use crate::app::{App, AppConfig};
+use crate::cli::demo::duel::Plan;
 use crate::cli::demo::load_generator::{LoadGenerator, LoadStats};
+use crate::cli::demo::scenario::Scenario;
 use crate::cli::demo::story::{Kept, Story};
 use crate::cli::output::{now, say, say_error};
 use crate::cli::up::{LogFormat, start_logging, wait_for_signal};
@@ -59,11 +66,26 @@ pub(super) struct DemoArgs {
     /// Write the recorded usage as a trace to this file (`.parquet` or `.csv`).
     #[arg(long)]
     record: Option<PathBuf>,
+    /// Instead of the shop: the same load on two services, one scaled by HPA, one by Loadline's own policy.
+    #[arg(long, value_enum, conflicts_with_all = ["duration", "keep", "record"])]
+    scenario: Option<Scenario>,
+    /// Minutes that the scenario's four days take together.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=240), requires = "scenario")]
+    minutes: u64,
+    /// Write plots and figures of the scenario as an HTML page to this file.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    page: Option<PathBuf>,
 }
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     start_logging(LogFormat::Text, "error");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(scenario) = args.scenario {
+        let length = Duration::from_secs(args.minutes * 60);
+        let plan = Plan { scenario, seed: args.seed, length, data_dir: args.data_dir, page: args.page };
+        runtime.block_on(duel::run(&plan))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let kept = runtime.block_on(day(args))?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -117,10 +139,12 @@ async fn tell(app: &App, args: &DemoArgs) -> anyhow::Result<bool> {
     let generator = LoadGenerator {
         target: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         path: format!("/work?ms={WORK_MS}"),
-        profile: shop::profile(args.seed),
+        days: vec![shop::profile(args.seed)],
         day,
     };
     let (counted, ended) = (Arc::clone(&stats), closed.clone());
+    // An interrupted day sends nothing to an address that is about to be somebody else's.
+    let _closed_at_last = closed.clone().drop_guard();
     let load = tokio::spawn(async move { generator.run(counted, ended).await });
     let mut story = Story::default();
     let watched = watch(&client, &mut story, &stats, day).await;

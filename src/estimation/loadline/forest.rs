@@ -38,20 +38,28 @@ pub struct TreeFile {
     pub leaves: Vec<String>,
 }
 
-/// A node: a split, or a leaf with the place of its probabilities.
+/// A node. At most `threshold` of its feature leads to the node `left`, more to the one after it. A leaf leads to
+/// itself, so that all trees can be walked in step: the processor need not guess where one ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Node {
-    Split { feature: u8, left: u16, threshold: f32 },
-    Leaf { place: u32 },
+struct Node {
+    threshold: f32,
+    left: u16,
+    feature: u8,
 }
 
 /// Trees that can be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forest {
     nodes: Vec<Node>,
-    roots: Vec<u32>,
+    /// The place of each node's probabilities; 0 where it has none.
+    places: Vec<u32>,
+    roots: Vec<u16>,
     leaves: Vec<[f32; CANDIDATES]>,
 }
+
+/// Trees that are walked in step.
+const ABREAST: usize = 10;
+const PADDED: usize = FEATURES.next_power_of_two();
 
 fn unfit(message: String) -> EstimationError {
     EstimationError::ModelUnfit(message)
@@ -63,7 +71,8 @@ impl Forest {
         if trees.is_empty() {
             return Err(unfit("a forest without trees".to_owned()));
         }
-        let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), leaves: Vec::new() };
+        let mut forest =
+            Self { nodes: Vec::new(), places: Vec::new(), roots: Vec::new(), leaves: Vec::new() };
         for (number, tree) in trees.iter().enumerate() {
             forest.add(tree).map_err(|what| unfit(format!("tree {number}: {what}")))?;
         }
@@ -76,22 +85,24 @@ impl Forest {
             return Err("its columns differ in length, or are empty".to_owned());
         }
         let first = self.nodes.len();
-        self.roots.push(first as u32);
+        let number = |place: usize| u16::try_from(first + place).map_err(|_| "too many nodes".to_owned());
+        self.roots.push(number(0)?);
         let mut leaves = tree.leaves.iter();
         for (place, &feature) in tree.feature.iter().enumerate() {
-            let node = if let Some(feature) = feature {
+            if let Some(feature) = feature {
                 let left = usize::from(tree.left[place]);
                 // Branches lie behind their node: no walk can go on for ever.
                 if usize::from(feature) >= FEATURES || left <= place || left + 1 >= count {
                     return Err(format!("node {place} asks or leads astray"));
                 }
-                Node::Split { feature, left: tree.left[place], threshold: tree.threshold[place] }
+                self.nodes.push(Node { threshold: tree.threshold[place], left: number(left)?, feature });
+                self.places.push(0);
             } else {
                 let text = leaves.next().ok_or_else(|| format!("node {place} has no probabilities"))?;
+                self.nodes.push(Node { threshold: f32::INFINITY, left: number(place)?, feature: 0 });
+                self.places.push(self.leaves.len() as u32);
                 self.leaves.push(decode(text).ok_or_else(|| format!("node {place}: `{text}`"))?);
-                Node::Leaf { place: self.leaves.len() as u32 - 1 }
-            };
-            self.nodes.push(node);
+            }
         }
         if leaves.next().is_some() {
             return Err("there are more probabilities than leaves".to_owned());
@@ -102,25 +113,36 @@ impl Forest {
     /// The chance that usage passes each candidate.
     pub fn chances(&self, context: &Context) -> [f32; CANDIDATES] {
         let mut sum = [0.0; CANDIDATES];
-        for &root in &self.roots {
-            let leaf = self.leaf(root as usize, &context.features);
-            for (sum, chance) in sum.iter_mut().zip(leaf) {
-                *sum += chance;
+        for roots in self.roots.chunks(ABREAST) {
+            let ends = self.walk(roots, &context.features);
+            for end in &ends[..roots.len()] {
+                let leaf = &self.leaves[self.places[usize::from(*end)] as usize];
+                for (sum, chance) in sum.iter_mut().zip(leaf) {
+                    *sum += chance;
+                }
             }
         }
         let share = 1.0 / self.roots.len() as f32;
         sum.map(|sum| sum * share)
     }
 
-    fn leaf(&self, root: usize, features: &[f32; FEATURES]) -> &[f32; CANDIDATES] {
-        let mut at = root;
+    /// The leaf that each root leads to.
+    fn walk(&self, roots: &[u16], features: &[f32; FEATURES]) -> [u16; ABREAST] {
+        // A power of two: every feature number is then within it, and needs no look whether it is.
+        let mut padded = [0.0; PADDED];
+        padded[..FEATURES].copy_from_slice(features);
+        let mut at = [roots[0]; ABREAST];
+        at[..roots.len()].copy_from_slice(roots);
         loop {
-            match self.nodes[at] {
-                Node::Leaf { place } => return &self.leaves[place as usize],
-                Node::Split { feature, left, threshold } => {
-                    let right = usize::from(features[usize::from(feature)] > threshold);
-                    at = root + usize::from(left) + right;
-                }
+            let mut moved = 0;
+            for at in &mut at {
+                let node = self.nodes[usize::from(*at)];
+                let next = node.left + u16::from(padded[usize::from(node.feature) % PADDED] > node.threshold);
+                moved |= next ^ *at;
+                *at = next;
+            }
+            if moved == 0 {
+                return at;
             }
         }
     }

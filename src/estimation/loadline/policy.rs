@@ -9,14 +9,14 @@ use crate::domain::quantity::Bytes;
 use crate::estimation::EstimationError;
 use crate::estimation::loadline::price::Price;
 use crate::estimation::loadline::recent::{Context, DAY, Recent, SLOT_SECONDS};
-use crate::estimation::loadline::sizer::{Choice, Held, Sizer, SizerFile, bounds};
+use crate::estimation::loadline::sizer::{Choice, Held, Moment, Sizer, SizerFile, bounds};
 use crate::estimation::policy::{Account, Kill, Learning, Limits, Observation, SizePolicy, WorkloadIndex};
 
 /// What the fit chose, embedded; a test holds that it reads.
 const FITTED: &str = include_str!("../../../models/loadline-v1.json");
 
 /// The version of the checkpoint's layout.
-const CHECKPOINT_VERSION: u32 = 1;
+const CHECKPOINT_VERSION: u32 = 2;
 
 /// After a kill, usage counts as the greater of what it reached plus bytes and times a ratio: the constants
 /// of the Vertical Pod Autoscaler.
@@ -57,11 +57,28 @@ pub struct State {
     cpu: Recent,
     memory_held: Held,
     cpu_held: Held,
-    /// Tasks of the slot before, and the task whose samples count the slots' rounds.
+    /// Tasks of the slot before, and the task (the low bits of its number) whose samples count the slots'
+    /// rounds.
     tasks: f32,
-    counted: u64,
+    counted: u16,
     rounds: u16,
     samples: u16,
+    memory_news: News,
+    cpu_news: News,
+}
+
+/// What came since a limit was last decided on, the weightier the greater.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum News {
+    /// Nothing that matters.
+    #[default]
+    None,
+    /// A new highest of the slot.
+    Higher,
+    /// A new slot.
+    Slot,
+    /// The first of all, or the first after a gap.
+    First,
 }
 
 /// The policy.
@@ -71,6 +88,8 @@ pub struct Loadline {
     cpu: Sizer,
     budget: Budget,
     fleet: Fleet,
+    /// The workloads that have news, in the order in which it came.
+    waiting: Vec<u32>,
 }
 
 /// What is learned of all workloads together, and of each.
@@ -105,7 +124,7 @@ impl Loadline {
         let (memory, cpu) = (Sizer::new(&model.memory, change)?, Sizer::new(&model.cpu, change)?);
         let fleet =
             Fleet { memory_price: memory.price(), cpu_price: cpu.price(), settled: None, states: Vec::new() };
-        let mut policy = Self { memory, cpu, budget, fleet };
+        let mut policy = Self { memory, cpu, budget, fleet, waiting: Vec::new() };
         policy.settle(0.0);
         Ok(policy)
     }
@@ -128,25 +147,28 @@ impl SizePolicy for Loadline {
         if place >= self.fleet.states.len() {
             self.fleet.states.resize_with(place + 1, State::default);
         }
-        let Fleet { memory_price, cpu_price, states, .. } = &mut self.fleet;
+        let Fleet { cpu_price, states, .. } = &mut self.fleet;
         let state = &mut states[place];
         let slot = slot_of(observation.at);
+        let had_news = state.has_news();
         state.count(slot, observation.task);
-        let tasks = f64::from(state.tasks);
         let amount = |value: Option<f64>, least: f64| {
             value.filter(|value| value.is_finite() && *value >= 0.0).map(|value| value.max(least))
         };
         if let Some(used) = amount(observation.memory, 1e6) {
-            let part = Part { sizer: &self.memory, price: memory_price };
-            part.observe((&mut state.memory, &mut state.memory_held), slot, used, tasks);
+            let news = self.memory.take((&mut state.memory, &mut state.memory_held), (slot, used));
+            state.memory_news = state.memory_news.max(news);
         }
         if let Some(used) = amount(observation.cpu, 1e-4) {
             let settled = state.cpu.age() > DAY as u32;
-            if settled && state.cpu_held.limit > 0.0 && used > state.cpu_held.limit {
+            if settled && state.cpu_held.limit().is_some_and(|limit| used > limit) {
                 cpu_price.missed();
             }
-            let part = Part { sizer: &self.cpu, price: cpu_price };
-            part.observe((&mut state.cpu, &mut state.cpu_held), slot, used, tasks);
+            let news = self.cpu.take((&mut state.cpu, &mut state.cpu_held), (slot, used));
+            state.cpu_news = state.cpu_news.max(news);
+        }
+        if !had_news && state.has_news() {
+            self.waiting.push(workload.0);
         }
     }
 
@@ -161,10 +183,23 @@ impl SizePolicy for Loadline {
             self.fleet.memory_price.missed();
         }
         let price = self.fleet.memory_price.get();
-        self.memory.hold(&mut state.memory_held, &state.memory, slot + 1, price, true);
+        self.memory.hold(&mut state.memory_held, &state.memory, slot + 1, price, Moment::Afresh);
     }
 
+    /// Decides on the limits of those that have news, and lets time pass for the prices.
     fn advance(&mut self, now: Timestamp) {
+        let Fleet { memory_price, cpu_price, states, .. } = &mut self.fleet;
+        // One resource after the other: one forest at a time stays near the processor.
+        for workload in &self.waiting {
+            let Some(state) = states.get_mut(*workload as usize) else { continue };
+            let news = (std::mem::take(&mut state.memory_news), f64::from(state.tasks));
+            self.memory.decide(&state.memory, &mut state.memory_held, memory_price, news);
+        }
+        for workload in self.waiting.drain(..) {
+            let Some(state) = states.get_mut(workload as usize) else { continue };
+            let news = (std::mem::take(&mut state.cpu_news), f64::from(state.tasks));
+            self.cpu.decide(&state.cpu, &mut state.cpu_held, cpu_price, news);
+        }
         let slot = slot_of(now);
         let passed = self.fleet.settled.map_or(1, |settled| slot - settled);
         if passed <= 0 {
@@ -178,11 +213,9 @@ impl SizePolicy for Loadline {
         let Some(state) = self.fleet.states.get(workload.0 as usize) else { return Limits::default() };
         let next = slot_of(now) + 1;
         let part = |sizer: &Sizer, recent: &Recent, held: &Held, price: &Price| {
-            if next - recent.slot() > sizer.patience() {
-                // After a gap much may have changed: what was said before it holds no more.
-                return sizer.choose(recent, next, price.get()).map(|choice| choice.limit);
-            }
-            (held.limit > 0.0).then_some(held.limit)
+            // After a gap much may have changed: what was said before it holds no more.
+            let said = if next - recent.slot() > sizer.patience() { None } else { held.limit() };
+            said.or_else(|| sizer.choose((recent, held), next, price.get()).map(|choice| choice.limit))
         };
         Limits {
             memory: part(&self.memory, &state.memory, &state.memory_held, &self.fleet.memory_price),
@@ -197,16 +230,18 @@ impl SizePolicy for Loadline {
         let per_task_day = self.fleet.memory_price.correction() * f64::from(DAY) / f64::from(state.tasks);
         let mut account = Account::default();
         if let (Some(limit), Some(context)) = (limits.memory, state.memory.context(next)) {
-            let frontier = self.memory.frontier(&context);
-            let chosen = self.memory.judged(&context, limit);
+            let known = (&context, &state.memory_held);
+            let frontier = self.memory.frontier(known);
+            let chosen = self.memory.judged(known, limit);
             account.risk = Some(chosen.chance * per_task_day);
             account.candidates = thinned(&frontier, per_task_day);
             account.memory_bounds = Some(bounds(&frontier, chosen));
             account.reasons = reasons(&context, state.memory.age());
         }
         if let (Some(limit), Some(context)) = (limits.cpu, state.cpu.context(next)) {
-            let chosen = self.cpu.judged(&context, limit);
-            account.cpu_bounds = Some(bounds(&self.cpu.frontier(&context), chosen));
+            let known = (&context, &state.cpu_held);
+            let chosen = self.cpu.judged(known, limit);
+            account.cpu_bounds = Some(bounds(&self.cpu.frontier(known), chosen));
             let share = chosen.chance * self.fleet.cpu_price.correction() * 100.0;
             account.reasons.push(format!("CPU is expected to be short in {share:.1} % of the time"));
         }
@@ -229,6 +264,8 @@ impl SizePolicy for Loadline {
             return Err(EstimationError::CheckpointUnfit(found));
         }
         self.fleet = postcard::from_bytes(rest)?;
+        let states = (0..).zip(&self.fleet.states);
+        self.waiting = states.filter(|(_, state)| state.has_news()).map(|(place, _)| place).collect();
         Ok(())
     }
 
@@ -274,8 +311,13 @@ fn reasons(context: &Context, slots: u32) -> Vec<String> {
 }
 
 impl State {
+    fn has_news(&self) -> bool {
+        self.memory_news.max(self.cpu_news) > News::None
+    }
+
     /// Counts tasks: samples of a slot over those of the task that came first in it.
     fn count(&mut self, slot: i32, task: u64) {
+        let task = task as u16;
         let newest = self.memory.slot().max(self.cpu.slot());
         if slot > newest {
             if self.rounds > 0 {
@@ -291,34 +333,46 @@ impl State {
     }
 }
 
-/// One resource of the fleet while a workload's sample is taken in.
-struct Part<'a> {
-    sizer: &'a Sizer,
-    price: &'a mut Price,
-}
-
-impl Part<'_> {
-    fn observe(self, (recent, held): (&mut Recent, &mut Held), slot: i32, used: f64, tasks: f64) {
+impl Sizer {
+    /// Takes in what was used in a slot.
+    fn take(&self, (recent, held): (&mut Recent, &mut Held), (slot, used): (i32, f64)) -> News {
         let before = recent.slot();
         let begins = slot > before;
-        // What the first day brings is no measure of what comes later.
-        let settled = recent.age() > DAY as u32;
-        if begins && settled && held.limit > 0.0 {
-            self.price.promise(f64::from(held.chance));
+        if begins {
+            self.close(held, recent);
         }
         if !recent.observe(slot, used.ln() as f32) {
-            return;
+            News::None
+        } else if held.limit().is_none() || begins && slot - before > self.patience() {
+            News::First
+        } else if begins {
+            News::Slot
+        } else {
+            News::Higher
         }
-        let price = self.price.get() / tasks;
-        let afresh = held.limit <= 0.0 || begins && slot - before > self.sizer.patience();
-        self.sizer.hold(held, recent, slot + 1, price, afresh);
+    }
+
+    /// Decides on the limit of the slot that comes, for a workload of so many tasks.
+    fn decide(&self, recent: &Recent, held: &mut Held, price: &mut Price, (news, tasks): (News, f64)) {
+        let moment = match news {
+            News::None => return,
+            News::Higher => Moment::Again,
+            News::Slot => Moment::Begins,
+            News::First => Moment::Afresh,
+        };
+        let next = recent.slot() + 1;
+        let chance = self.hold(held, recent, next, price.get() / tasks, moment);
+        // What the first day brings is no measure of what comes later.
+        if news > News::Higher && recent.age() > DAY as u32 {
+            price.promise(chance);
+        }
         // The ladder changes slowly: once an hour is enough.
-        if begins
+        if news > News::Higher
             && recent.age() % 12 == 1
-            && let Some(context) = recent.context(slot + 1)
+            && let Some(context) = recent.context(next)
         {
-            let misses = self.sizer.chances_on_rungs(&context, tasks);
-            self.price.expect(&misses, 12.0, tasks);
+            let misses = self.chances_on_rungs((&context, held), tasks);
+            price.expect(&misses, 12.0, tasks);
         }
     }
 }
@@ -369,6 +423,24 @@ mod tests {
         let (steady, jumpy) = (said(false), said(true));
         assert!((1.02..1.35).contains(&steady), "{steady}");
         assert!(jumpy > 2.5, "{jumpy}");
+    }
+
+    #[test]
+    fn what_never_moves_gets_a_tight_limit() {
+        for change_hours in [0.005, 2.0] {
+            let mut policy =
+                Loadline::fitted(Budget { risk: 0.05, shortfall: 0.02, change_hours }).expect("the model");
+            let mut said = Vec::new();
+            for slot in 0..5 * 288 {
+                tell(&mut policy, ONE, slot, 300e6);
+                if slot % 288 == 287 {
+                    said.push(limit(&policy, slot) / 300e6);
+                }
+            }
+            // What it has seen of others makes it careful at first, and its own record tells it better.
+            assert!(said.windows(2).all(|days| days[1] <= days[0]), "{change_hours}: {said:?}");
+            assert!(said[2] < 1.5 && said[4] < 1.25, "{change_hours}: {said:?}");
+        }
     }
 
     #[test]
@@ -465,7 +537,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_workload_is_small() {
         let kept = size_of::<State>() + size_of::<crate::estimation::profile::Profile>();
-        assert!(kept <= 544, "{kept} bytes");
+        assert!(kept <= 512, "{kept} bytes");
     }
 
     #[test]

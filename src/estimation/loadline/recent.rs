@@ -86,7 +86,17 @@ where
     fn highest(&self, (last, now): (i32, i32), ago: (i32, i32)) -> f32 {
         let newest = (now - ago.0).min(last);
         let oldest = (now - ago.1).max(last - (Self::UNITS - 1));
-        (oldest..=newest).map(|unit| self.highest[Self::place(unit)]).max().unwrap_or_default().ln()
+        if oldest > newest {
+            return Level::default().ln();
+        }
+        let (from, to) = (Self::place(oldest), Self::place(newest));
+        let most = |levels: &[Level]| levels.iter().copied().fold(Level::default(), Level::max);
+        // The units lie in one piece, or in two around the ring's end.
+        if from <= to {
+            most(&self.highest[from..=to]).ln()
+        } else {
+            most(&self.highest[from..]).max(most(&self.highest[..=to])).ln()
+        }
     }
 }
 
@@ -105,28 +115,30 @@ pub struct Recent {
     slots: Ring<12>,
     hours: Ring<24>,
     days: Ring<14>,
-    /// The slot that is filling, its highest, and how many samples it has.
+    /// The slot that is filling and its highest.
     open: i32,
     peak: f32,
-    samples: u16,
-    /// The same of the slot before.
-    before: i32,
+    /// The highest of the slot before.
     before_peak: f32,
-    before_samples: u16,
     /// Means of the logarithm over a day, and of its steps over half an hour and three days.
     level: f32,
     swing_fast: f32,
     swing_slow: f32,
     /// Share of slots that passed each of `Recent::surprises`, over ten days.
     beyond: [f32; 6],
-    /// Slots seen.
-    closed: u32,
-    /// The slot of the last kill.
-    killed: i32,
+    /// How many slots before the one that is filling the slot before and the last kill were; at most
+    /// `u16::MAX`, which stands for never as well.
+    before_ago: u16,
+    killed_ago: u16,
+    /// Slots seen, up to `CLOSED_MOST`.
+    closed: u16,
+    /// Samples of the slot that is filling and of the one before, up to 255: with so many it says enough.
+    samples: u8,
+    before_samples: u8,
 }
 
-/// Before every slot there is.
-const NEVER: i32 = i32::MIN / 2;
+/// The count of slots goes no higher, in steps of an hour, so that its remainder goes on.
+const CLOSED_MOST: u16 = 60_000;
 
 impl Default for Recent {
     fn default() -> Self {
@@ -134,20 +146,25 @@ impl Default for Recent {
             slots: Ring::default(),
             hours: Ring::default(),
             days: Ring::default(),
-            open: NEVER,
+            open: i32::MIN / 2,
             peak: NOTHING,
-            samples: 0,
-            before: NEVER,
             before_peak: NOTHING,
-            before_samples: 0,
             level: 0.0,
             swing_fast: 0.0,
             swing_slow: 0.0,
             beyond: [0.0; 6],
+            before_ago: u16::MAX,
+            killed_ago: u16::MAX,
             closed: 0,
-            killed: NEVER,
+            samples: 0,
+            before_samples: 0,
         }
     }
+}
+
+/// Slots from one to another as they are kept.
+fn ago(slots: i32) -> u16 {
+    u16::try_from(slots.max(0)).unwrap_or(u16::MAX)
 }
 
 impl Recent {
@@ -163,13 +180,15 @@ impl Recent {
 
     /// Slots seen, the one that is filling among them.
     pub fn age(&self) -> u32 {
-        self.closed + u32::from(!self.is_empty())
+        u32::from(self.closed) + u32::from(!self.is_empty())
     }
 
     /// Takes in usage. True where it is news: a new slot, or a new highest of the slot.
     pub fn observe(&mut self, slot: i32, ln: f32) -> bool {
         if slot > self.open || self.is_empty() {
             self.close();
+            let passed = ago(slot.saturating_sub(self.open));
+            (self.before_ago, self.killed_ago) = (passed, self.killed_ago.saturating_add(passed));
             (self.open, self.peak, self.samples) = (slot, ln, 1);
             return true;
         }
@@ -185,7 +204,7 @@ impl Recent {
             self.observe(slot, ln);
         }
         self.peak = self.peak.max(ln);
-        self.killed = slot;
+        self.killed_ago = ago(self.open - slot);
     }
 
     /// The levels whose passing is remembered as a surprise.
@@ -194,12 +213,17 @@ impl Recent {
         [last + 0.1, hour + 0.05, six + 0.05, day + 0.02, day + 0.15, fortnight + 0.02]
     }
 
+    /// What was known before the slot that is filling, and its highest; absent in the first slot.
+    pub fn closing(&self) -> Option<([f32; REFERENCES], f32)> {
+        (self.closed > 0).then(|| (self.references(self.open, None), self.peak))
+    }
+
     fn close(&mut self) {
         if self.is_empty() {
             return;
         }
         let (slot, peak) = (self.open, self.peak);
-        let share = |of: f32| (1.0 / of).max(1.0 / (self.closed as f32 + 1.0));
+        let share = |of: f32| (1.0 / of).max(1.0 / (f32::from(self.closed) + 1.0));
         if self.closed == 0 {
             self.level = peak;
         } else {
@@ -215,19 +239,27 @@ impl Recent {
             self.level += day * (peak - self.level);
         }
         let level = Level::of(peak);
-        let last = if self.closed == 0 { slot - 14 * DAY } else { self.before };
+        let last = if self.closed == 0 { slot - 14 * DAY } else { self.before() };
         self.slots.push(last, slot, level);
         self.hours.push(last.div_euclid(HOUR), slot.div_euclid(HOUR), level);
         self.days.push(last.div_euclid(DAY), slot.div_euclid(DAY), level);
-        (self.before, self.before_peak, self.before_samples) = (slot, peak, self.samples);
+        (self.before_peak, self.before_samples) = (peak, self.samples);
         self.closed += 1;
+        if self.closed == CLOSED_MOST {
+            self.closed -= HOUR as u16;
+        }
+    }
+
+    /// The slot before the one that is filling.
+    fn before(&self) -> i32 {
+        self.open - i32::from(self.before_ago)
     }
 
     /// The reference levels for usage in slot `at`, of closed slots and, where given, the open one's highest.
     fn references(&self, at: i32, open: Option<f32>) -> [f32; REFERENCES] {
         let last = match open {
             // A slot that has just begun says little: the one before stands beside it.
-            Some(peak) if self.samples < self.before_samples && self.open - self.before <= 1 => {
+            Some(peak) if self.samples < self.before_samples && self.before_ago <= 1 => {
                 peak.max(self.before_peak)
             }
             Some(peak) => peak,
@@ -236,9 +268,10 @@ impl Recent {
         if self.closed == 0 {
             return [last; REFERENCES];
         }
-        let hours = (self.before.div_euclid(HOUR), at.div_euclid(HOUR));
-        let days = (self.before.div_euclid(DAY), at.div_euclid(DAY));
-        let hour = last.max(self.slots.highest((self.before, at), (1, 12)));
+        let before = self.before();
+        let hours = (before.div_euclid(HOUR), at.div_euclid(HOUR));
+        let days = (before.div_euclid(DAY), at.div_euclid(DAY));
+        let hour = last.max(self.slots.highest((before, at), (1, 12)));
         let three = hour.max(self.hours.highest(hours, (0, 3)));
         let six = three.max(self.hours.highest(hours, (4, 6)));
         let day = six.max(self.hours.highest(hours, (7, 23)));
@@ -270,7 +303,8 @@ impl Recent {
         features[12] = (self.swing_slow + 1e-4).ln();
         features[13] = (self.age() as f32).ln();
         features[14..20].copy_from_slice(&self.beyond);
-        features[20] = at.saturating_sub(self.killed).min(KILL_FADES) as f32;
+        let killed = at.saturating_sub(self.open).saturating_add(i32::from(self.killed_ago));
+        features[20] = killed.min(KILL_FADES) as f32;
         features[21] = at.saturating_sub(self.open).min(14 * DAY) as f32;
         Some(Context { references, features })
     }

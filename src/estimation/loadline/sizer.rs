@@ -55,11 +55,65 @@ pub struct Choice {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The limit; nothing was said where 0.
-    pub limit: f64,
-    /// The chance of a miss per slot at the limit that would cost least, were changes free.
-    pub chance: f32,
+    limit: f32,
     /// What staying with it has cost so far, over the best choice of each slot.
     regret: f32,
+    record: Record,
+}
+
+impl Held {
+    /// The limit, in the resource's units; absent where nothing was said.
+    pub fn limit(&self) -> Option<f64> {
+        (self.limit > 0.0).then_some(f64::from(self.limit))
+    }
+}
+
+/// How often a workload was expected to pass candidates clearly above its highest, and how often it did: in
+/// 256ths, both halved when one is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    foreseen: u16,
+    passed: u16,
+}
+
+impl Record {
+    const UNIT: f32 = 256.0;
+    /// Passes that the fit's word weighs, as the fleet's does in `Price::correction`.
+    const PRIOR: f32 = 5.0;
+    /// The candidates that count: from 1.1 to 1.8 times the highest of a day and of a fortnight.
+    const ROWS: std::ops::Range<usize> = 3..5;
+    const COLUMNS: std::ops::Range<usize> = 3..7;
+
+    fn sum(of: impl Fn(usize) -> f32) -> f32 {
+        Self::ROWS.flat_map(|row| Self::COLUMNS.map(move |column| row * MARGINS.len() + column)).map(of).sum()
+    }
+
+    fn add(&mut self, foreseen: f32, passed: f32) {
+        if self.foreseen.max(self.passed) > u16::MAX / 2 {
+            (self.foreseen, self.passed) = (self.foreseen / 2, self.passed / 2);
+        }
+        let units = |amount: f32| (amount * Self::UNIT).round() as u16;
+        self.foreseen = self.foreseen.saturating_add(units(foreseen));
+        self.passed = self.passed.saturating_add(units(passed));
+    }
+
+    /// What part of the fit's chances holds for this workload. One that surprises more than others is left to
+    /// the fit, which knows of it.
+    fn part(self) -> f32 {
+        let [foreseen, passed] = [self.foreseen, self.passed].map(|sum| f32::from(sum) / Self::UNIT);
+        ((passed + Self::PRIOR) / (foreseen + Self::PRIOR)).min(1.0)
+    }
+}
+
+/// When a limit is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// For the first time in a slot: staying costs one slot more.
+    Begins,
+    /// Again in a slot, since its highest rose.
+    Again,
+    /// Whatever holds, since nothing was said, much time has passed or a task was killed.
+    Afresh,
 }
 
 /// Every candidate with its limit and chance.
@@ -69,23 +123,42 @@ struct Candidates {
 }
 
 impl Candidates {
-    /// Which of them costs least at a price.
+    /// As they are for a workload with a record of its own.
+    fn for_one_with(mut self, record: Record) -> Self {
+        let part = record.part();
+        self.chances.iter_mut().for_each(|chance| *chance *= part);
+        self
+    }
+
+    /// Which of them costs least at a price; the first of equals.
     fn best(&self, price: f64) -> Choice {
-        let mut best = Choice { limit: f64::INFINITY, chance: 0.0 };
-        let mut least = f64::INFINITY;
-        for (limit, chance) in self.limits.iter().zip(self.chances) {
-            let cost = limit + price * f64::from(chance);
-            if cost < least {
-                (least, best) = (cost, Choice { limit: *limit, chance: f64::from(chance) });
+        let mut costs = [0.0; CANDIDATES];
+        for ((cost, limit), chance) in costs.iter_mut().zip(self.limits).zip(self.chances) {
+            *cost = limit + price * f64::from(chance);
+        }
+        // By columns, so that several are compared at once.
+        let mut columns = [f64::INFINITY; MARGINS.len()];
+        for row in costs.chunks_exact(MARGINS.len()) {
+            for (least, cost) in columns.iter_mut().zip(row) {
+                *least = if *cost < *least { *cost } else { *least };
             }
         }
-        best
+        let least = columns.into_iter().fold(f64::INFINITY, f64::min);
+        let place = costs.iter().position(|cost| *cost <= least).unwrap_or_default();
+        Choice { limit: self.limits[place], chance: f64::from(self.chances[place]) }
     }
 
     /// The chance of a miss at any limit: that of the safest candidate that is not above it.
     fn chance(&self, limit: f64) -> f64 {
-        let below = self.limits.iter().zip(self.chances).filter(|(candidate, _)| **candidate <= limit);
-        f64::from(below.map(|(_, chance)| chance).fold(1.0, f32::min))
+        let mut columns = [1.0; MARGINS.len()];
+        let rows = self.limits.chunks_exact(MARGINS.len()).zip(self.chances.chunks_exact(MARGINS.len()));
+        for (limits, chances) in rows {
+            for ((least, candidate), chance) in columns.iter_mut().zip(limits).zip(chances) {
+                let chance = if *candidate <= limit { *chance } else { 1.0 };
+                *least = if chance < *least { chance } else { *least };
+            }
+        }
+        f64::from(columns.into_iter().fold(1.0, f32::min))
     }
 }
 
@@ -135,36 +208,50 @@ impl Sizer {
     }
 
     /// The limit for slot `at` that costs least, whatever holds now; absent where nothing was seen.
-    pub fn choose(&self, recent: &Recent, at: i32, price: f64) -> Option<Choice> {
-        recent.context(at).map(|context| self.candidates(&context).best(self.price_in(&context, price)))
+    pub fn choose(&self, (recent, held): (&Recent, &Held), at: i32, price: f64) -> Option<Choice> {
+        let context = recent.context(at)?;
+        let candidates = self.candidates(&context).for_one_with(held.record);
+        Some(candidates.best(self.price_in(&context, price)))
     }
 
     /// A limit with its chance of a miss.
-    pub fn judged(&self, context: &Context, limit: f64) -> Choice {
-        Choice { limit, chance: self.candidates(context).chance(limit) }
+    pub fn judged(&self, (context, held): (&Context, &Held), limit: f64) -> Choice {
+        Choice { limit, chance: self.candidates(context).for_one_with(held.record).chance(limit) }
     }
 
     /// Sets the limit that holds for slot `at`. It changes where staying has cost as much as a change does
-    /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988),
-    /// and at once where `afresh`.
-    pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, afresh: bool) {
-        let Some(context) = recent.context(at) else { return };
+    /// (the rule of rent or buy: never more than twice the cost of knowing what comes; Karlin et al., 1988).
+    /// Gives the chance of a miss at the limit that would cost least, were changes free.
+    pub fn hold(&self, held: &mut Held, recent: &Recent, at: i32, price: f64, moment: Moment) -> f64 {
+        let Some(context) = recent.context(at) else { return 0.0 };
         let candidates = self.candidates(&context);
+        if moment != Moment::Again {
+            held.record.add(Record::sum(|place| candidates.chances[place]), 0.0);
+        }
+        let candidates = candidates.for_one_with(held.record);
         let price = self.price_in(&context, price);
         let best = candidates.best(price);
-        let chance = candidates.chance(held.limit);
-        let regret = held.limit + price * chance - best.limit - price * best.chance;
-        held.regret += regret.max(0.0) as f32;
-        if afresh || f64::from(held.regret) > self.change * best.limit {
-            *held = Held { limit: best.limit, chance: best.chance as f32, regret: 0.0 };
-        } else {
-            held.chance = best.chance as f32;
+        let limit = f64::from(held.limit);
+        let regret = limit + price * candidates.chance(limit) - best.limit - price * best.chance;
+        let regret = held.regret + regret.max(0.0) as f32;
+        if moment == Moment::Afresh || f64::from(regret) > self.change * best.limit {
+            (held.limit, held.regret) = (rounded_up(best.limit), 0.0);
+        } else if moment == Moment::Begins {
+            held.regret = regret;
         }
+        best.chance
+    }
+
+    /// Takes in how the slot that ends now came out, for the workload's own record.
+    pub fn close(&self, held: &mut Held, recent: &Recent) {
+        let Some((references, peak)) = recent.closing() else { return };
+        let (limits, used) = (limits_of(&references, self.floor), f64::from(peak.exp()));
+        held.record.add(0.0, Record::sum(|place| f32::from(u8::from(used > limits[place]))));
     }
 
     /// The chance of a miss per slot on each rung of the ladder of prices, for a workload of so many tasks.
-    pub fn chances_on_rungs(&self, context: &Context, tasks: f64) -> [f64; RUNGS] {
-        let candidates = self.candidates(context);
+    pub fn chances_on_rungs(&self, (context, held): (&Context, &Held), tasks: f64) -> [f64; RUNGS] {
+        let candidates = self.candidates(context).for_one_with(held.record);
         std::array::from_fn(|rung| {
             let price = Price::rung(self.lowest_price, rung as u8) / tasks;
             candidates.best(self.price_in(context, price)).chance
@@ -173,8 +260,8 @@ impl Sizer {
 
     /// Limits that are worth a look and the chance of a miss per slot at each, ascending: each is larger and
     /// safer than the one before.
-    pub fn frontier(&self, context: &Context) -> Vec<Choice> {
-        let candidates = self.candidates(context);
+    pub fn frontier(&self, (context, held): (&Context, &Held)) -> Vec<Choice> {
+        let candidates = self.candidates(context).for_one_with(held.record);
         let mut all: Vec<Choice> = candidates
             .limits
             .iter()
@@ -202,6 +289,12 @@ pub(super) fn bounds(frontier: &[Choice], chosen: Choice) -> (f64, f64) {
     let lower = at_most(chosen.chance * BOUND_ODDS).map_or(chosen.limit, |choice| choice.limit);
     let upper = at_most(chosen.chance / BOUND_ODDS).or(frontier.last());
     (lower.min(chosen.limit), upper.map_or(chosen.limit, |choice| choice.limit).max(chosen.limit))
+}
+
+/// In 32 bits: what a candidate was chosen for must not be above it.
+fn rounded_up(limit: f64) -> f32 {
+    let near = limit as f32;
+    if f64::from(near) < limit { near.next_up() } else { near }
 }
 
 /// The candidate limits of a context.

@@ -56,12 +56,12 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "loadline",
         about: "Loadline: the least instance-hours within a budget of under-provisioned time",
-        // Share of time; changes for each one that HPA v2 would make.
-        keys: &[("budget", 0.01), ("changes", CHANGES)],
+        // Share of time; changes for each one that HPA v2 would make; seconds.
+        keys: &[("budget", 0.01), ("changes", CHANGES), ("season", 86_400.0)],
         knob: "budget",
         sweep: &[0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15],
         is_budget: true,
-        make: |values, _| Box::new(Loadline::with_changes(values[0], values[1])),
+        make: |values, _| Box::new(Loadline::with_changes(values[0], values[1]).with_season(values[2])),
     },
     peer("hpa", "Kubernetes HPA v2 with its defaults", &[("target", 0.7)], |values, name| {
         Box::new(Hpa::new(values[0], name.clone()))

@@ -44,6 +44,9 @@ pub struct WebArgs {
     /// Time that each request waits besides, without using CPU, in milliseconds.
     #[arg(long, default_value_t = 0)]
     pub wait_ms: u64,
+    /// Time that each request keeps its thread besides, without using CPU, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub hold_ms: u64,
     /// Requests that are worked on at a time; others wait.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -57,6 +60,7 @@ struct Shop {
     ready_at: Instant,
     work: Duration,
     wait: Duration,
+    hold: Duration,
     threads: Semaphore,
     requests: Counter,
     in_flight: Gauge<i64, AtomicI64>,
@@ -122,6 +126,7 @@ impl Shop {
             ready_at: Instant::now() + Duration::try_from(args.startup).unwrap_or(Duration::ZERO),
             work: Duration::from_millis(args.work_ms),
             wait: Duration::from_millis(args.wait_ms),
+            hold: Duration::from_millis(args.hold_ms),
             threads: Semaphore::new(args.threads.max(1)),
             requests,
             in_flight,
@@ -142,7 +147,9 @@ async fn work(State(shop): State<Arc<Shop>>, Query(query): Query<WorkQuery>) -> 
     let Ok(_thread) = shop.threads.acquire().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "it ends\n");
     };
-    match tokio::task::spawn_blocking(move || burn(amount)).await {
+    let worked = tokio::task::spawn_blocking(move || burn(amount)).await;
+    tokio::time::sleep(shop.hold).await;
+    match worked {
         Ok(()) => {
             shop.requests.inc();
             (StatusCode::OK, "done\n")

@@ -25,6 +25,8 @@ use crate::scaling::counts::{Answer, CheckpointError, CountPolicy, NO_LOAD, Reas
 
 /// Seconds of a day.
 const DAY: f64 = 86_400.0;
+/// The shortest season, in seconds.
+const SEASON_MIN: f64 = 10.0;
 /// The version of checkpoints.
 const VERSION: u32 = 1;
 /// A count stays although the load is above its capacity by no more than this share, as HPA's does.
@@ -52,6 +54,9 @@ pub struct Loadline {
     restraint: Restraint,
     /// When it was asked last, and how many instances served then.
     last: Option<(i64, u32)>,
+    /// Seconds of a day in a second: 1 where the season is a day. The owner's, not what was learnt.
+    #[serde(skip)]
+    speed: f64,
 }
 
 impl Loadline {
@@ -69,7 +74,22 @@ impl Loadline {
             pace: Pace::new(budget.clamp(BUDGET.0, BUDGET.1)),
             restraint: Restraint::new(changes.max(0.0)),
             last: None,
+            speed: 1.0,
         }
+    }
+
+    /// The same, where what comes again does so after `season` seconds, at most a day. All of the policy's times shrink
+    /// with it: it lives through a day while a season goes by.
+    #[must_use]
+    pub fn with_season(self, season: f64) -> Self {
+        Self { speed: DAY / season.clamp(SEASON_MIN, DAY), ..self }
+    }
+
+    /// A moment of the season as one of the day.
+    fn of_day(&self, (seen, terms): (&Seen, &Terms)) -> (Seen, Terms) {
+        let at = (seen.at as f64 * self.speed) as i64;
+        let (startup, interval) = (terms.startup * self.speed, terms.interval * self.speed);
+        (Seen { at, ..*seen }, Terms { startup, interval, ..*terms })
     }
 
     /// The share of time with load above ready capacity, those long ago counting less.
@@ -80,6 +100,8 @@ impl Loadline {
 
 impl CountPolicy for Loadline {
     fn decide(&mut self, seen: &Seen, terms: &Terms) -> Answer {
+        let startup = terms.startup;
+        let (seen, terms) = &self.of_day((seen, terms));
         let count = seen.count();
         let known = seen.load.filter(|load| load.is_finite() && *load >= 0.0);
         let before = self.last.replace((seen.at, seen.ready));
@@ -119,7 +141,7 @@ impl CountPolicy for Loadline {
             ("short of capacity so far", self.obtained()),
             ("cheapest count", f64::from(cheapest)),
             ("count for the load now", f64::from(floor)),
-            ("start-up seconds", terms.startup),
+            ("start-up seconds", startup),
         ];
         let rule = if next == floor && floor > count { FLOOR } else { CHEAPEST };
         Answer { count: next, reason: Reason { rule, values } }
@@ -134,9 +156,9 @@ impl CountPolicy for Loadline {
         if version != VERSION {
             return Err(CheckpointError::Unfit(format!("version {version}, not {VERSION}")));
         }
-        let (budget, allowed) = (self.pace.budget(), self.restraint.allowed());
-        *self = postcard::from_bytes(rest)?;
-        // Budget and allowance are the owner's; what was used of them stays known.
+        let (budget, allowed, speed) = (self.pace.budget(), self.restraint.allowed(), self.speed);
+        *self = Self { speed, ..postcard::from_bytes(rest)? };
+        // Budget, allowance and season are the owner's; what was used of them stays known.
         self.pace.set_budget(budget);
         self.restraint.set_allowed(allowed);
         Ok(())
@@ -212,6 +234,47 @@ mod tests {
             let needed = load[step - 5] / TERMS.capacity / (1.0 + TOLERANCE);
             assert!(f64::from(count) >= needed.floor().min(40.0), "step {step}: {count} for {needed}");
         }
+    }
+
+    #[test]
+    fn a_season_of_half_a_day_is_lived_through_as_a_day() {
+        let (mut of_days, mut of_halves) = (Loadline::new(0.02), Loadline::new(0.02).with_season(DAY / 2.0));
+        let mut count = 20;
+        for (step, &load) in (1..).zip(&waves(1, 6)) {
+            let seen = Seen { at: 30 * step, load: Some(load), ready: count, starting: 0 };
+            let slow = of_days.decide(&seen, &Terms { interval: 30.0, ..TERMS });
+            let seen = Seen { at: 15 * step, ..seen };
+            let quick = of_halves.decide(&seen, &Terms { startup: 30.0, interval: 15.0, ..TERMS });
+            assert_eq!(slow.count, quick.count, "step {step}");
+            count = slow.count;
+        }
+        let kept = of_halves.checkpoint().expect("a checkpoint");
+        let mut restored = Loadline::new(0.02).with_season(DAY / 2.0);
+        restored.restore(&kept).expect("its own checkpoint");
+        assert_eq!(restored, of_halves, "the season is the owner's");
+    }
+
+    #[test]
+    fn an_interval_that_is_longer_than_a_slot_leaves_no_hole_in_the_day() {
+        // 75 seconds with a decision each second, as in the demo: twice, so that the second one is known.
+        let (mut short, mut policy) = (Vec::new(), Loadline::new(0.05).with_season(75.0));
+        let terms = Terms { capacity: 10.0, startup: 4.0, interval: 1.0, min: 1, max: 12 };
+        let mut asked = vec![1_u32; 6];
+        let load = |second: i64| {
+            let time = second as f64 / 75.0 * std::f64::consts::TAU;
+            6.0 + 44.0 * (1.0 - time.cos()) / 2.0
+        };
+        for second in 1..300 {
+            let ready = asked[asked.len() - 6..].iter().copied().min().unwrap_or(0);
+            let count = asked[asked.len() - 1];
+            short.push(load(second) > f64::from(ready) * terms.capacity);
+            let seen = Seen { at: second, load: Some(load(second - 1)), ready, starting: count - ready };
+            asked.push(policy.decide(&seen, &terms).count);
+        }
+        let late = short[150..].iter().filter(|short| **short).count();
+        assert!(late <= 8, "{late} of 149 seconds short once the season is known");
+        let mean = f64::from(asked[156..].iter().sum::<u32>()) / asked[156..].len() as f64;
+        assert!(mean < 6.5, "{mean} instances, 3.3 would do without noise and whole ones");
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl Course {
         (lead, capacity): (f64, f64),
     ) -> Outlook {
         let elapsed = self.last.map_or(interval, |last| (at - last) as f64).max(1.0);
+        if let Some(last) = self.last
+            && elapsed <= 2.0 * interval
+        {
+            self.pass_over(last, at, load);
+        }
         self.last = Some(at);
         self.observed += 1;
         if self.observed == 1 {
@@ -164,6 +169,16 @@ impl Course {
             *slot += ((load - f64::from(*slot)) * (1.0 - keep(elapsed, SLOT as f64 * 2.0))) as f32;
         }
         self.predict(at, load, (lead, capacity), elapsed)
+    }
+
+    /// Slots that an interval has passed over as a whole, because it is longer than a slot, had its load too.
+    fn pass_over(&mut self, last: i64, at: i64, load: f64) {
+        for slot in (last.div_euclid(SLOT) + 1..at.div_euclid(SLOT)).take(SLOTS) {
+            let known = &mut self.day[slot.rem_euclid(86_400 / SLOT) as usize];
+            let share = if known.is_nan() { 1.0 } else { 1.0 - keep(SLOT as f64, SLOT as f64 * 2.0) };
+            let before = if known.is_nan() { 0.0 } else { f64::from(*known) };
+            *known = (before + share * (load - before)) as f32;
+        }
     }
 
     /// How fast the load rises of late, per second; 0 where it falls.

@@ -17,6 +17,7 @@ mod effects;
 mod held;
 pub mod intent;
 mod intent_runs;
+mod joining;
 pub mod launching;
 mod loads;
 mod manual;
@@ -44,6 +45,8 @@ mod cron_scenarios;
 mod invariants;
 #[cfg(test)]
 mod job_scenarios;
+#[cfg(test)]
+mod joining_scenarios;
 #[cfg(test)]
 mod placement_properties;
 #[cfg(test)]
@@ -125,7 +128,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
     }
     waiting.sort_by(|one, other| one.task.cmp(&other.task));
-    let alarms = [alarms::raise(&view), nodes::alarms(&view)].concat();
+    let alarms = [alarms::raise(&view), joining::alarms(&view)].concat();
     Plan { steps: view.into_steps(), waiting, alarms }
 }
 

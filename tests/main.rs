@@ -31,4 +31,5 @@ mod local;
 mod machine;
 mod prober;
 mod prometheus;
+mod providers;
 mod storage;

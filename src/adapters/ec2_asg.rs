@@ -1,7 +1,7 @@
 //! Machines of EC2 Auto Scaling groups, by the AWS SDK. Not here: what is asked for, and when.
 //!
-//! Credentials are found as every AWS tool finds them: environment, profile, the role of a container or of
-//! the machine. The SDK tries again where that may help, and keeps the time limit.
+//! Credentials are found as every AWS tool finds them (environment, profile, the role of a container or of the
+//! machine), or are keys that the settings refer to. The SDK tries again where that may help, and keeps the time limit.
 
 use std::time::Duration;
 
@@ -10,12 +10,14 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::Credentials;
 use aws_sdk_autoscaling::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Instance, LifecycleState, ScalingActivityStatusCode};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use tokio::sync::Mutex;
 
+use crate::domain::workload::SecretRef;
 use crate::ports::machines::{
     FailureKind, Group, GroupState, Machine, MachineProvider, MachineState, ProviderError,
 };
@@ -36,6 +38,8 @@ pub struct AsgConfig {
     pub profile: Option<String>,
     /// Where the service listens, if not at AWS.
     pub endpoint: Option<String>,
+    /// The access key and its secret; as AWS tools find them where absent. Read once, at the start.
+    pub keys: Option<(SecretRef, SecretRef)>,
     /// A call with all its tries takes no longer.
     pub timeout: Duration,
 }
@@ -50,7 +54,7 @@ pub struct AsgProvider {
 
 impl AsgProvider {
     /// A client of the service; nothing is asked yet.
-    pub async fn new(config: &AsgConfig) -> Self {
+    pub async fn new(config: &AsgConfig) -> Result<Self, ProviderError> {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
@@ -71,8 +75,12 @@ impl AsgProvider {
         if let Some(endpoint) = &config.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
+        if let Some((access, secret)) = &config.keys {
+            let (access, secret) = (read(access)?, read(secret)?);
+            loader = loader.credentials_provider(Credentials::new(access, secret, None, None, "settings"));
+        }
         let client = Client::new(&loader.load().await);
-        Self { client, groups: config.groups.clone(), turn: Mutex::default() }
+        Ok(Self { client, groups: config.groups.clone(), turn: Mutex::default() })
     }
 
     /// The groups of these names that exist.
@@ -185,6 +193,20 @@ impl MachineProvider for AsgProvider {
         let asked = self.client.terminate_instance_in_auto_scaling_group().instance_id(machine);
         let answer = asked.should_decrement_desired_capacity(true).send().await;
         answer.map(drop).map_err(|error| failed("TerminateInstanceInAutoScalingGroup", &error))
+    }
+}
+
+/// A secret; of one that cannot be read the reference is told.
+fn read(secret: &SecretRef) -> Result<String, ProviderError> {
+    let refused = |message| ProviderError::new(FailureKind::Refused, message);
+    match secret {
+        SecretRef::File(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| refused(format!("cannot read {}: {error}", path.display())))?;
+            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        SecretRef::Env(variable) => std::env::var(variable)
+            .map_err(|_| refused(format!("the engine's environment has no {variable}"))),
     }
 }
 

@@ -228,19 +228,22 @@ impl ExecProvider {
             }
             pipe_in = None;
         };
-        let output = async {
-            tokio::join!(write, keep(pipe_out, &mut out, ANSWER_MAX), keep(pipe_err, &mut err, WORDS_MAX))
+        let status = {
+            let output = async {
+                tokio::join!(write, keep(pipe_out, &mut out, ANSWER_MAX), keep(pipe_err, &mut err, WORDS_MAX))
+            };
+            tokio::pin!(output);
+            let (status, read) = tokio::select! {
+                _ = &mut output => (child.wait().await, true),
+                status = child.wait() => (status, false),
+            };
+            // Reaped: the number may be given to another group from now on.
+            group.0 = None;
+            if !read {
+                let _ = tokio::time::timeout(OUTPUT_WAIT, output).await;
+            }
+            status
         };
-        tokio::pin!(output);
-        let (status, read) = tokio::select! {
-            _ = &mut output => (child.wait().await, true),
-            status = child.wait() => (status, false),
-        };
-        // Reaped: the number may be given to another group from now on.
-        group.0 = None;
-        if !read {
-            let _ = tokio::time::timeout(OUTPUT_WAIT, output).await;
-        }
         let status = status.map_err(|error| self.unavailable(&format!("cannot be waited for: {error}")))?;
         self.answer(&out, status.success(), &format!("{status}: {}", String::from_utf8_lossy(&err).trim()))
     }

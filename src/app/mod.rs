@@ -6,8 +6,10 @@ mod endpoint;
 mod estimators;
 mod hooks;
 mod loops;
+mod providers;
 pub mod tokens;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
+use crate::controllers::machines::{Machines, Source};
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -72,6 +75,7 @@ use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
 
 pub use advice::advice;
+pub use providers::{Serving, serve_provider};
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
@@ -129,14 +133,21 @@ impl App {
         let (cluster, metrics) = (open_cluster(&config, &data_dir, &clock)?, EngineMetrics::default());
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
+        let sources = providers::sources(&config.engine.providers, &data_dir).await?;
+        let providers = sources.keys().cloned().collect();
+        let machines = machines(&state, &cluster, sources)?;
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
 
         let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
-        let ports =
-            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
+        let ports = scheduler_ports(
+            (&cluster, &machines),
+            &front_door,
+            &health,
+            (&analysed, real_use(&config.engine, &analysed)),
+        );
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
@@ -153,7 +164,8 @@ impl App {
             analysis: analysed,
             decisions: store.clone(),
             health,
-            nodes: Arc::new(cluster.clone()),
+            nodes: Arc::new(machines),
+            providers,
             exec: Arc::new(cluster.clone()),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
@@ -337,16 +349,26 @@ fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
     Prober::new(Handle::current(), Arc::clone(clock), Arc::new(cluster.clone()))
 }
 
-fn scheduler_ports(
+/// The cluster's nodes, and behind some of them the machines of providers.
+fn machines(
+    state: &Arc<EngineState>,
     cluster: &LocalCluster,
+    sources: BTreeMap<String, Source>,
+) -> anyhow::Result<Machines> {
+    let local = (Arc::new(cluster.clone()) as _, Arc::new(cluster.clone()) as _);
+    Ok(Machines::open(Arc::clone(state), local, sources)?)
+}
+
+fn scheduler_ports(
+    (cluster, machines): (&LocalCluster, &Machines),
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
     (analysed, real_use): (&watch::Receiver<Analysis>, RealUse),
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: Arc::new(cluster.clone()),
-        observer: Arc::new(cluster.clone()),
-        nodes: Arc::new(cluster.clone()),
+        observer: Arc::new(machines.clone()),
+        nodes: Arc::new(machines.clone()),
         health: Arc::clone(health),
         front_door: front_door.clone(),
         commands: Arc::new(LocalCommands),

@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest` and most of
-//! `dataset` talk to a running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `serve-provider`,
+//! `backtest` and most of `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -48,6 +48,7 @@ mod rollout;
 mod rules;
 mod run;
 mod scale;
+mod serve_provider;
 mod status;
 mod stop;
 mod top;
@@ -97,6 +98,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Fit the model of Loadline's own estimator to usage traces.
     Fit(fit::FitArgs),
+    /// Serve a provider of machines to a Cluster Autoscaler, by its external gRPC protocol.
+    ServeProvider(serve_provider::ServeProviderArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -218,6 +221,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::ServeProvider(args) => serve_provider::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
             dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)

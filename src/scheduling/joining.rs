@@ -17,6 +17,8 @@ use crate::domain::observation::NodeObservation;
 use crate::domain::plan::{Alarm, Step};
 use crate::scheduling::view::View;
 
+/// The kind of alarm that tells of pools whose nodes do not come or do not join.
+pub const NODES_DO_NOT_JOIN: &str = "nodes do not join";
 /// The wait after the first failure; it doubles.
 const BACKOFF: SignedDuration = SignedDuration::from_secs(30);
 /// Cluster Autoscaler's longest backoff of a node group.
@@ -140,7 +142,7 @@ pub(super) fn alarms(view: &View<'_>) -> Vec<Alarm> {
             None => "asked again when one is wanted".to_owned(),
         };
         Alarm {
-            kind: "nodes do not join".to_owned(),
+            kind: NODES_DO_NOT_JOIN.to_owned(),
             workload: None,
             message: format!(
                 "pool {}: nodes did not join, {} times in a row; last: {}; {next}",

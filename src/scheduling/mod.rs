@@ -79,6 +79,7 @@ use crate::scheduling::view::View;
 pub use alarms::DURATIONS_NEEDED;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
+pub use joining::NODES_DO_NOT_JOIN;
 pub use restart::{CRASH_LOOP_FAILURES, wait};
 pub use stages::{DueCommand, due_commands};
 pub use tasks::is_ready;

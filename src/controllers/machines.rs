@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::controllers::driver::chain;
 use crate::controllers::state::EngineState;
-use crate::domain::node::{Node, NodeName};
+use crate::domain::node::{Node, NodeName, NodeState};
 use crate::domain::observation::NodeObservation;
 use crate::ports::cluster::{ClusterError, ClusterObservation, ClusterObserver};
 use crate::ports::machines::{
@@ -117,7 +117,12 @@ impl NodeProvider for Machines {
             }
         };
         let _turn = self.0.turn(&of).await;
-        match self.0.obtain(&of, &node.name).await.map_err(|error| told(&of, error))? {
+        // The turn may have come late, after the node was given up.
+        let joining = |known: &Node| known.state == NodeState::Joining;
+        if !self.0.state.world().await.nodes.get(&node.name).is_some_and(joining) {
+            return Ok(());
+        }
+        match self.0.obtain(&of, &node.name).await.map_err(|error| told(&of, &error))? {
             MachineState::Running | MachineState::Unknown => self.0.nodes.create(node).await,
             MachineState::Creating | MachineState::Deleting => Ok(()),
         }
@@ -128,7 +133,7 @@ impl NodeProvider for Machines {
         self.0.nodes.remove(node).await?;
         let Some(of) = lock(&self.0.claims).get(node).map(|claim| claim.of.clone()) else { return Ok(()) };
         let _turn = self.0.turn(&of).await;
-        self.0.let_go(&of, node).await.map_err(|error| told(&of, error))
+        self.0.let_go(&of, node).await.map_err(|error| told(&of, &error))
     }
 
     async fn fail(&self, node: &NodeName) -> Result<(), ClusterError> {
@@ -351,7 +356,7 @@ impl Inner {
 }
 
 /// What the scheduler makes of a provider's error.
-fn told(of: &GroupKey, error: ProviderError) -> ClusterError {
+fn told(of: &GroupKey, error: &ProviderError) -> ClusterError {
     let words = format!("provider {}, group {}: {}", of.provider, of.group, error.message);
     match error.kind {
         FailureKind::Unavailable => ClusterError::Refused(words),

@@ -82,9 +82,6 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Capacity, Self::Quota, Self::Refused, Self::Unavailable];
-
     /// The word in contracts and messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -109,9 +109,22 @@ fn forgotten(pool: &NodePool, reason: &str) -> Step {
 
 /// The next wait, and a target without the nodes that did not come.
 fn failed(view: &View<'_>, pool: &NodePool, arrivals: &Arrivals) -> Vec<Step> {
+    // Nodes that were asked for together fail one after the other: while the pool waits, they are one failure.
+    let mut steps: Vec<Step> =
+        pool.joins.wait(view.now).is_none().then(|| next_wait(view, pool, arrivals)).into_iter().collect();
+    let target = pool.target.saturating_sub(arrivals.given_up).max(pool.spec.min);
+    if !pool.deleted && target < pool.target {
+        let change = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
+        let reason = "what did not come is wanted no more: another pool may take the tasks".to_owned();
+        steps.push(Step { change, reason });
+    }
+    steps
+}
+
+fn next_wait(view: &View<'_>, pool: &NodePool, arrivals: &Arrivals) -> Step {
     let failures = pool.joins.failures.saturating_add(1);
-    let wait =
-        BACKOFF.checked_mul(1 << (failures - 1).min(16)).map_or(BACKOFF_MAX, |wait| wait.min(BACKOFF_MAX));
+    let doubled = BACKOFF.checked_mul(1 << (failures - 1).min(16));
+    let wait = doubled.map_or(BACKOFF_MAX, |wait| wait.min(BACKOFF_MAX));
     let joins = JoinState {
         failures,
         since: pool.joins.since.or(Some(view.now)),
@@ -122,14 +135,7 @@ fn failed(view: &View<'_>, pool: &NodePool, arrivals: &Arrivals) -> Vec<Step> {
         "{} of its nodes did not come ({}): failure {failures}, the next one is asked for in {wait:#}",
         arrivals.given_up, arrivals.why
     );
-    let mut steps = vec![Step { change: Change::PoolJoinNoted { pool: pool.name.clone(), joins }, reason }];
-    let target = pool.target.saturating_sub(arrivals.given_up).max(pool.spec.min);
-    if !pool.deleted && target < pool.target {
-        let change = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
-        let reason = "what did not come is wanted no more: another pool may take the tasks".to_owned();
-        steps.push(Step { change, reason });
-    }
-    steps
+    Step { change: Change::PoolJoinNoted { pool: pool.name.clone(), joins }, reason }
 }
 
 /// Pools whose nodes do not come or do not join.

@@ -243,11 +243,11 @@ fn machine(instance: Instance) -> Machine {
         DELETING => MachineState::Deleting,
         _ => MachineState::Unknown,
     };
-    let failure = status.error.filter(|error| !error.code.is_empty()).map(failure);
+    let failure = status.error.filter(|error| !error.code.is_empty()).map(|error| failure(&error));
     Machine { id: instance.id, state, failure }
 }
 
-fn failure(error: InstanceError) -> ProviderError {
+fn failure(error: &InstanceError) -> ProviderError {
     let kind = match error.class {
         OUT_OF_RESOURCES if error.code.to_lowercase().contains("quota") => FailureKind::Quota,
         OUT_OF_RESOURCES => FailureKind::Capacity,

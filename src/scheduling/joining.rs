@@ -78,7 +78,8 @@ impl Outcome {
             let arrivals = self.0.get(name);
             match arrivals {
                 Some(arrivals) if arrivals.given_up > 0 => steps.extend(failed(view, pool, arrivals)),
-                Some(_) if pool.joins.failures > 0 => {
+                // One that joins while the pool waits was asked for before: it says nothing of the next one.
+                Some(_) if pool.joins.failures > 0 && pool.joins.wait(view.now).is_none() => {
                     steps.push(forgotten(pool, "a node of it has joined: earlier failures are forgotten"));
                 }
                 None if is_past(view, pool) => {
@@ -138,10 +139,14 @@ fn next_wait(view: &View<'_>, pool: &NodePool, arrivals: &Arrivals) -> Step {
     Step { change: Change::PoolJoinNoted { pool: pool.name.clone(), joins }, reason }
 }
 
-/// Pools whose nodes do not come or do not join.
+/// Pools whose nodes do not come or do not join: while they wait, and while the next node is on its way.
 pub(super) fn alarms(view: &View<'_>) -> Vec<Alarm> {
     let pools = view.world().pools.keys().filter_map(|name| view.pool(name));
-    let failing = pools.filter(|pool| pool.joins.failures > 0).map(|pool| {
+    let tried = |pool: &NodePool| {
+        let on_its_way = |node: &&Node| node.pool == pool.name && node.state == NodeState::Joining;
+        pool.joins.wait(view.now).is_some() || view.nodes().iter().any(on_its_way)
+    };
+    let failing = pools.filter(|pool| pool.joins.failures > 0 && tried(pool)).map(|pool| {
         let joins = &pool.joins;
         let next = match joins.not_before {
             Some(at) => format!("asked again after {}", at.strftime("%Y-%m-%dT%H:%M:%SZ")),

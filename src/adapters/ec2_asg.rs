@@ -186,8 +186,8 @@ impl MachineProvider for AsgProvider {
     async fn terminate(&self, group: &str, machine: &str) -> Result<(), ProviderError> {
         let _turn = self.turn.lock().await;
         let described = self.one(group).await?;
-        let there = described.instances().iter().filter_map(self::machine);
-        if !there.into_iter().any(|found| found.id == machine && found.is_live()) {
+        let mut there = described.instances().iter().filter_map(self::machine);
+        if !there.any(|found| found.id == machine && found.is_live()) {
             return Ok(());
         }
         let asked = self.client.terminate_instance_in_auto_scaling_group().instance_id(machine);

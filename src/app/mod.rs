@@ -9,7 +9,6 @@ mod loops;
 mod providers;
 pub mod tokens;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,7 +45,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
-use crate::controllers::machines::{Machines, Source};
+use crate::controllers::machines::Machines;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -133,21 +132,15 @@ impl App {
         let (cluster, metrics) = (open_cluster(&config, &data_dir, &clock)?, EngineMetrics::default());
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
-        let sources = providers::sources(&config.engine.providers, &data_dir).await?;
-        let providers = sources.keys().cloned().collect();
-        let machines = machines(&state, &cluster, sources)?;
+        let machines = providers::machines(&config.engine.providers, &data_dir, (&state, &cluster)).await?;
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
 
         let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
-        let ports = scheduler_ports(
-            (&cluster, &machines),
-            &front_door,
-            &health,
-            (&analysed, real_use(&config.engine, &analysed)),
-        );
+        let measured = (&analysed, real_use(&config.engine, &analysed));
+        let ports = scheduler_ports((&cluster, &machines), &front_door, &health, measured);
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
@@ -164,8 +157,8 @@ impl App {
             analysis: analysed,
             decisions: store.clone(),
             health,
+            providers: machines.providers(),
             nodes: Arc::new(machines),
-            providers,
             exec: Arc::new(cluster.clone()),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
@@ -347,16 +340,6 @@ fn instance_of(data_dir: &Path) -> String {
 
 fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
     Prober::new(Handle::current(), Arc::clone(clock), Arc::new(cluster.clone()))
-}
-
-/// The cluster's nodes, and behind some of them the machines of providers.
-fn machines(
-    state: &Arc<EngineState>,
-    cluster: &LocalCluster,
-    sources: BTreeMap<String, Source>,
-) -> anyhow::Result<Machines> {
-    let local = (Arc::new(cluster.clone()) as _, Arc::new(cluster.clone()) as _);
-    Ok(Machines::open(Arc::clone(state), local, sources)?)
 }
 
 fn scheduler_ports(

@@ -10,21 +10,26 @@ use tokio::net::TcpListener;
 
 use crate::adapters::exec_provider::{ExecProvider, ExecProviderConfig};
 use crate::adapters::external_grpc::{self, GrpcProvider, GrpcProviderConfig, GrpcTls, ServerTls};
+use crate::adapters::local::LocalCluster;
 use crate::config::{AsgSettings, GrpcTlsSettings, ProviderConfig, ProviderKind, TlsConfig};
-use crate::controllers::machines::Source;
+use crate::controllers::machines::{Machines, Source};
+use crate::controllers::state::EngineState;
 use crate::ports::machines::MachineProvider;
 
-/// All providers by name. Commands start in `folder` unless they are told another one.
-pub(super) async fn sources(
+/// The cluster's nodes, and behind some of them the machines of the providers that the settings name. Commands
+/// start in `folder` unless they are told another one.
+pub(super) async fn machines(
     configs: &[ProviderConfig],
     folder: &Path,
-) -> anyhow::Result<BTreeMap<String, Source>> {
+    (state, cluster): (&Arc<EngineState>, &LocalCluster),
+) -> anyhow::Result<Machines> {
     let mut sources = BTreeMap::new();
     for config in configs {
         let source = Source { provider: open(config, folder).await?, poll: config.poll.unsigned_abs() };
         sources.insert(config.name.clone(), source);
     }
-    Ok(sources)
+    let local = (Arc::new(cluster.clone()) as _, Arc::new(cluster.clone()) as _);
+    Ok(Machines::open(Arc::clone(state), local, sources)?)
 }
 
 async fn open(config: &ProviderConfig, folder: &Path) -> anyhow::Result<Arc<dyn MachineProvider>> {

@@ -101,6 +101,11 @@ impl Machines {
             watched: Mutex::default(),
         })))
     }
+
+    /// The names of the providers.
+    pub fn providers(&self) -> BTreeSet<String> {
+        self.0.sources.keys().cloned().collect()
+    }
 }
 
 #[async_trait]

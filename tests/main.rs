@@ -34,5 +34,6 @@ mod local;
 mod machine;
 mod prober;
 mod prometheus;
+mod providers;
 mod simulate;
 mod storage;

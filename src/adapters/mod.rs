@@ -2,6 +2,10 @@
 //! `lock`.
 
 pub mod commands;
+#[cfg(feature = "aws")]
+pub mod ec2_asg;
+pub mod exec_provider;
+pub mod external_grpc;
 pub mod front_door;
 pub mod local;
 mod lock;

@@ -7,6 +7,7 @@ mod endpoint;
 mod estimators;
 mod hooks;
 mod loops;
+mod providers;
 pub mod tokens;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
+use crate::controllers::machines::Machines;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -71,6 +73,7 @@ use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
 
 pub use advice::advice;
+pub use providers::{Serving, serve_provider};
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
@@ -129,13 +132,14 @@ impl App {
         let metrics = EngineMetrics::default();
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
+        let machines = providers::machines(&config.engine.providers, &data_dir, (&state, &cluster)).await?;
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
 
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
-        let ports =
-            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
+        let measured = (&analysed, real_use(&config.engine, &analysed));
+        let ports = scheduler_ports((&cluster, &machines), &front_door, &health, measured);
         let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
@@ -152,7 +156,8 @@ impl App {
             analysis: analysed,
             decisions: store.clone(),
             health,
-            nodes: cluster.clone(),
+            providers: machines.providers(),
+            nodes: Arc::new(machines),
             exec: cluster.clone(),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
@@ -314,15 +319,15 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn scheduler_ports(
-    cluster: &Arc<dyn AnyCluster>,
+    (cluster, machines): (&Arc<dyn AnyCluster>, &Machines),
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
     (analysed, real_use): (&watch::Receiver<Analysis>, RealUse),
 ) -> SchedulerPorts {
     SchedulerPorts {
         runner: cluster.clone(),
-        observer: cluster.clone(),
-        nodes: cluster.clone(),
+        observer: Arc::new(machines.clone()),
+        nodes: Arc::new(machines.clone()),
         health: Arc::clone(health),
         front_door: front_door.clone(),
         commands: Arc::new(LocalCommands),

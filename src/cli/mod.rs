@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest` and most of
-//! `dataset` talk to a running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `serve-provider`,
+//! `backtest` and most of `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -48,6 +48,7 @@ mod rollout;
 mod rules;
 mod run;
 mod scale;
+mod serve_provider;
 mod simulate;
 mod status;
 mod stop;
@@ -98,6 +99,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Fit the model of Loadline's own estimator to usage traces.
     Fit(fit::FitArgs),
+    /// Serve a provider of machines to a Cluster Autoscaler, by its external gRPC protocol.
+    ServeProvider(serve_provider::ServeProviderArgs),
     /// Run weeks of a cluster that is not there past policies of nodes and compare them.
     Simulate(simulate::SimulateArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
@@ -221,6 +224,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Backtest(args) => backtest::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::ServeProvider(args) => serve_provider::run(args),
         Command::Simulate(args) => simulate::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {

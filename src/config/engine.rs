@@ -11,6 +11,7 @@ use crate::config::disaster::disaster;
 use crate::config::error::SpecError;
 use crate::config::hooks::{CommandHookConfig, WebhookConfig, command_hook, hooks, webhook};
 use crate::config::limits::NUMBER_MAX;
+use crate::config::provider::{ProviderConfig, provider};
 use crate::config::reader::{Document, Report, Table, Value};
 use crate::config::simulated::{ClusterKind, SimulatedSettings, cluster_kind, simulated};
 use crate::config::source::{Source, read_files};
@@ -65,6 +66,9 @@ pub struct EngineConfig {
     /// Commands that tell people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command_hooks: Vec<CommandHookConfig>,
+    /// Where pools can get machines from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<ProviderConfig>,
 }
 
 /// `[agent]`
@@ -314,6 +318,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         disaster: section(root, "disaster", |table, default| disaster(table, &default)),
         webhooks: hooks(root, "webhook", webhook),
         command_hooks: hooks(root, "command_hook", command_hook),
+        providers: hooks(root, "provider", provider),
     }
 }
 

@@ -17,6 +17,7 @@ mod hooks;
 mod limits;
 mod placement;
 mod pool;
+mod provider;
 mod reader;
 mod rollout;
 mod scale;
@@ -39,6 +40,7 @@ pub use engine::{
 };
 pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
+pub use provider::{AsgSettings, ExecSettings, GrpcSettings, GrpcTlsSettings, ProviderConfig, ProviderKind};
 pub use simulated::{ClusterKind, SimulatedSettings};
 pub use source::read_sources;
 pub use specs::{Known, load_specs, parse_specs, parse_specs_with};

@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::domain::decision::DecisionKind;
-    use crate::domain::node::{PoolName, PoolSpec};
+    use crate::domain::node::{JoinState, NodeSource, PoolName, PoolSpec};
     use crate::domain::plan::WaitKind;
     use crate::domain::quantity::{Bytes, Millicores, TaskSize};
     use crate::domain::rollout::{Actor, Revision};
@@ -164,6 +164,7 @@ mod tests {
                 scale_down_after: SignedDuration::from_secs(60),
                 cooldown_up: SignedDuration::from_secs(30),
                 cooldown_down: SignedDuration::from_secs(60),
+                source: NodeSource::default(),
             };
             let pool = NodePool {
                 name: name.clone(),
@@ -173,7 +174,7 @@ mod tests {
                 grown_at: None,
                 shrunk_at: None,
                 deleted: false,
-                joins: crate::domain::node::JoinState::default(),
+                joins: JoinState::default(),
             };
             self.0.pools.insert(name, pool);
             self
@@ -436,6 +437,51 @@ mod tests {
             let verdict = build().edit(|world| with_constraints(world, "api", constraints)).decide();
             assert_eq!(change(&verdict), expected, "{constraints:?}");
         }
+    }
+
+    /// A pool whose nodes did not come, with a wait of 100 s.
+    fn failing(build: &mut Build, pool: &str) {
+        build.pool_mut(pool).joins = JoinState {
+            failures: 1,
+            since: Some(now()),
+            not_before: Some(now() + SignedDuration::from_secs(100)),
+            why: "out of stock".to_owned(),
+        };
+    }
+
+    #[test]
+    fn where_a_pools_nodes_do_not_come_another_pool_grows() {
+        let both =
+            || small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None);
+        let mut build = both();
+        failing(&mut build, "small");
+        assert_eq!(change(&build.decide()), Some(grown("big", 0, 1)));
+        // What the pool lacks is not on its way: tasks do not count on it.
+        build.pool_mut("small").target = 2;
+        assert_eq!(change(&build.decide()), Some(grown("big", 0, 1)));
+        failing(&mut build, "big");
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        let reason = &verdict.unserved[0].reason;
+        assert!(reason.contains("nodes of pool big did not come (out of stock); it waits 100 s"), "{reason}");
+        // A wait that is over is none.
+        for pool in ["small", "big"] {
+            build.pool_mut(pool).joins.not_before = Some(now());
+        }
+        build.pool_mut("small").target = 1;
+        assert_eq!(change(&build.decide()), Some(grown("small", 1, 2)));
+    }
+
+    #[test]
+    fn a_pool_whose_machines_run_no_tasks_does_not_grow_for_them() {
+        let mut build = small_full().task("api", 1, resources(900, 1000), None);
+        build.pool_mut("small").spec.source.provider = Some("vms".to_owned());
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        let reason = &verdict.unserved[0].reason;
+        assert!(reason.contains("no agent runs tasks on the machines of pool small"), "{reason}");
+        build.pool_mut("small").spec.source.rehearse = true;
+        assert_eq!(change(&build.decide()), Some(grown("small", 1, 2)));
     }
 
     fn two_with_room() -> Build {

@@ -29,7 +29,7 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
         items.into_iter().partition(|item| pools(world).any(|pool| item.suits(pool)));
     let mut unserved: Vec<Unserved> = hopeless.iter().map(|item| fits_nowhere(world, item)).collect();
 
-    let mut bins = room_in_flight(world);
+    let mut bins = room_in_flight(world, now);
     let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
     let largest = pools(world)
         .map(|pool| pool.spec.size)
@@ -60,7 +60,7 @@ fn pools(world: &World) -> impl Iterator<Item = &NodePool> {
 }
 
 /// What is free on nodes that take tasks, and on those that are joining or about to be made.
-fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
+fn room_in_flight(world: &World, now: Timestamp) -> Vec<Bin<'_>> {
     let used = used_by_node(world);
     let there = world
         .nodes
@@ -68,7 +68,7 @@ fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
         .filter(|node| matches!(node.state, NodeState::Ready | NodeState::Joining))
         .map(|node| Bin::of(world, node, used.get(&node.name).copied().unwrap_or_default()));
     let mut bins: Vec<Bin<'_>> = there.collect();
-    for pool in pools(world) {
+    for pool in pools(world).filter(|pool| asks_for_nodes(pool, now)) {
         let present = world.nodes.values().filter(|node| node.pool == pool.name && counts_for_target(node));
         let missing = (pool.target as usize).saturating_sub(present.count());
         bins.extend(std::iter::repeat_n(Bin::imagined(pool), missing));
@@ -76,8 +76,21 @@ fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
     bins
 }
 
+/// Whether nodes that a pool lacks are on their way. Where earlier ones did not come they are not, until its
+/// wait is over: tasks that count on them would wait with it.
+fn asks_for_nodes(pool: &NodePool, now: Timestamp) -> bool {
+    pool.spec.source.runs_tasks() && pool.joins.wait(now).is_none()
+}
+
 /// Why a pool does not grow now.
 fn blocked(pool: &NodePool, now: Timestamp) -> Option<String> {
+    if !pool.spec.source.runs_tasks() {
+        return Some(format!("no agent runs tasks on the machines of pool {} yet", pool.name));
+    }
+    if let Some(wait) = pool.joins.wait(now) {
+        let (wait, why) = (wait.as_secs().max(1), &pool.joins.why);
+        return Some(format!("nodes of pool {} did not come ({why}); it waits {wait} s", pool.name));
+    }
     if pool.target >= pool.spec.max {
         return Some(format!("pool {} has its most of {} nodes", pool.name, pool.spec.max));
     }

@@ -295,7 +295,7 @@ impl World {
             Change::PoolTargetSet { pool, target, .. } => {
                 self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
             }
-            Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = *joins,
+            Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = joins.clone(),
             Change::PolicyApplied { policy, rules } => {
                 self.policies.insert(policy.clone(), rules.clone());
             }

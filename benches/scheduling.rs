@@ -10,6 +10,7 @@ use loadline::domain::change::Change;
 use loadline::domain::cron::CronSchedule;
 use loadline::domain::node::{Node, NodeState, PoolName, PoolSpec};
 use loadline::domain::observation::{NodeObservation, Observed, ProcessState};
+use loadline::domain::placement::{Neighbour, SpreadOver, Strategy};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::task::{ExitRecord, ExitStatus, TaskId};
 use loadline::domain::workload::{
@@ -85,7 +86,7 @@ impl Residents for Empty {
 
 /// Ready nodes, and what is free on each of them: the same mix of gaps whatever their number.
 fn gaps(nodes: u32) -> (Vec<Node>, Vec<Resources>) {
-    let (world, _) = steady(nodes * 10);
+    let (world, _) = steady_on(0, nodes);
     let nodes: Vec<Node> = world.nodes.into_values().collect();
     assert!(nodes.iter().all(|node| node.state == NodeState::Ready));
     let mixed = |at: u64| Resources::new(Millicores::new(at * 37 % 97 * 5), Bytes::mib(at * 53 % 89 * 8));
@@ -93,32 +94,86 @@ fn gaps(nodes: u32) -> (Vec<Node>, Vec<Resources>) {
     (nodes, free)
 }
 
-/// Fifty tasks of different sizes, of workloads without rules, each by itself.
-#[divan::bench(args = [100, 1_000, 10_000])]
-fn place_fifty_tasks(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (nodes, free) = gaps(nodes);
-    let slots = nodes.iter().zip(&free).map(|(node, &free)| Slot {
+fn slots<'a>(nodes: &'a [Node], free: &[Resources]) -> Vec<Slot<'a>> {
+    let slots = nodes.iter().zip(free).map(|(node, &free)| Slot {
         node,
         free,
         unused: free,
         crowded: false,
         reserved_for: &[],
     });
-    let slots: Vec<Slot<'_>> = slots.collect();
+    slots.collect()
+}
+
+/// Fifty tasks of different sizes on a board that is there, each by itself: divide by fifty.
+fn place_fifty(bencher: Bencher<'_, '_>, (nodes, free): &(Vec<Node>, Vec<Resources>), rules: &PlacementSpec) {
     let name = WorkloadName::new("web").expect("a name");
     let ids: Vec<TaskId> = (1..=50).map(|number| TaskId::new(name.clone(), number)).collect();
-    let (placement, repelled) = (PlacementSpec::default(), BTreeMap::new());
+    let repelled = BTreeMap::new();
     let ask = |task| {
         let number = TaskId::number(task);
         let request = Resources::new(Millicores::new(20 + number), Bytes::mib(16 + number));
-        Ask { task, team: None, revision: 1, priority: 0, request, expected: request, placement: &placement }
+        Ask { task, team: None, revision: 1, priority: 0, request, expected: request, placement: rules }
     };
     let asks: Vec<Ask<'_>> = ids.iter().map(ask).collect();
-    bencher.with_inputs(|| Board::new(slots.clone(), &Empty, &repelled)).bench_local_refs(|board| {
+    bencher.with_inputs(|| Board::new(slots(nodes, free), &Empty, &repelled)).bench_local_refs(|board| {
         for ask in &asks {
             assert!(board.place(black_box(ask)).is_ok());
         }
     });
+}
+
+#[divan::bench(args = [100, 1_000, 10_000, 50_000])]
+fn place_fifty_tasks(bencher: Bencher<'_, '_>, nodes: u32) {
+    place_fifty(bencher, &gaps(nodes), &PlacementSpec::default());
+}
+
+/// Nodes that nearly all lack memory and have CPU left, as full clusters do.
+#[divan::bench(args = [1_000, 10_000, 50_000])]
+fn place_fifty_tasks_where_one_part_is_full(bencher: Bencher<'_, '_>, nodes: u32) {
+    let (nodes, mut free) = gaps(nodes);
+    for (at, free) in free.iter_mut().enumerate() {
+        if at % 10 != 0 {
+            free.memory = Bytes::mib(at as u64 % 17);
+        }
+    }
+    place_fifty(bencher, &(nodes, free), &PlacementSpec::default());
+}
+
+/// One on each node, and even over three zones.
+#[divan::bench(args = [1_000, 10_000, 50_000])]
+fn place_fifty_tasks_with_rules(bencher: Bencher<'_, '_>, nodes: u32) {
+    let (mut nodes, free) = gaps(nodes);
+    for (at, node) in nodes.iter_mut().enumerate() {
+        node.attributes.insert("zone".to_owned(), ["a", "b", "c"][at % 3].to_owned());
+    }
+    let alone = Neighbour {
+        workload: WorkloadName::new("web").expect("a name"),
+        by: "node".to_owned(),
+        required: true,
+    };
+    let rules = PlacementSpec {
+        spread_over: Some(SpreadOver { by: "zone".to_owned(), max_skew: 1 }),
+        anti_affinity: vec![alone],
+        ..PlacementSpec::default()
+    };
+    place_fifty(bencher, &(nodes, free), &rules);
+}
+
+#[divan::bench(args = [1_000, 10_000, 50_000])]
+fn place_fifty_tasks_spread(bencher: Bencher<'_, '_>, nodes: u32) {
+    let rules = PlacementSpec { strategy: Strategy::Spread, ..PlacementSpec::default() };
+    place_fifty(bencher, &gaps(nodes), &rules);
+}
+
+/// What a pass of placement pays before its first task.
+#[divan::bench(args = [1_000, 10_000, 50_000])]
+fn build_the_board(bencher: Bencher<'_, '_>, nodes: u32) {
+    let (nodes, free) = gaps(nodes);
+    let repelled = BTreeMap::new();
+    bencher
+        .with_inputs(|| slots(&nodes, &free))
+        .bench_local_values(|slots| Board::new(slots, &Empty, &repelled));
 }
 
 /// Services of five instances in nine sizes, none of them started, on nodes that have joined.

@@ -5,6 +5,8 @@
 pub mod access;
 pub mod answers;
 pub mod client;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod cron_advice;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
@@ -103,6 +105,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(workloads::routes())
         .merge(recommendations::routes())
         .merge(load_models::routes())
+        .merge(cron_advice::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::client::{Client, RunFilter};
 use crate::api::dto::RunDto;
+use crate::cli::cron_advice;
 use crate::cli::output::{
     Output, age, duration, now, or_dash, plain, say_json, say_listing, say_table, state_cell, table,
 };
@@ -19,6 +20,12 @@ pub(super) struct CronArgs {
     /// At most this many runs.
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// Which schedules, moved by minutes, lower the peak of nodes, and what that saves.
+    #[arg(long, conflicts_with = "name")]
+    advise: bool,
+    /// With --advise: a schedule is moved by at most so many minutes.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=720))]
+    minutes: u32,
 }
 
 /// `loadline runs`
@@ -87,6 +94,7 @@ pub(super) async fn search(client: &Client, output: Output, args: RunsArgs) -> a
 
 pub(super) async fn run(client: &Client, output: Output, args: CronArgs) -> anyhow::Result<()> {
     match args.name {
+        None if args.advise => cron_advice::run(client, output, args.minutes).await,
         Some(name) => runs(client, output, &name, args.limit).await,
         None => schedules(client, output).await,
     }

@@ -20,6 +20,7 @@ mod checks;
 mod completions;
 mod connection;
 mod cron;
+mod cron_advice;
 mod dataset;
 mod dataset_describe;
 mod dataset_import;

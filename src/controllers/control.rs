@@ -17,6 +17,7 @@ use crate::controllers::state::EngineState;
 use crate::controllers::what_if::WhatIfSources;
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
+use crate::domain::cron_advice::CronAdvice;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
 use crate::domain::intent::{Intent, Submission};
 use crate::domain::node::{NodeName, NodePool, PoolName, PoolSpec};
@@ -33,6 +34,7 @@ use crate::ports::exec::{ExecLimits, ExecOutput, TaskExec};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::{DecisionLog, EventQuery, NumberedChange, StoreError};
+use crate::scaling::cron_advice::advise;
 use crate::scheduling::NODES_DO_NOT_JOIN;
 use crate::scheduling::intent::{Asked, Rejection, changes};
 
@@ -177,6 +179,13 @@ impl Control for EngineControl {
         let world = self.state.world().await;
         let analysis = self.analysis.borrow().clone();
         self.what_if.answer((&world, &analysis), &asked, self.state.clock().now()).await
+    }
+
+    async fn cron_advice(&self, most: SignedDuration) -> Result<CronAdvice, ControlError> {
+        let (world, prices) = (self.state.world().await, self.what_if.prices);
+        let now = self.state.clock().now();
+        let advice = tokio::task::spawn_blocking(move || advise(&world, &prices, now, most)).await;
+        advice.map_err(|error| ControlError::Refused(format!("schedules could not be looked at: {error}")))
     }
 
     fn last_change(&self) -> u64 {

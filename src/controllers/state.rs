@@ -25,7 +25,7 @@ const CHANGES_KEPT: usize = 4096;
 
 /// The world, its store, and the bell that wakes the scheduler.
 pub struct EngineState {
-    world: Arc<RwLock<Arc<World>>>,
+    world: Arc<RwLock<Worlds>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     telemetry: Arc<dyn Telemetry>,
@@ -35,6 +35,32 @@ pub struct EngineState {
     trouble: Mutex<Option<String>>,
     clock_moved: Mutex<ClockMoves>,
     losses: Arc<Losses>,
+}
+
+/// The world, and the one before it, to make the next one from.
+///
+/// A change is made on a copy, and copying a large world takes longer than planning on it. So the world before
+/// is kept with the changes that it misses, and made good where nobody reads it any more.
+struct Worlds {
+    now: Arc<World>,
+    before: Option<(Arc<World>, Vec<RecordedChange>)>,
+}
+
+impl Worlds {
+    /// A world like the one that is now, for changes to be made on.
+    fn copy(&mut self) -> World {
+        let before = self.before.take();
+        let unread = before.and_then(|(world, missed)| Some((Arc::try_unwrap(world).ok()?, missed)));
+        let Some((mut world, missed)) = unread else { return World::clone(&self.now) };
+        for change in &missed {
+            world.apply(change);
+        }
+        world
+    }
+
+    fn become_next(&mut self, next: Arc<World>, changes: Vec<RecordedChange>) {
+        self.before = Some((std::mem::replace(&mut self.now, next), changes));
+    }
 }
 
 /// How the world keeps up with a clock that is set.
@@ -80,7 +106,7 @@ impl EngineState {
     ) -> Result<Self, StoreError> {
         let loaded = Arc::new(store.load()?);
         telemetry.shown(&loaded);
-        let world = Arc::new(RwLock::new(loaded));
+        let world = Arc::new(RwLock::new(Worlds { now: loaded, before: None }));
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let last = store.events(&EventQuery { limit: 1, ..EventQuery::default() })?;
         let newest = watch::Sender::new(last.first().map_or(0, |change| change.number));
@@ -100,7 +126,7 @@ impl EngineState {
 
     /// The world as it is now.
     pub async fn world(&self) -> Arc<World> {
-        Arc::clone(&*self.world.read().await)
+        Arc::clone(&self.world.read().await.now)
     }
 
     /// The clock.
@@ -200,7 +226,7 @@ impl EngineState {
         decide: impl FnOnce(&World) -> (Vec<Step>, R),
     ) -> Result<R, StoreError> {
         let held = Arc::clone(&self.world).write_owned().await;
-        let (steps, answer) = decide(&held);
+        let (steps, answer) = decide(&held.now);
         if steps.is_empty() {
             return Ok(answer);
         }
@@ -237,7 +263,7 @@ impl EngineState {
 
 /// One change of the world under way. It holds the world until the change is on disk or given up.
 struct Commit {
-    held: OwnedRwLockWriteGuard<Arc<World>>,
+    held: OwnedRwLockWriteGuard<Worlds>,
     store: Arc<dyn Store>,
     telemetry: Arc<dyn Telemetry>,
     listeners: broadcast::Sender<Arc<RecordedChange>>,
@@ -248,7 +274,7 @@ struct Commit {
 impl Commit {
     async fn make(mut self, changes: Vec<RecordedChange>) -> Result<(), StoreError> {
         // A copy: what cannot be written did not happen, and nobody has seen it.
-        let mut next = World::clone(&self.held);
+        let mut next = self.held.copy();
         let touched: BTreeSet<_> = changes.iter().flat_map(|change| next.apply(change)).collect();
         let touched: Vec<_> = touched.into_iter().collect();
         let next = Arc::new(next);
@@ -262,9 +288,9 @@ impl Commit {
                 return Err(StoreError::Failed { operation, source: Box::new(panic) });
             }
         };
-        *self.held = next;
+        self.held.become_next(next, changes.clone());
         let told: Vec<_> = changes.iter().map(|recorded| &recorded.change).collect();
-        self.telemetry.committed(began.elapsed(), &told, &self.held);
+        self.telemetry.committed(began.elapsed(), &told, &self.held.now);
         self.newest.send_replace(first + (changes.len() as u64).saturating_sub(1));
         for change in changes {
             self.losses.count(&change.change);

@@ -113,6 +113,36 @@ pub struct NodePool {
     /// How often nodes of it did not join lately, and what follows for the next one.
     #[serde(default)]
     pub joins: JoinState,
+    /// How often it had to grow again soon after it had shrunk, less once for each time that it had not:
+    /// what was consolidated stays the longer.
+    #[serde(default)]
+    pub regrown: u32,
+}
+
+/// The wait between changes of a pool doubles at most this often.
+const REGROWN_MAX: u32 = 6;
+
+impl NodePool {
+    /// How long the pool stays as it is after a change, before a node of it may go: `cooldown_down`, doubled
+    /// for each time that shrinking it turned out to be too soon.
+    pub fn settles_in(&self) -> SignedDuration {
+        let doubled = self.spec.cooldown_down.checked_mul(1 << self.regrown.min(REGROWN_MAX));
+        doubled.unwrap_or(SignedDuration::MAX)
+    }
+
+    /// Learns from growth at this instant whether the last shrinking lasted.
+    pub(super) fn learn_from_growth(&mut self, at: Timestamp) {
+        let Some(shrunk) = self.shrunk_at.filter(|shrunk| self.grown_at.is_none_or(|grown| grown < *shrunk))
+        else {
+            return;
+        };
+        let soon = self.settles_in().checked_mul(2).unwrap_or(SignedDuration::MAX);
+        self.regrown = if at.duration_since(shrunk) < soon {
+            (self.regrown + 1).min(REGROWN_MAX)
+        } else {
+            self.regrown.saturating_sub(1)
+        };
+    }
 }
 
 /// How often the nodes of a pool did not come or did not join in time, in a row.

@@ -44,9 +44,22 @@ pub fn check_name(text: &str) -> Result<(), &'static str> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Eq, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(std::sync::Arc<str>);
+
+        // Equal names share their text (`interned`).
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                std::sync::Arc::ptr_eq(&self.0, &other.0)
+            }
+        }
+
+        impl std::hash::Hash for $name {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                state.write_usize(std::sync::Arc::as_ptr(&self.0).cast::<u8>().addr());
+            }
+        }
 
         impl PartialOrd for $name {
             fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
@@ -69,7 +82,7 @@ macro_rules! name_type {
             /// A name; errors say which rule the text breaks (`check_name`).
             pub fn new(text: &str) -> Result<Self, &'static str> {
                 $crate::domain::workload::check_name(text)?;
-                Ok(Self(text.into()))
+                Ok(Self($crate::domain::interned::shared(text)))
             }
 
             /// The name as text.

@@ -18,6 +18,7 @@ use crate::placement::explain::explain;
 use crate::placement::fit::{Ask, Owner};
 use crate::placement::index::Index;
 use crate::placement::rules::{Rules, rules};
+use crate::placement::tree::Want;
 
 /// A node and what is free on it.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,19 @@ pub struct Board<'a> {
     refused: HashMap<Resources, Vec<usize>>,
     placed: usize,
     reserves: bool,
+    /// Slots that take nothing for now.
+    closed: Vec<bool>,
+    /// What an attempt that fails has to take back.
+    undo: Vec<Undo>,
+    attempts: usize,
+}
+
+/// How something done in an attempt is undone.
+enum Undo {
+    Room { at: usize, free: Resources, unused: Resources },
+    Guest(WorkloadName),
+    Closed(usize),
+    Opened(usize),
 }
 
 impl<'a> Board<'a> {
@@ -104,6 +118,9 @@ impl<'a> Board<'a> {
         Self {
             index: Index::new(&slots),
             reserves: slots.iter().any(|slot| !slot.reserved_for.is_empty()),
+            closed: vec![false; slots.len()],
+            undo: Vec::new(),
+            attempts: 0,
             slots,
             residents,
             repelled,
@@ -141,13 +158,87 @@ impl<'a> Board<'a> {
             let waiting = &self.refusals[shape].waiting;
             return Err(Refused { waiting: Waiting { task: ask.task.clone(), ..waiting.clone() }, shape });
         }
-        match self.search(ask) {
-            Some(at) => {
-                self.put(ask, at as usize);
-                Ok(at as usize)
-            }
-            None => Err(self.refuse(ask, with_rules)),
+        self.seat(ask).ok_or_else(|| self.refuse(ask, with_rules))
+    }
+
+    /// Finds a node for the task and puts it there, as `place` does, without a reason where there is none.
+    pub fn seat(&mut self, ask: &Ask<'_>) -> Option<usize> {
+        let at = self.search(ask)? as usize;
+        self.put(ask, at);
+        Some(at)
+    }
+
+    /// Tries something: where nothing comes of it, all that was placed, closed and opened in it is taken
+    /// back.
+    pub fn attempt<T>(&mut self, trial: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let (mark, refusals) = (self.undo.len(), self.refusals.len());
+        self.attempts += 1;
+        let result = trial(self);
+        self.attempts -= 1;
+        if result.is_none() {
+            self.take_back(mark, refusals);
         }
+        if self.attempts == 0 {
+            self.undo.clear();
+        }
+        result
+    }
+
+    fn take_back(&mut self, mark: usize, refusals: usize) {
+        while self.undo.len() > mark {
+            match self.undo.pop() {
+                Some(Undo::Room { at, free, unused }) => {
+                    (self.slots[at].free, self.slots[at].unused) = (free, unused);
+                    self.index.changed(at, free, unused);
+                }
+                Some(Undo::Guest(workload)) => {
+                    match self.known.get_mut().get_mut(&workload) {
+                        Some(guests) => Rc::make_mut(guests).pop(),
+                        None => self.newcomers.get_mut(&workload).and_then(Vec::pop),
+                    };
+                }
+                Some(Undo::Closed(at)) => self.set_closed(at, false),
+                Some(Undo::Opened(at)) => self.set_closed(at, true),
+                None => {}
+            }
+        }
+        // There is room again that they were refused for want of.
+        self.refusals.truncate(refusals);
+        self.refused.values_mut().for_each(|shapes| shapes.retain(|&shape| shape < refusals));
+        self.placed += 1;
+    }
+
+    fn note(&mut self, undo: Undo) {
+        if self.attempts > 0 {
+            self.undo.push(undo);
+        }
+    }
+
+    /// Lets a node take nothing from now on: it is to be emptied, or not there yet.
+    pub fn close(&mut self, at: usize) {
+        if !self.closed[at] {
+            self.set_closed(at, true);
+            self.note(Undo::Closed(at));
+        }
+    }
+
+    /// Lets a node that was closed take tasks. Asks that were refused before are not asked anew.
+    pub fn open(&mut self, at: usize) {
+        if self.closed[at] {
+            self.set_closed(at, false);
+            self.note(Undo::Opened(at));
+        }
+    }
+
+    fn set_closed(&mut self, at: usize, closed: bool) {
+        self.closed[at] = closed;
+        self.placed += 1;
+        self.index.counted(at, self.slots[at].node, !closed);
+    }
+
+    /// Whether a node is ready for tasks.
+    pub(super) fn is_open(&self, at: u32) -> bool {
+        self.slots[at as usize].node.state == NodeState::Ready && !self.closed[at as usize]
     }
 
     fn search(&self, ask: &Ask<'_>) -> Option<u32> {
@@ -160,44 +251,49 @@ impl<'a> Board<'a> {
     }
 
     fn best(&self, ask: &Ask<'_>, rules: &Rules<'_>, use_fits: bool) -> Option<u32> {
-        let allowed = |at: u32| {
-            let slot = &self.slots[at as usize];
-            !slot.crowded && (!use_fits || ask.expected.fits(slot.unused)) && rules.allow(at)
-        };
+        let expected = if use_fits { ask.expected } else { Resources::ZERO };
+        let want = Want { request: ask.request, expected };
+        let allowed = |at: u32| !self.closed[at as usize] && rules.allow(at);
         let mut tiers = rules.tiers(self).into_iter();
         match ask.placement.strategy {
-            Strategy::Pack => tiers.find_map(|classes| self.index.fullest(&classes, ask.request, &allowed)),
+            Strategy::Pack => tiers.find_map(|classes| self.index.fullest(&classes, &want, &allowed)),
             Strategy::Spread => {
                 let mut own = HashMap::new();
                 for guest in self.guests(ask.task.workload()).iter().filter(|guest| guest.active) {
-                    if self.slots[guest.slot as usize].node.state == NodeState::Ready {
+                    if self.is_open(guest.slot) {
                         *own.entry(guest.slot).or_default() += 1;
                     }
                 }
-                tiers.find_map(|classes| self.index.emptiest(&classes, ask.request, &own, &allowed))
+                tiers.find_map(|classes| self.index.emptiest(&classes, &want, &own, &allowed))
             }
         }
     }
 
     fn put(&mut self, ask: &Ask<'_>, at: usize) {
         self.placed += 1;
-        let slot = &mut self.slots[at];
-        slot.unused = slot.unused.saturating_sub(ask.expected);
-        self.take(at, ask.request);
+        self.take_both(at, ask.request, ask.expected);
         let guest = Guest { slot: at as u32, revision: ask.revision, active: true };
         match self.known.get_mut().get_mut(ask.task.workload()) {
             Some(guests) => Rc::make_mut(guests).push(guest),
             None => self.newcomers.entry(ask.task.workload().clone()).or_default().push(guest),
         }
+        if self.attempts > 0 {
+            self.undo.push(Undo::Guest(ask.task.workload().clone()));
+        }
     }
 
     /// Takes room on a node that is to be kept for somebody.
     pub fn take(&mut self, at: usize, amount: Resources) {
+        self.take_both(at, amount, Resources::ZERO);
+    }
+
+    fn take_both(&mut self, at: usize, amount: Resources, used: Resources) {
         let slot = &mut self.slots[at];
-        let before = slot.free;
-        slot.free = before.saturating_sub(amount);
-        let (node, after) = (slot.node, slot.free);
-        self.index.moved(at, node, before, after);
+        let (free, unused) = (slot.free, slot.unused);
+        slot.free = free.saturating_sub(amount);
+        slot.unused = unused.saturating_sub(used);
+        self.index.changed(at, slot.free, slot.unused);
+        self.note(Undo::Room { at, free, unused });
     }
 
     /// The tasks of a workload on the slots, those placed here included.
@@ -215,7 +311,7 @@ impl<'a> Board<'a> {
         guests
     }
 
-    /// Free space only shrinks here, so an ask that failed fails again, unless its rules look at tasks
+    /// Free space only shrinks here (attempts aside), so an ask that failed fails again, unless its rules look at tasks
     /// that were placed since.
     fn refused_before(&self, ask: &Ask<'_>, with_rules: bool) -> Option<usize> {
         let same = |&&at: &&usize| {

@@ -15,7 +15,10 @@ mod preemption;
 mod real_use;
 mod rules;
 #[cfg(test)]
+mod scan_properties;
+#[cfg(test)]
 mod tests;
+mod tree;
 
 pub use board::{Board, Refused, Resident, Residents, Slot};
 pub use explain::NODES_NAMED_MAX;

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::domain::node::NodeState;
 use crate::domain::placement::{BY_NODE, Constraint, Neighbour, Operator, SpreadOver};
 use crate::domain::plan::Misfit;
 use crate::placement::board::{Board, Guest};
@@ -90,10 +89,9 @@ fn places(board: &Board<'_>, by: &str, guests: &[Guest]) -> Places {
 fn even<'r>(board: &Board<'_>, ask: &Ask<'_>, spread: &'r SpreadOver, admitted: &[u32]) -> Rule<'r> {
     let guests = board.guests(ask.task.workload());
     let counted = guests.iter().filter(|guest| {
-        let slot = &board.slots[guest.slot as usize];
         guest.active
             && guest.revision == ask.revision
-            && slot.node.state == NodeState::Ready
+            && board.is_open(guest.slot)
             && admitted.contains(&board.index.class_of[guest.slot as usize])
     });
     if spread.by == BY_NODE {

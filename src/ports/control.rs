@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::cron_advice::CronAdvice;
 use crate::domain::decision::DecisionId;
 use crate::domain::intent::Submission;
 use crate::domain::load::LoadSample;
@@ -148,6 +149,9 @@ pub trait Control: Send + Sync {
 
     /// What a service would need under another load.
     async fn what_if(&self, asked: WhatIfAsked) -> Result<WhatIf, ControlError>;
+
+    /// Which schedules, moved by at most so much, need fewer nodes.
+    async fn cron_advice(&self, most: SignedDuration) -> Result<CronAdvice, ControlError>;
 
     /// The number of the newest change; 0 before the first one.
     fn last_change(&self) -> u64;

@@ -1,11 +1,11 @@
-//! The number of nodes of each pool. Its parts: `cluster_grow`, `cluster_shrink`, and the simulation of
-//! placement that both use, `cluster_fit`.
+//! The number of nodes of each pool. Its parts: `cluster_grow` with its simulation of placement, `cluster_fit`;
+//! `cluster_shrink` with its plan, `consolidation`; and what is about to need room, `ahead`.
 //!
 //! In: the world, and the tasks that found no node. Out: at most one change of one pool, and what no
 //! change would help.
 //!
-//! Follows the Kubernetes Cluster Autoscaler: growth is estimated by first-fit decreasing and goes to
-//! the pool that wastes least; shrinking takes one node at a time whose tasks fit elsewhere.
+//! Growth follows the Kubernetes Cluster Autoscaler: it is estimated by first-fit decreasing and goes to
+//! the pool that wastes least.
 
 use jiff::Timestamp;
 
@@ -17,8 +17,9 @@ use crate::domain::plan::{Step, Waiting};
 use crate::domain::quantity::{Resources, Share};
 use crate::domain::task::TaskId;
 use crate::domain::world::World;
+use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
-use crate::scaling::{cluster_grow, cluster_shrink};
+use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
 /// one commit, with the decision's number filled in.
@@ -67,10 +68,12 @@ pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestam
     let growth = cluster_grow::decide(world, waiting, prices, now);
     let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
-    if still_waits {
+    if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let (decision, kept) = cluster_shrink::decide(world, prices, now);
+    let coming = ahead::kept_for(world, now);
+    let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
+    let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }
 }
 
@@ -175,6 +178,7 @@ mod tests {
                 shrunk_at: None,
                 deleted: false,
                 joins: JoinState::default(),
+                regrown: 0,
             };
             self.0.pools.insert(name, pool);
             self
@@ -554,6 +558,68 @@ mod tests {
             world.tasks.values_mut().for_each(|task| task.kind = WorkloadKind::Job);
         });
         assert!(unchanged(&build, "a run is going on").contains("begin again"));
+    }
+
+    /// Nodes of a core with one task each: its service, and what it asks for.
+    fn nodes_with(tasks: &[(&str, u64)]) -> Build {
+        let mut build = Build::default().pool("small", resources(1000, 1024), tasks.len() as u32);
+        for (number, (name, cpu)) in tasks.iter().enumerate() {
+            let node = format!("small-{}", number + 1);
+            build = build.node("small", number as u64 + 1, NodeState::Ready);
+            build = build.task(name, number as u64 + 1, resources(*cpu, 100), Some(&node));
+        }
+        build.rested()
+    }
+
+    #[test]
+    fn several_nodes_go_together_as_far_as_no_service_is_on_two_of_them() {
+        let verdict = nodes_with(&[("web", 400), ("api", 200), ("db", 100)]).decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 3, 1, "underused nodes".to_owned())));
+        let inputs = verdict.decision.expect("a decision").proposal.inputs;
+        assert_eq!((inputs["tasks moved"].as_str(), inputs["saves"].as_str()), ("2", "0.088000 an hour"));
+        let verdict = nodes_with(&[("web", 400), ("web", 200), ("web", 100)]).decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 3, 2, "underused node".to_owned())));
+    }
+
+    #[test]
+    fn a_cheaper_node_takes_the_place_of_one_that_cannot_be_emptied() {
+        let mut build = Build::default()
+            .pool("big", resources(4000, 4096), 1)
+            .pool("small", resources(1000, 1024), 0)
+            .node("big", 1, NodeState::Ready)
+            .task("web", 1, resources(300, 300), Some("big-1"))
+            .rested();
+        build.pool_mut("big").spec.min = 0;
+        build.pool_mut("small").spec.min = 0;
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 0, 1, "cheaper node".to_owned())));
+        let proposal = verdict.decision.expect("a decision").proposal;
+        assert!(proposal.reason.contains("takes the place of big-1"), "{}", proposal.reason);
+        assert!(proposal.price_after < proposal.price_before);
+        // It is awaited; then the other one goes, and nothing more happens.
+        build.pool_mut("small").target = 1;
+        build.pool_mut("small").grown_at = Some(ago(10));
+        assert_eq!(change(&build.decide()), None);
+        let build = build.node("small", 1, NodeState::Ready).rested();
+        assert_eq!(change(&build.decide()), Some(("big".to_owned(), 1, 0, "underused node".to_owned())));
+        // One that costs as much is no reason to move.
+        let mut build = build.edit(|world| {
+            world.nodes.retain(|name, _| name.as_str() == "big-1");
+        });
+        build.pool_mut("small").target = 0;
+        build.pool_mut("small").grown_at = None;
+        build.pool_mut("small").spec.price_per_hour = Some(MicroCents::from_units(0.175));
+        assert_eq!(change(&build.decide()), None);
+    }
+
+    #[test]
+    fn a_pool_that_had_to_grow_again_stays_the_longer() {
+        let mut build = two_with_room();
+        let pool = build.pool_mut("small");
+        (pool.regrown, pool.shrunk_at) = (2, Some(ago(100)));
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        assert!(verdict.kept[0].reason.contains("waits 140 s"), "{}", verdict.kept[0].reason);
     }
 
     #[test]

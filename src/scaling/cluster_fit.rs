@@ -2,7 +2,7 @@
 //! first-fit decreasing. Whether a task may go to a node at all is asked of `placement`.
 //! Not here: the placement of real tasks, and where their neighbours are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::placement::{Constraint, PlacementSpec};
@@ -10,7 +10,8 @@ use crate::domain::plan::{Misfit, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId};
 use crate::domain::world::World;
-use crate::placement::{Owner, admits, meets};
+use crate::placement::{Ask, Owner, admits, meets};
+use crate::scaling::ahead::Coming;
 
 /// A task that wants room.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,12 @@ impl<'a> Item<'a> {
         Self { request: waiting.request, narrowed: &waiting.narrowed, ..known }
     }
 
+    /// A task that a schedule will ask for.
+    pub(super) fn coming(world: &'a World, coming: &'a Coming) -> Option<Self> {
+        let Ask { task, request, placement, team, .. } = coming.ask(world)?;
+        Some(Self { task, request, placement: Some(placement), team, narrowed: &[] })
+    }
+
     /// Whether an empty node of the pool would take it.
     pub(super) fn suits(&self, pool: &NodePool) -> bool {
         self.request.fits(pool.spec.size) && self.lacking_in(pool).is_none()
@@ -122,8 +129,8 @@ impl<'a> Item<'a> {
 }
 
 /// Requests of the tasks that hold resources, by node.
-pub(super) fn used_by_node(world: &World) -> BTreeMap<&NodeName, Resources> {
-    let mut used = BTreeMap::new();
+pub(super) fn used_by_node(world: &World) -> HashMap<&NodeName, Resources> {
+    let mut used = HashMap::with_capacity(world.nodes.len());
     for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
         if let Some(node) = &task.node {
             *used.entry(node).or_insert(Resources::ZERO) += task.size.request;

@@ -15,6 +15,7 @@ use crate::domain::node::{NodePool, NodeState};
 use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::world::World;
+use crate::scaling::ahead;
 use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
 use crate::scaling::cluster_fit::{Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node};
 
@@ -28,6 +29,15 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
     let (suited, hopeless): (Vec<_>, Vec<_>) =
         items.into_iter().partition(|item| pools(world).any(|pool| item.suits(pool)));
     let mut unserved: Vec<Unserved> = hopeless.iter().map(|item| fits_nowhere(world, item)).collect();
+    // Those that wait come first in reasons; what is about to be started counts as if it waited.
+    let coming = ahead::within_boot(world, now);
+    let asked_for: Vec<Item<'_>> = coming
+        .iter()
+        .filter_map(|coming| Item::coming(world, coming))
+        .filter(|item| pools(world).any(|pool| item.suits(pool)))
+        .collect();
+    let suited: Vec<Item<'_>> = suited.into_iter().chain(asked_for).collect();
+    let due = |item: &Item<'_>| coming.iter().find(|coming| coming.task == *item.task).map(|found| found.at);
 
     let mut bins = room_in_flight(world, now);
     let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
@@ -46,12 +56,12 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
         let by_waste = a.waste.total_cmp(&b.waste).then(b.tasks.cmp(&a.tasks));
         by_waste.then_with(|| (a.price, &a.pool.name).cmp(&(b.price, &b.pool.name)))
     });
-    for item in &left {
+    for item in left.iter().filter(|item| due(item).is_none()) {
         if !options.iter().any(|option| item.suits(option.pool)) {
             unserved.push(held_up(world, item, now));
         }
     }
-    let decision = options.first().map(|_| decision(&options, &left, on_their_way, prices));
+    let decision = options.first().map(|_| decision(&options, (&left, &due), on_their_way, prices));
     ClusterVerdict { decision, unserved, ..ClusterVerdict::default() }
 }
 
@@ -150,19 +160,25 @@ impl<'a> GrowthOption<'a> {
 /// The decision for the first of the options.
 fn decision(
     options: &[GrowthOption<'_>],
-    left: &[Item<'_>],
+    (left, due): (&[Item<'_>], &dyn Fn(&Item<'_>) -> Option<Timestamp>),
     on_their_way: usize,
     prices: &Prices,
 ) -> PoolDecision {
     let best = &options[0];
     let pool = best.pool;
     let target = pool.target + best.nodes;
-    let mut named: Vec<String> = left.iter().take(TASKS_NAMED).map(|item| item.task.to_string()).collect();
+    let ahead = left.iter().filter(|item| due(item).is_some()).count();
+    let name = |item: &Item<'_>| match due(item) {
+        Some(at) => format!("{} (due at {at:.0})", item.task),
+        None => item.task.to_string(),
+    };
+    let mut named: Vec<String> = left.iter().take(TASKS_NAMED).map(name).collect();
     if left.len() > named.len() {
         named.push(format!("{} more", left.len() - named.len()));
     }
     let wanted: Resources = left.iter().map(|item| item.request).sum();
-    let reason = format!("{} found no node: {}", named.join(", "), best.words());
+    let found = if ahead == left.len() { "will find no node" } else { "found no node" };
+    let reason = format!("{} {found}: {}", named.join(", "), best.words());
     let candidates = options.iter().enumerate().map(|(i, option)| Candidate {
         source: format!("pool {}", option.pool.name),
         answer: option.words(),
@@ -173,7 +189,8 @@ fn decision(
         rule: if best.at_max { "max nodes" } else { "least waste" }.to_owned(),
         reason: reason.clone(),
         inputs: BTreeMap::from([
-            ("waiting tasks".to_owned(), left.len().to_string()),
+            ("waiting tasks".to_owned(), (left.len() - ahead).to_string()),
+            ("tasks about to be started".to_owned(), ahead.to_string()),
             ("waiting requests".to_owned(), wanted.to_string()),
             ("nodes about to be made".to_owned(), on_their_way.to_string()),
             ("node size".to_owned(), pool.spec.size.to_string()),

@@ -1,27 +1,34 @@
-//! One node fewer where few are enough. Not here: more (`cluster_grow`).
+//! Fewer or cheaper nodes where they are enough. Not here: more (`cluster_grow`), which nodes could go
+//! (`consolidation`).
 //!
-//! As the Kubernetes Cluster Autoscaler does it: a node goes that has been little used for long enough
-//! and whose tasks all fit on the others. One at a time, so no node is both emptied and counted on.
+//! A node goes that has been little used for long enough and whose tasks all fit on the others. Nodes of one
+//! pool go together as long as no service has more of its instances on them than its policy lets be
+//! disrupted; the next ones go when they are gone. Where none can go, a node of a cheaper pool may be made
+//! that takes the place of several: they go once it is there.
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
-use crate::domain::money::Prices;
-use crate::domain::node::{Node, NodeName, NodePool, NodeState};
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::node::{Node, NodePool, NodeState};
 use crate::domain::plan::Step;
-use crate::domain::quantity::Resources;
-use crate::domain::task::{Task, TaskState};
-use crate::domain::workload::WorkloadKind;
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
+use crate::placement::Ask;
 use crate::scaling::cluster::{KeptNode, PoolDecision, price_of, requested_share};
-use crate::scaling::cluster_fit::{Bin, Item, first_fit_decreasing, used_by_node};
+use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
+use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, plan};
 
-/// Removes at most one node; tells why other little-used ones stay.
+/// Nodes named in a reason one by one, and tasks of each; the others are counted.
+const NAMED_MAX: usize = 10;
+
+/// Lets nodes of one pool go, or makes one in the place of others; tells why other little-used ones stay.
 pub(super) fn decide(
     world: &World,
+    ahead: &[Ask<'_>],
     prices: &Prices,
     now: Timestamp,
 ) -> (Option<PoolDecision>, Vec<KeptNode>) {
@@ -32,129 +39,162 @@ pub(super) fn decide(
     if world.nodes.values().any(emptying) {
         return (None, Vec::new());
     }
-    let used = used_by_node(world);
-    let use_of = |node: &Node| used.get(&node.name).copied().unwrap_or_default();
-    let mut candidates: Vec<(&Node, &NodePool)> = world
-        .nodes
-        .values()
-        .filter(|node| node.state == NodeState::Ready)
-        .filter_map(|node| Some((node, world.pools.get(&node.pool)?)))
-        .filter(|(node, pool)| !pool.deleted && has_been_underused(node, pool, now))
-        .collect();
-    let tasks_on = |node: &Node| tasks_on(world, &node.name).count();
-    // Fewest moves first, then the emptiest.
-    candidates.sort_by(|(a, _), (b, _)| {
-        let by_tasks = tasks_on(a).cmp(&tasks_on(b));
-        let by_use = || requested_share(a, use_of(a)).total_cmp(&requested_share(b, use_of(b)));
-        by_tasks.then_with(by_use).then_with(|| a.name.cmp(&b.name))
-    });
-    let mut kept = Vec::new();
-    for (node, pool) in candidates {
-        let room = || elsewhere(world, node, &used);
-        match stays(world, node, pool, now).map_or_else(room, Err) {
-            Ok(moves) => return (Some(decision(node, pool, use_of(node), &moves, prices)), kept),
-            Err(reason) => kept.push(KeptNode { node: node.name.clone(), reason }),
+    let Consolidation { emptied, replacement, kept } = plan(world, ahead, prices, now);
+    let mut together = together(world, &emptied);
+    // Each by itself has room; all at once they must have it as well.
+    while together.len() > 1 && !fit_together(world, ahead, &together, (prices, now)) {
+        together.pop();
+    }
+    let decision = if let Some(first) = together.first() {
+        world.pools.get(&first.pool).map(|pool| shrink(world, pool, &together, prices))
+    } else {
+        let found = replacement.filter(|_| !awaits_nodes(world));
+        found.and_then(|found| Some(replace(world.pools.get(&found.pool)?, &found, prices)))
+    };
+    (decision, kept)
+}
+
+/// Whether nodes are on their way: what they are for shows when they are there.
+fn awaits_nodes(world: &World) -> bool {
+    world.pools.values().filter(|pool| !pool.deleted).any(|pool| {
+        let own = || world.nodes.values().filter(|node| node.pool == pool.name);
+        own().any(|node| node.state == NodeState::Joining)
+            || own().filter(|node| counts_for_target(node)).count() < pool.target as usize
+    })
+}
+
+/// The first of the nodes, and those of its pool that may go at the same time: together they have no more
+/// instances of a service than its policy lets be disrupted. One that has more by itself goes alone, and
+/// its service replaces them one after the other.
+fn together<'e>(world: &World, emptied: &'e [Emptied]) -> Vec<&'e Emptied> {
+    let mut moved: BTreeMap<&WorkloadName, u32> = BTreeMap::new();
+    let mut chosen: Vec<&Emptied> = Vec::new();
+    for node in emptied.iter().filter(|node| node.pool == emptied[0].pool) {
+        let mut with = moved.clone();
+        for step in &node.moves {
+            *with.entry(step.task.workload()).or_default() += 1;
+        }
+        let within = |(name, count): (&&WorkloadName, &u32)| {
+            let workload = world.workloads.get(*name);
+            *count <= workload.map_or(1, |workload| world.policy_of(workload).max_disruption)
+        };
+        if chosen.is_empty() || with.iter().all(within) {
+            moved = with;
+            chosen.push(node);
         }
     }
-    (None, kept)
+    chosen
 }
 
-fn has_been_underused(node: &Node, pool: &NodePool, now: Timestamp) -> bool {
-    node.underused_since.is_some_and(|since| now.duration_since(since) >= pool.spec.scale_down_after)
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
 }
 
-fn tasks_on<'a>(world: &'a World, node: &'a NodeName) -> impl Iterator<Item = &'a Task> {
-    world.tasks.values().filter(move |task| task.state.holds_resources() && task.node.as_ref() == Some(node))
-}
-
-/// Why a node stays, apart from the room that its tasks need.
-fn stays(world: &World, node: &Node, pool: &NodePool, now: Timestamp) -> Option<String> {
-    let ready = world.nodes.values().filter(|n| n.pool == pool.name && n.state == NodeState::Ready).count();
-    let min = pool.spec.min;
-    if pool.target <= min || ready <= min as usize {
-        return Some(format!("pool {} has its least of {min} nodes", pool.name));
+fn where_to(emptied: &Emptied) -> String {
+    if emptied.moves.is_empty() {
+        return "it is empty".to_owned();
     }
-    let changed = pool.grown_at.max(pool.shrunk_at);
-    let wait = changed.map(|at| pool.spec.cooldown_down.saturating_sub(now.duration_since(at)));
-    if let Some(wait) = wait.filter(SignedDuration::is_positive) {
-        return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
+    let mut moves: Vec<String> =
+        emptied.moves.iter().take(NAMED_MAX).map(|step| format!("{} to {}", step.task, step.to)).collect();
+    if emptied.moves.len() > moves.len() {
+        moves.push(format!("{} more", emptied.moves.len() - moves.len()));
     }
-    // A service's instance moves without harm; a run would lose the work that it has done.
-    let run = tasks_on(world, &node.name).find(|task| task.kind != WorkloadKind::Service)?;
-    Some(format!("{} runs on it and would have to begin again", run.id))
+    format!("moves: {}", moves.join(", "))
 }
 
-/// Where each task of a node would go; an error names one that has no other place. Tasks that wait for
-/// their backoff, and those of nodes that are being drained, keep room for themselves.
-fn elsewhere(
-    world: &World,
-    node: &Node,
-    used: &BTreeMap<&NodeName, Resources>,
-) -> Result<Vec<String>, String> {
-    let others =
-        world.nodes.values().filter(|other| other.state == NodeState::Ready && other.name != node.name);
-    let mut bins: Vec<Bin<'_>> = others
-        .map(|other| Bin::of(world, other, used.get(&other.name).copied().unwrap_or_default()))
-        .collect();
-    let drained = |task: &Task| {
-        let on = task.node.as_ref().and_then(|name| world.nodes.get(name));
-        task.state.is_active() && on.is_some_and(|on| on.state == NodeState::Draining)
+/// What is saved and moved, for the record.
+fn effect(saves: MicroCents, nodes: &[&Emptied]) -> BTreeMap<String, String> {
+    let moved: usize = nodes.iter().map(|node| node.moves.len()).sum();
+    let each = if moved == 0 {
+        "nothing moves".to_owned()
+    } else {
+        format!("{} an hour", saves.scale(1.0 / moved as f64))
     };
-    let pending = world.tasks.values().filter(|task| task.state == TaskState::Pending || drained(task));
-    let items: Vec<Item<'_>> = pending
-        .map(|task| Item::of(world, task))
-        // What fits no node at all asks for no room.
-        .filter(|item| world.pools.values().any(|pool| item.suits(pool)))
-        .chain(tasks_on(world, &node.name).map(|task| Item::of(world, task)))
-        .collect();
-    let (placed, left) = first_fit_decreasing(&items, &mut bins, node.size, None);
-    if let Some(first) = left.first() {
-        return Err(format!("{} tasks would find no room without it, {} among them", left.len(), first.task));
-    }
-    let moves =
-        placed.iter().filter_map(|(item, bin)| Some(format!("{} to {}", item.task, bins[*bin].node?)));
-    Ok(moves.collect())
+    BTreeMap::from([
+        ("saves".to_owned(), format!("{saves} an hour")),
+        ("tasks moved".to_owned(), moved.to_string()),
+        ("saved for each task moved".to_owned(), each),
+    ])
 }
 
-fn decision(
-    node: &Node,
-    pool: &NodePool,
-    used: Resources,
-    moves: &[String],
-    prices: &Prices,
-) -> PoolDecision {
-    let target = pool.target - 1;
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let requested = percent(requested_share(node, used));
-    let where_to =
-        if moves.is_empty() { "it is empty".to_owned() } else { format!("moves: {}", moves.join(", ")) };
-    let reason = format!(
-        "{} has had less than {} requested for {} s ({requested} now); {where_to}",
-        node.name,
-        percent(pool.spec.scale_down_below.get()),
-        pool.spec.scale_down_after.as_secs(),
-    );
-    let kind = DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target };
+fn shrink(world: &World, pool: &NodePool, nodes: &[&Emptied], prices: &Prices) -> PoolDecision {
+    let used = used_by_node(world);
+    let requested = |emptied: &Emptied| {
+        let node = world.nodes.get(&emptied.node);
+        node.map_or(0.0, |node| requested_share(node, used.get(&node.name).copied().unwrap_or_default()))
+    };
+    let threshold = percent(pool.spec.scale_down_below.get());
+    let after = pool.spec.scale_down_after.as_secs();
+    let reason_of = |emptied: &Emptied| {
+        let (name, now) = (&emptied.node, percent(requested(emptied)));
+        format!(
+            "{name} has had less than {threshold} requested for {after} s ({now} now); {}",
+            where_to(emptied)
+        )
+    };
+    let target = pool.target - nodes.len() as u32;
+    let saves = nodes.iter().map(|node| node.saves).fold(MicroCents::ZERO, |a, b| a + b);
+    let reasons: Vec<String> = nodes.iter().take(NAMED_MAX).map(|node| reason_of(node)).collect();
+    let more = nodes.len() - reasons.len();
+    let reason = reasons.join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() };
+    let mut inputs = effect(saves, nodes);
+    inputs.extend(nodes.iter().take(NAMED_MAX).map(|emptied| {
+        let size = world.nodes.get(&emptied.node).map(|node| node.size).unwrap_or_default();
+        (format!("node {}", emptied.node), format!("{} of {size} requested", percent(requested(emptied))))
+    }));
+    inputs.insert("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max));
+    let candidates = nodes.iter().take(NAMED_MAX).map(|emptied| Candidate {
+        source: format!("node {}", emptied.node),
+        answer: where_to(emptied),
+        chosen: true,
+    });
     let proposal = Proposal {
-        kind,
-        rule: "underused node".to_owned(),
+        kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
+        rule: if nodes.len() == 1 { "underused node" } else { "underused nodes" }.to_owned(),
         reason: reason.clone(),
-        inputs: BTreeMap::from([
-            ("node".to_owned(), node.name.to_string()),
-            ("requested".to_owned(), format!("{used} of {} ({requested})", node.size)),
-            ("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max)),
-        ]),
-        candidates: vec![Candidate { source: format!("node {}", node.name), answer: where_to, chosen: true }],
+        inputs,
+        candidates: candidates.collect(),
         price_before: price_of(pool, pool.target, prices),
         price_after: price_of(pool, target, prices),
     };
     let shrink = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
-    let drain = Change::NodeMoved {
-        node: node.name.clone(),
-        state: NodeState::Draining,
+    let mut steps = vec![Step { change: shrink, reason }];
+    steps.extend(nodes.iter().map(|emptied| {
+        let (node, reason) = (emptied.node.clone(), reason_of(emptied));
+        let state = NodeState::Draining;
+        let drain = Change::NodeMoved { node, state, reason: reason.clone(), remove_when_empty: true };
+        Step { change: drain, reason }
+    }));
+    PoolDecision { proposal, steps }
+}
+
+fn replace(pool: &NodePool, found: &Replacement, prices: &Prices) -> PoolDecision {
+    let target = pool.target + 1;
+    let nodes: Vec<&Emptied> = found.instead_of.iter().collect();
+    let names: Vec<String> = nodes.iter().map(|node| node.node.to_string()).collect();
+    let reason = format!(
+        "one more node of pool {} takes the place of {}, which go once it is there: {} an hour less",
+        pool.name,
+        names.join(", "),
+        found.saves
+    );
+    let before = nodes.iter().map(|node| node.saves).fold(price_of(pool, pool.target, prices), |a, b| a + b);
+    let mut inputs = effect(found.saves, &nodes);
+    inputs.insert("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max));
+    let candidates = nodes.iter().take(NAMED_MAX).map(|emptied| Candidate {
+        source: format!("node {}", emptied.node),
+        answer: where_to(emptied),
+        chosen: true,
+    });
+    let proposal = Proposal {
+        kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
+        rule: "cheaper node".to_owned(),
         reason: reason.clone(),
-        remove_when_empty: true,
+        inputs,
+        candidates: candidates.collect(),
+        price_before: before,
+        price_after: price_of(pool, target, prices),
     };
-    let steps = [shrink, drain].map(|change| Step { change, reason: reason.clone() });
-    PoolDecision { proposal, steps: steps.into() }
+    let change = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
+    PoolDecision { proposal, steps: vec![Step { change, reason }] }
 }

@@ -3,11 +3,17 @@
 //! In: what is wanted, what is there, what was measured. Out: a `Proposal` with everything that it was
 //! decided from, or why nothing changes.
 
+pub mod ahead;
 pub mod cluster;
 mod cluster_fit;
 mod cluster_grow;
 mod cluster_shrink;
+pub mod consolidation;
+mod consolidation_board;
+#[cfg(test)]
+mod consolidation_properties;
 pub mod counts;
+pub mod cron_advice;
 pub mod horizontal;
 pub mod joint;
 #[cfg(test)]

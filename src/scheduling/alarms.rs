@@ -35,8 +35,8 @@ pub(super) fn raise(view: &View<'_>) -> Vec<Alarm> {
         };
         alarms.extend(found.map(|(message, since)| alarm(workload, message, since)));
     }
-    for name in view.world().workloads.keys() {
-        let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else { continue };
+    for name in view.workloads_that(|workload| workload.jobs.missed_since.is_some()) {
+        let Some(workload) = view.workload(&name).filter(|workload| !workload.deleted) else { continue };
         if let Some(since) = workload.jobs.missed_since {
             let message = format!("the occurrence of {since} did not start in time, and none has since then");
             alarms.push(alarm(workload, message, since));

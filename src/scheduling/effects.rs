@@ -100,6 +100,9 @@ fn strays<'o>(
 ) -> impl Iterator<Item = (&'o TaskId, &'o TaskObservation)> {
     let mut known = world.tasks.keys().peekable();
     observed.tasks.iter().filter(move |(id, _)| {
+        if known.next_if(|other| other == id).is_some() {
+            return false;
+        }
         while known.next_if(|other| other < id).is_some() {}
         known.next_if(|other| other == id).is_none()
     })

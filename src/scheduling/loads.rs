@@ -41,15 +41,25 @@ pub(super) struct Loads {
 
 impl Loads {
     pub(super) fn add(&mut self, held: &Held) {
-        let load = match self.nodes.get_mut(&held.node) {
+        self.add_one(&held.node, held.team.as_deref(), held.request, held.used);
+    }
+
+    pub(super) fn add_one(
+        &mut self,
+        node: &NodeName,
+        team: Option<&str>,
+        request: Resources,
+        used: Resources,
+    ) {
+        let load = match self.nodes.get_mut(node) {
             Some(load) => load,
-            None => self.nodes.entry(held.node.clone()).or_default(),
+            None => self.nodes.entry(node.clone()).or_default(),
         };
-        load.reserved += held.request;
-        load.used += held.used;
+        load.reserved += request;
+        load.used += used;
         load.tasks += 1;
-        if let Some(team) = &held.team {
-            self.teams.entry(team.clone()).or_default().add(held.request);
+        if let Some(team) = team {
+            self.teams.entry(team.to_owned()).or_default().add(request);
         }
     }
 

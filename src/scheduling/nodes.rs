@@ -20,8 +20,11 @@ use crate::scheduling::view::View;
 pub(super) fn observe(view: &mut View<'_>) {
     let mut steps = Vec::new();
     let mut outcome = Outcome::default();
+    // Both are in order of name, so one walk over each is enough.
+    let mut known = view.observed.nodes.iter().peekable();
     for node in view.nodes() {
-        let seen = view.observed.nodes.get(&node.name);
+        while known.next_if(|(name, _)| **name != node.name && **name < node.name).is_some() {}
+        let seen = known.next_if(|(name, _)| **name == node.name).map(|(_, seen)| seen);
         if node.state == NodeState::Joining
             && let Some(why) = given_up(view, node)
         {
@@ -83,23 +86,25 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
 }
 
 fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
-    let counted: Vec<Node> =
-        view.nodes().into_iter().filter(|node| node.pool == pool.name && counts(node)).cloned().collect();
+    let own = |node: &&Node| node.pool == pool.name && counts(node);
+    let counted = view.nodes().into_iter().filter(own).count();
     // As it is after the steps so far: nodes that were given up lower the target.
     let now = view.pool(&pool.name).unwrap_or(pool);
     let (next, waits) = (now.next_node, now.joins.wait(view.now).is_some());
     let wanted = !pool.deleted && pool.spec.source.runs_tasks();
     let target = if wanted { now.target as usize } else { 0 };
-    let target_now = if waits { counted.len() } else { target };
-    for number in (next..).take(target_now.saturating_sub(counted.len())) {
+    let target_now = if waits { counted } else { target };
+    for number in (next..).take(target_now.saturating_sub(counted)) {
         let Some(node) = node_name(&pool.name, number) else { return };
         let change = Change::NodeCreated { node, pool: pool.name.clone() };
         view.step(change, format!("pool {} is to have {target} nodes", pool.name));
     }
-    let surplus = counted.len().saturating_sub(target);
+    let surplus = counted.saturating_sub(target);
     if surplus == 0 {
         return;
     }
+    // None was made just now: there are too many.
+    let counted: Vec<Node> = view.nodes().into_iter().filter(own).cloned().collect();
     // Those that nobody uses yet go first, then the least loaded; among equals the youngest.
     let mut order: Vec<_> = counted
         .iter()

@@ -31,8 +31,8 @@ struct Tenants<'v> {
 /// What is known of preemption within one pass of placement.
 pub(super) struct Preemption<'v, 'w> {
     view: &'v View<'w>,
-    /// The lowest priority of any workload.
-    lowest: i32,
+    /// The lowest priority of any workload; looked up when first needed.
+    lowest: Option<i32>,
     /// Looked up when first needed.
     tenants: Option<Tenants<'v>>,
     /// Taken so far of each service.
@@ -43,22 +43,16 @@ pub(super) struct Preemption<'v, 'w> {
 
 impl<'v, 'w> Preemption<'v, 'w> {
     pub(super) fn new(view: &'v View<'w>) -> Self {
-        let workloads = view.world().workloads.values();
-        let priorities = workloads.flat_map(|workload| {
-            let earlier = workload.revisions.values().map(|revision| revision.spec.template().priority);
-            earlier.chain([workload.spec.template().priority])
-        });
-        let lowest = priorities.min().unwrap_or(i32::MAX);
-        Self { view, lowest, tenants: None, taken: HashMap::new(), hopeless: HashMap::new() }
+        Self { view, lowest: None, tenants: None, taken: HashMap::new(), hopeless: HashMap::new() }
     }
 
     /// Has tasks make room for an ask that found none, or tells that some do already.
     pub(super) fn make_room(&mut self, board: &mut Board<'_>, ask: &Ask<'v>, shape: usize) -> Option<Room> {
         let in_vain = self.hopeless.get(&shape).is_some_and(|tried| ask.priority <= *tried);
-        if ask.priority <= self.lowest || in_vain {
+        let view = self.view;
+        if in_vain || ask.priority <= *self.lowest.get_or_insert_with(|| lowest(view)) {
             return None;
         }
-        let view = self.view;
         let Tenants { occupants, rows } = self.tenants.get_or_insert_with(|| tenants(view, board));
         let taken = &self.taken;
         let Some(victims) = choose(board, ask, occupants, &|name| allowance(view, taken, name)) else {
@@ -116,6 +110,16 @@ fn promise<'v>(board: &mut Board<'_>, ask: &Ask<'v>, victims: &Victims, here: &m
 
 fn in_words(tasks: &[&TaskId]) -> String {
     tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The lowest priority of any workload.
+fn lowest(view: &View<'_>) -> i32 {
+    let workloads = view.world().workloads.values();
+    let priorities = workloads.flat_map(|workload| {
+        let earlier = workload.revisions.values().map(|revision| revision.spec.template().priority);
+        earlier.chain([workload.spec.template().priority])
+    });
+    priorities.min().unwrap_or(i32::MAX)
 }
 
 /// The tasks on each slot.

@@ -52,12 +52,14 @@ pub(super) fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut
 /// Tasks with their observations: both are in order of id, so one walk over each is enough.
 pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
     let mut seen = observed.tasks.iter().peekable();
-    world
-        .tasks
-        .iter()
-        .map(|(id, task)| {
-            while seen.next_if(|(other, _)| *other < id).is_some() {}
-            Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
-        })
-        .collect()
+    let mut rows = Vec::with_capacity(world.tasks.len());
+    rows.extend(world.tasks.iter().map(|(id, task)| {
+        // Nearly always the next one is that of the task.
+        if let Some((_, seen)) = seen.next_if(|(other, _)| *other == id) {
+            return Row { task, seen: Some(seen) };
+        }
+        while seen.next_if(|(other, _)| *other < id).is_some() {}
+        Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
+    }));
+    rows
 }

@@ -4,6 +4,7 @@
 //! the plan, so only rows that a step touches are copied, and the copy follows the step by the same
 //! reducer as the real world will.
 
+mod held;
 mod in_force;
 mod runs;
 
@@ -17,14 +18,14 @@ use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::{Observed, TaskObservation};
 use crate::domain::plan::Step;
-use crate::domain::quantity::{Resources, TaskSize};
+use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::{EntityKey, RunKey, RunOutcome, Workload, World};
 use crate::scheduling::PlanSettings;
 use crate::scheduling::calm;
-use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
+use crate::scheduling::loads::Loads;
 use crate::scheduling::rows::{copy_row, has, joined, keep_member, task_of};
 
 /// A task with what is observed of it.
@@ -110,7 +111,9 @@ impl<'a> View<'a> {
             .map(|node| node.name.clone())
             .collect();
         let (mut pending, mut finals) = (BTreeSet::new(), BTreeSet::new());
-        let (mut ownerless, mut spans, mut calm) = (Vec::new(), Vec::new(), HashSet::new());
+        let workloads = base.workloads.len();
+        let (mut ownerless, mut spans) = (Vec::new(), Vec::with_capacity(workloads));
+        let mut calm = HashSet::with_capacity(workloads);
         let mut start = 0;
         for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
             let name = group[0].task.workload();
@@ -360,19 +363,29 @@ impl<'a> View<'a> {
         if !self.moved_in.contains(name) {
             return known.to_vec();
         }
-        let mut rows: Vec<Row<'_>> = known
-            .iter()
-            .filter(|row| !self.gone.contains(&EntityKey::Task(row.task.id.clone())))
-            .map(|row| Row { task: self.changed.tasks.get(&row.task.id).unwrap_or(row.task), seen: row.seen })
-            .collect();
+        // All three are in order of number, so one walk over each is enough.
+        let first = TaskId::new(name.clone(), 0);
+        let own = |task: &&Task| task.workload() == name;
+        let mut changed = self.changed.tasks.range(&first..).map(|(_, task)| task).take_while(own).peekable();
+        let mut gone = self.gone.range(EntityKey::Task(first.clone())..).map_while(|key| match key {
+            EntityKey::Task(id) if id.workload() == name => Some(id.number()),
+            _ => None,
+        });
+        let mut next_gone = gone.next();
+        let mut rows: Vec<Row<'_>> = Vec::with_capacity(known.len() + 1);
+        for row in known {
+            let number = row.task.id.number();
+            while next_gone.is_some_and(|gone| gone < number) {
+                next_gone = gone.next();
+            }
+            if next_gone == Some(number) {
+                continue;
+            }
+            let task = changed.next_if(|task| task.id.number() == number).unwrap_or(row.task);
+            rows.push(Row { task, seen: row.seen });
+        }
         // New tasks have higher numbers than all before them.
-        let next = known.last().map_or(0, |row| row.task.id.number() + 1);
-        let added = self.changed.tasks.range(TaskId::new(name.clone(), next)..);
-        rows.extend(
-            added
-                .map(|(_, task)| Row { task, seen: self.observed.tasks.get(&task.id) })
-                .take_while(|row| row.task.workload() == name),
-        );
+        rows.extend(changed.map(|task| Row { task, seen: self.observed.tasks.get(&task.id) }));
         rows
     }
 
@@ -428,60 +441,6 @@ impl<'a> View<'a> {
     /// Tasks that ended and are not forgotten, by id.
     pub(super) fn finals(&self) -> impl Iterator<Item = &Task> {
         self.finals.iter().filter_map(|id| self.task(id))
-    }
-
-    /// What the tasks on a node have reserved.
-    pub(super) fn reserved(&mut self, node: &NodeName) -> Resources {
-        self.loads().of_node(node).reserved
-    }
-
-    /// What is held, by node and by team.
-    pub(super) fn loads(&mut self) -> &Loads {
-        if self.loads.is_none() {
-            let mut loads = Loads::default();
-            for row in self.all_rows() {
-                if let Some(held) = self.held(Some(row.task)) {
-                    loads.add(&held);
-                }
-            }
-            self.loads = Some(loads);
-        }
-        self.loads.get_or_insert_with(Loads::default)
-    }
-
-    /// The load of a node, once `loads` was called.
-    pub(super) fn load_of(&self, node: &NodeName) -> Load {
-        self.loads.as_ref().map(|loads| loads.of_node(node)).unwrap_or_default()
-    }
-
-    /// The load of a team, once `loads` was called.
-    pub(super) fn load_of_team(&self, team: &str) -> TeamLoad {
-        self.loads.as_ref().map(|loads| loads.of_team(team)).unwrap_or_default()
-    }
-
-    /// The node that a task holds resources of, and how much.
-    fn held(&self, task: Option<&Task>) -> Option<Held> {
-        let task = task.filter(|task| task.state.holds_resources())?;
-        let counted = !self.base.quotas.is_empty();
-        let team = if counted { self.team_of(task.workload()).map(str::to_owned) } else { None };
-        let used = self.observed.usage.tasks.get(&task.id).copied();
-        let used = used.unwrap_or_else(|| self.expected(task.workload(), task.size.request));
-        Some(Held { node: task.node.clone()?, team, request: task.size.request, used })
-    }
-
-    /// The team that owns a workload.
-    pub(super) fn team_of(&self, name: &WorkloadName) -> Option<&str> {
-        self.workload(name)?.spec.owner().team.as_deref()
-    }
-
-    /// What a task of which nothing is measured is likely to use.
-    pub(super) fn expected(&self, workload: &WorkloadName, request: Resources) -> Resources {
-        let expected = &self.observed.usage.expected;
-        if expected.is_empty() {
-            return request;
-        }
-        let likely = expected.get(workload).copied().unwrap_or_default();
-        Resources::new(request.cpu.max(likely.cpu), request.memory.max(likely.memory))
     }
 
     pub(super) fn note_ended(&mut self, ended: Ended) {

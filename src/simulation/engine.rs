@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
+use crate::domain::node::{NodeName, NodeSource, NodeState, PoolName, PoolSpec};
 use crate::domain::plan::{Plan, Step, WaitKind};
 use crate::domain::quantity::Share;
 use crate::domain::rollout::Actor;
@@ -155,6 +155,7 @@ impl<'a> Simulation<'a> {
                 scale_down_after: SignedDuration::from_mins(5),
                 cooldown_up: SignedDuration::ZERO,
                 cooldown_down: SignedDuration::from_mins(1),
+                source: NodeSource::default(),
             };
             self.follow(Change::PoolApplied { pool, spec }, String::new());
         }

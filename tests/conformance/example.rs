@@ -374,6 +374,7 @@ fn pool() -> NodePool {
         shrunk_at: None,
         deleted: false,
         joins: loadline::domain::node::JoinState::default(),
+        regrown: 0,
     }
 }
 

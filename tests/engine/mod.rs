@@ -2,6 +2,7 @@
 
 mod command_line;
 mod commands;
+mod consolidation;
 mod count_policies;
 mod cron;
 mod demo;

@@ -8,6 +8,7 @@ use crate::api::answers::{
     RevisionDto, TokenDto, WhoAmI,
 };
 use crate::api::client::{Client, ClientError, encoded};
+use crate::api::cron_advice::CronAdviceDto;
 use crate::api::dto::{
     ApplyRequest, Approved, Changed, ExplanationDto, LogDto, MessageRequest, NodeDto, PoolDto,
     RecommendationDto, RunDto, ScaleRequest, StatusDto, TaskDto, WorkloadDto,
@@ -152,6 +153,11 @@ impl Client {
     ) -> Answer<WhatIfDto> {
         let asked = [("load", load.map(str::to_owned)), ("peak", peak.map(|at| at.to_string()))];
         self.get(&with_query(&workload(name, "what-if"), &asked)).await
+    }
+
+    /// Which schedules, moved by at most so many minutes, need fewer nodes.
+    pub async fn cron_advice(&self, minutes: u32) -> Answer<CronAdviceDto> {
+        self.get(&with_query("/v1/cron/advice", &[("minutes", Some(minutes.to_string()))])).await
     }
 
     /// Makes what specs declare so, or tells what would change.

@@ -340,6 +340,7 @@ impl World {
             shrunk_at: None,
             deleted: false,
             joins: JoinState::default(),
+            regrown: 0,
         });
         pool.spec = spec.clone();
         pool.deleted = false;
@@ -413,6 +414,7 @@ impl NodePool {
     fn aim_at(&mut self, target: u32, at: Timestamp) {
         let target = target.clamp(self.spec.min, self.spec.max.max(self.spec.min));
         if target > self.target {
+            self.learn_from_growth(at);
             self.grown_at = Some(at);
         } else if target < self.target {
             self.shrunk_at = Some(at);
@@ -443,7 +445,10 @@ pub(crate) fn takes_memory(from: TaskSize, to: TaskSize) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
+    use jiff::SignedDuration;
+
     use super::*;
+    use crate::domain::quantity::Resources;
     use crate::domain::rollout::RolloutState;
     use crate::domain::sample_specs::{self, job, name, service_spec as service};
     use crate::domain::scale::{MetricTarget, ScaleSpec};
@@ -453,6 +458,32 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("a time")
+    }
+
+    #[test]
+    fn a_pool_learns_whether_its_shrinking_lasted() {
+        let name = PoolName::new("small").expect("a name");
+        let spec = PoolSpec {
+            max: 5,
+            cooldown_down: SignedDuration::from_secs(60),
+            ..PoolSpec::one_node(Resources::ZERO)
+        };
+        let mut world = World::default();
+        let mut follow = |second, change| {
+            let (reason, request) = (String::new(), None);
+            world.apply(&RecordedChange { at: at(second), by: Actor::Engine, reason, request, change });
+            world.pools.values().next().map(|pool| (pool.regrown, pool.settles_in().as_secs()))
+        };
+        let aim = |target| Change::PoolTargetSet { pool: name.clone(), target, decision: None };
+        follow(0, Change::PoolApplied { pool: name.clone(), spec });
+        assert_eq!(follow(0, aim(3)), Some((0, 60)));
+        follow(100, aim(2));
+        assert_eq!(follow(150, aim(3)), Some((1, 120)), "too soon");
+        assert_eq!(follow(160, aim(4)), Some((1, 120)), "the same growth goes on");
+        follow(300, aim(3));
+        assert_eq!(follow(530, aim(4)), Some((2, 240)), "within twice its wait");
+        follow(1000, aim(3));
+        assert_eq!(follow(2000, aim(4)), Some((1, 120)), "it lasted");
     }
 
     fn web() -> WorkloadName {

@@ -1,8 +1,10 @@
 //! Actions in force as a plan sees them while it is being made.
 
+use std::collections::BTreeSet;
+
 use crate::domain::action::{Action, ActionKey, Switch};
 use crate::domain::workload::WorkloadName;
-use crate::domain::world::EntityKey;
+use crate::domain::world::{EntityKey, Workload};
 use crate::scheduling::view::View;
 
 impl View<'_> {
@@ -12,6 +14,17 @@ impl View<'_> {
             return None;
         }
         self.changed.actions.get(key).or_else(|| self.base.actions.get(key))
+    }
+
+    /// The workloads of which something held before the plan, and those that the plan has changed, in order of
+    /// name.
+    pub(in crate::scheduling) fn workloads_that(
+        &self,
+        holds: fn(&Workload) -> bool,
+    ) -> BTreeSet<WorkloadName> {
+        let before = self.base.workloads.values().filter(|workload| holds(workload));
+        let before = before.map(|workload| workload.name.clone());
+        before.chain(self.changed.workloads.keys().cloned()).collect()
     }
 
     /// Whether a kind of change is frozen.

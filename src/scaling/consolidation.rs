@@ -1,0 +1,452 @@
+//! Which nodes can go, and where their tasks would go instead.
+//!
+//! In: the world, what is about to need room, prices. Out: nodes that can be emptied onto those that stay, in the
+//! order of the price saved for each task that moves; one node of a cheaper pool that takes the place of
+//! several, where that saves more; and why the others stay.
+//!
+//! Placement itself is asked where each task goes, so attributes, reservations, neighbours, evenness and
+//! zones hold as they do for any task. Room that a move leaves behind is counted on by none: an instance
+//! starts beside the old one, so whatever the order in which the nodes of a plan are emptied, and however far
+//! each of them has come, everything that runs has room.
+//! Not here: when a plan is carried out, and how much of it at a time (`cluster_shrink`).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::placement::PlacementSpec;
+use crate::domain::quantity::Resources;
+use crate::domain::task::{Task, TaskId, TaskState};
+use crate::domain::workload::{WorkloadKind, WorkloadName};
+use crate::domain::world::{Workload, World};
+use crate::placement::{Ask, Board, Slot, dominant_share};
+use crate::scaling::cluster::{KeptNode, price_of, requested_share};
+use crate::scaling::cluster_fit::{Item, used_by_node};
+use crate::scaling::consolidation_board::{Homes, imagined, repelled, slot};
+
+/// Moving a task costs as much as it does in this time: its successor runs beside it while it starts and
+/// while requests are drained ...
+const MOVE_LASTS: SignedDuration = SignedDuration::from_mins(5);
+/// ... and must be paid back within this one.
+const PAID_BACK_WITHIN: SignedDuration = SignedDuration::from_mins(60);
+/// A replacement is not looked for any longer after so many nodes that it did not help.
+const FAILURES_MAX: usize = 50;
+
+/// A task that leaves a node, and where there is room for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The task.
+    pub task: TaskId,
+    /// The node with room for its successor.
+    pub to: NodeName,
+}
+
+/// A node that can be emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emptied {
+    /// The node.
+    pub node: NodeName,
+    /// Its pool.
+    pub pool: PoolName,
+    /// What moves.
+    pub moves: Vec<Move>,
+    /// Its price per hour.
+    pub saves: MicroCents,
+}
+
+/// A new node that takes the place of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// The pool that it is of.
+    pub pool: PoolName,
+    /// The nodes that can be emptied once it is there.
+    pub instead_of: Vec<Emptied>,
+    /// Price per hour saved in all.
+    pub saves: MicroCents,
+}
+
+/// What can be saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consolidation {
+    /// Nodes that can be emptied onto others, those that save most for each task moved first.
+    pub emptied: Vec<Emptied>,
+    /// A replacement for some of the others.
+    pub replacement: Option<Replacement>,
+    /// Nodes that are little used and stay.
+    pub kept: Vec<KeptNode>,
+}
+
+/// A node that is little used.
+struct Candidate<'w> {
+    slot: usize,
+    node: &'w Node,
+    pool: &'w NodePool,
+    tasks: Vec<&'w Task>,
+    price: MicroCents,
+    used: Resources,
+}
+
+/// What is looked at while a plan is made.
+struct Planner<'w> {
+    world: &'w World,
+    prices: &'w Prices,
+    now: Timestamp,
+    by_node: HashMap<&'w NodeName, Vec<&'w Task>>,
+    /// Nodes that take tasks of others and so stay.
+    receives: Vec<bool>,
+    /// Room that is kept for tasks about to come, by node.
+    expected: HashMap<usize, Vec<Ask<'w>>>,
+    /// Ready nodes of each pool.
+    ready: HashMap<&'w PoolName, u32>,
+    /// Nodes of each pool that go.
+    gone: BTreeMap<&'w PoolName, u32>,
+    unbound: &'w PlacementSpec,
+}
+
+/// Plans with the room that `ahead` will need soon kept for it.
+pub fn plan(world: &World, ahead: &[Ask<'_>], prices: &Prices, now: Timestamp) -> Consolidation {
+    let imagined: Vec<Node> = world.pools.values().filter_map(|pool| imagined(world, pool, now)).collect();
+    on_board(world, ahead, &imagined, (prices, now), |planner, board| planner.plan(board, &imagined))
+}
+
+/// Whether all that is on some nodes finds room, in the order in which it will be looked for, where they are
+/// emptied at the same time.
+pub(super) fn fit_together(
+    world: &World,
+    ahead: &[Ask<'_>],
+    nodes: &[&Emptied],
+    (prices, now): (&Prices, Timestamp),
+) -> bool {
+    on_board(world, ahead, &[], (prices, now), |mut planner, board| {
+        let slots: Vec<usize> = nodes.iter().filter_map(|node| board.find(&node.node)).collect();
+        slots.iter().for_each(|&at| board.close(at));
+        let expected = slots.iter().filter_map(|at| planner.expected.remove(at)).flatten();
+        let expected: Vec<Ask<'_>> = expected.collect();
+        let tasks = nodes.iter().filter_map(|node| planner.by_node.get(&node.node)).flatten().copied();
+        let tasks: Vec<&Task> = tasks.collect();
+        expected.iter().chain(&planner.in_turn(&tasks)).all(|ask| board.seat(ask).is_some())
+    })
+}
+
+/// Looks at the nodes with what is free on them, those imagined closed.
+fn on_board<'w, T>(
+    world: &'w World,
+    ahead: &[Ask<'_>],
+    imagined: &'w [Node],
+    (prices, now): (&'w Prices, Timestamp),
+    look: impl FnOnce(Planner<'_>, &mut Board<'_>) -> T,
+) -> T {
+    let unbound = PlacementSpec::default();
+    let used = used_by_node(world);
+    let mut slots: Vec<Slot<'_>> = world
+        .nodes
+        .values()
+        .filter(|node| !matches!(node.state, NodeState::Lost | NodeState::Removing))
+        .chain(imagined)
+        .map(|node| slot(world, node, used.get(&node.name).copied().unwrap_or_default()))
+        .collect();
+    slots.sort_by(|one, other| one.node.name.cmp(&other.node.name));
+    let (homes, repelled) = (Homes::of_world(world), repelled(world));
+    let mut board = Board::new(slots, &homes, &repelled);
+    for node in imagined {
+        if let Some(at) = board.find(&node.name) {
+            board.close(at);
+        }
+    }
+    let mut planner = Planner {
+        world,
+        prices,
+        now,
+        by_node: HashMap::new(),
+        receives: vec![false; board.len()],
+        expected: HashMap::new(),
+        ready: HashMap::new(),
+        gone: BTreeMap::new(),
+        unbound: &unbound,
+    };
+    for node in world.nodes.values().filter(|node| node.state == NodeState::Ready) {
+        *planner.ready.entry(&node.pool).or_default() += 1;
+    }
+    for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
+        if let Some(node) = &task.node {
+            planner.by_node.entry(node).or_default().push(task);
+        }
+    }
+    planner.reserve(&mut board, ahead);
+    look(planner, &mut board)
+}
+
+impl<'w> Planner<'w> {
+    fn ask(&self, task: &'w Task) -> Ask<'w> {
+        let item = Item::of(self.world, task);
+        let workload = self.world.workloads.get(task.workload());
+        let priority = workload.map(|workload| {
+            let own = workload.revisions.get(&task.revision).map_or(&workload.spec, |own| &own.spec);
+            own.template().priority
+        });
+        Ask {
+            task: &task.id,
+            team: item.team,
+            revision: task.revision,
+            priority: priority.unwrap_or(0),
+            request: item.request,
+            expected: item.request,
+            placement: item.placement.unwrap_or(self.unbound),
+        }
+    }
+
+    /// Keeps room for tasks that wait, for those on nodes that are being emptied, and for those about to
+    /// come. One that has no place now can lose none.
+    fn reserve(&mut self, board: &mut Board<'_>, ahead: &[Ask<'_>]) {
+        let drained = |task: &Task| {
+            let on = task.node.as_ref().and_then(|name| self.world.nodes.get(name));
+            task.state.is_active() && on.is_some_and(|on| on.state == NodeState::Draining)
+        };
+        let waits = |task: &&Task| task.state == TaskState::Pending || drained(task);
+        let asks: Vec<Ask<'_>> = self.world.tasks.values().filter(waits).map(|task| self.ask(task)).collect();
+        for ask in asks {
+            if let Some(at) = board.seat(&ask) {
+                self.expected.entry(at).or_default().push(ask);
+            }
+        }
+        for ask in ahead {
+            if let Some(at) = board.seat(ask) {
+                self.receives[at] = true;
+            }
+        }
+    }
+
+    fn plan(mut self, board: &mut Board<'_>, imagined: &[Node]) -> Consolidation {
+        let mut found = Consolidation::default();
+        let mut stuck = Vec::new();
+        for candidate in self.candidates(board) {
+            let room = |planner: &mut Self, board: &mut Board<'_>| planner.empty(board, &candidate);
+            let kept = match self.stays(&candidate) {
+                Some(reason) => reason,
+                None if self.receives[candidate.slot] => {
+                    "tasks of other nodes are to go there, or will soon be started there".to_owned()
+                }
+                None => match room(&mut self, board) {
+                    Ok(emptied) => {
+                        *self.gone.entry(&candidate.pool.name).or_default() += 1;
+                        found.emptied.push(emptied);
+                        continue;
+                    }
+                    Err(reason) => {
+                        let node = candidate.node.name.clone();
+                        found.kept.push(KeptNode { node, reason });
+                        stuck.push(candidate);
+                        continue;
+                    }
+                },
+            };
+            found.kept.push(KeptNode { node: candidate.node.name.clone(), reason: kept });
+        }
+        found.replacement = imagined
+            .iter()
+            .filter_map(|node| self.replace(board, node, &stuck))
+            .max_by(|one, other| one.saves.cmp(&other.saves).then(other.pool.cmp(&one.pool)));
+        found
+    }
+
+    /// Nodes that have been little used for long enough: those that save most for each task moved first,
+    /// then the emptiest.
+    fn candidates(&self, board: &Board<'_>) -> Vec<Candidate<'w>> {
+        let used = |tasks: &[&Task]| tasks.iter().map(|task| task.size.request).sum::<Resources>();
+        let mut candidates: Vec<Candidate<'w>> = self
+            .world
+            .nodes
+            .values()
+            .filter(|node| node.state == NodeState::Ready)
+            .filter_map(|node| {
+                let pool = self.world.pools.get(&node.pool).filter(|pool| !pool.deleted)?;
+                let since = node.underused_since?;
+                if self.now.duration_since(since) < pool.spec.scale_down_after {
+                    return None;
+                }
+                let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
+                let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, self.prices));
+                Some(Candidate { slot, node, pool, used: used(&tasks), tasks, price })
+            })
+            .collect();
+        candidates.sort_by(|a, b| {
+            // Price over tasks, compared without a division: an empty node saves all for nothing.
+            let saves = |one: &Candidate<'_>, other: &Candidate<'_>| {
+                i128::from(one.price.get().max(1)) * other.tasks.len() as i128
+            };
+            let by_saving = saves(b, a).cmp(&saves(a, b));
+            let by_use = || requested_share(a.node, a.used).total_cmp(&requested_share(b.node, b.used));
+            by_saving
+                .then_with(|| a.tasks.len().cmp(&b.tasks.len()))
+                .then_with(by_use)
+                .then_with(|| a.node.name.cmp(&b.node.name))
+        });
+        candidates
+    }
+
+    /// Why a node stays, apart from the room that its tasks need.
+    fn stays(&self, candidate: &Candidate<'w>) -> Option<String> {
+        let Candidate { pool, .. } = candidate;
+        let gone = self.gone.get(&pool.name).copied().unwrap_or(0);
+        let ready = self.ready.get(&pool.name).copied().unwrap_or(0);
+        let min = pool.spec.min;
+        if pool.target.min(ready) <= min + gone {
+            return Some(format!("pool {} has its least of {min} nodes", pool.name));
+        }
+        // A node that has just joined has a purpose that may still be on its way.
+        let changed = pool.grown_at.max(pool.shrunk_at).max(Some(candidate.node.state_since));
+        let wait = changed.map(|at| pool.settles_in().saturating_sub(self.now.duration_since(at)));
+        if let Some(wait) = wait.filter(SignedDuration::is_positive) {
+            return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
+        }
+        // A service's instance moves without harm; a run would lose the work that it has done.
+        if let Some(run) = candidate.tasks.iter().find(|task| task.kind != WorkloadKind::Service) {
+            return Some(format!("{} runs on it and would have to begin again", run.id));
+        }
+        self.disturbed(candidate).or_else(|| {
+            let cost = self.cost(std::slice::from_ref(candidate));
+            (candidate.price < cost).then(|| {
+                format!(
+                    "{} an hour would be saved, and moving its {} tasks costs {cost}",
+                    candidate.price,
+                    candidate.tasks.len()
+                )
+            })
+        })
+    }
+
+    /// A service on it that has as many instances on the move as its policy lets be disrupted.
+    fn disturbed(&self, candidate: &Candidate<'w>) -> Option<String> {
+        let serving = candidate.tasks.iter().filter(|task| task.state == TaskState::Running);
+        let mut names: Vec<&WorkloadName> = serving.map(|task| task.workload()).collect();
+        names.dedup();
+        names.into_iter().find_map(|name| {
+            let workload = self.world.workloads.get(name)?;
+            on_the_move(self.world, workload)
+                .map(|what| format!("{name} {what}: one disruption of it at a time"))
+        })
+    }
+
+    /// What moving the tasks of nodes costs: as much as they do for a while, of the price of their nodes.
+    fn cost(&self, candidates: &[Candidate<'w>]) -> MicroCents {
+        candidates.iter().map(|candidate| self.cost_of(candidate)).fold(MicroCents::ZERO, |a, b| a + b)
+    }
+
+    fn cost_of(&self, candidate: &Candidate<'w>) -> MicroCents {
+        let of_node = |task: &&Task| dominant_share(task.size.request, candidate.node.size) as f64 / 1e6;
+        let share: f64 = candidate.tasks.iter().map(of_node).sum();
+        candidate.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
+    }
+
+    /// The tasks that leave, in the order in which the scheduler will look for room: one of each service at a
+    /// time, those of higher priority first, then by name.
+    fn in_turn(&self, tasks: &[&'w Task]) -> Vec<Ask<'w>> {
+        let mut before: HashMap<&WorkloadName, usize> = HashMap::new();
+        let mut sorted: Vec<&Task> = tasks.iter().copied().filter(|task| task.state.is_active()).collect();
+        sorted.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut asks: Vec<(usize, Ask<'w>)> = sorted
+            .into_iter()
+            .map(|task| {
+                let turn = before.entry(task.workload()).or_default();
+                *turn += 1;
+                (*turn, self.ask(task))
+            })
+            .collect();
+        asks.sort_by_key(|(turn, ask)| (*turn, Reverse(ask.priority), ask.task));
+        asks.into_iter().map(|(_, ask)| ask).collect()
+    }
+
+    /// Finds room elsewhere for all that is on a node, or tells which task has none.
+    fn empty(&mut self, board: &mut Board<'_>, candidate: &Candidate<'w>) -> Result<Emptied, String> {
+        let at = candidate.slot;
+        let mut without = String::new();
+        let seats = board.attempt(|board| {
+            board.close(at);
+            let expected = self.expected.get(&at).into_iter().flatten().map(|ask| (*ask, false));
+            let leaving = self.in_turn(&candidate.tasks).into_iter().map(|ask| (ask, true));
+            let asks: Vec<(Ask<'_>, bool)> = expected.chain(leaving).collect();
+            let mut seats = Vec::with_capacity(asks.len());
+            for (ask, moves) in asks {
+                let Some(to) = board.seat(&ask) else {
+                    without = format!("{} would find no room without it", ask.task);
+                    return None;
+                };
+                seats.push((ask, moves, to));
+            }
+            Some(seats)
+        });
+        let Some(seats) = seats else { return Err(without) };
+        self.expected.remove(&at);
+        let mut moves = Vec::new();
+        for (ask, is_move, to) in seats {
+            if is_move {
+                self.receives[to] = true;
+                moves.push(Move { task: ask.task.clone(), to: board.slot(to).node.name.clone() });
+            } else {
+                self.expected.entry(to).or_default().push(ask);
+            }
+        }
+        moves.sort_by(|one, other| one.task.cmp(&other.task));
+        let (node, pool) = (candidate.node.name.clone(), candidate.pool.name.clone());
+        Ok(Emptied { node, pool, moves, saves: candidate.price })
+    }
+
+    /// What a new node would take the place of, if that pays.
+    fn replace(&mut self, board: &mut Board<'_>, new: &Node, stuck: &[Candidate<'w>]) -> Option<Replacement> {
+        let pool = self.world.pools.get(&new.pool)?;
+        let price = price_of(pool, 1, self.prices);
+        let slot = board.find(&new.name)?;
+        let before = (self.receives.clone(), self.expected.clone(), self.gone.clone());
+        let mut found = None;
+        // Only a trial: all of it is taken back.
+        board.attempt(|board| {
+            board.open(slot);
+            let (mut instead_of, mut cost, mut failures) = (Vec::new(), MicroCents::ZERO, 0);
+            // Each of them by itself is dearer: were only some of them emptied, it would still pay.
+            let dearer =
+                stuck.iter().filter(|candidate| candidate.price > price && candidate.pool.name != pool.name);
+            for candidate in dearer {
+                if failures >= FAILURES_MAX {
+                    break;
+                }
+                if self.receives[candidate.slot] || self.stays(candidate).is_some() {
+                    continue;
+                }
+                match self.empty(board, candidate) {
+                    Ok(emptied) => {
+                        *self.gone.entry(&candidate.pool.name).or_default() += 1;
+                        cost += self.cost_of(candidate);
+                        instead_of.push(emptied);
+                    }
+                    Err(_) => failures += 1,
+                }
+            }
+            let saved = instead_of.iter().map(|emptied| emptied.saves).fold(MicroCents::ZERO, |a, b| a + b);
+            let saves = saved - price;
+            if saves > cost && saves > MicroCents::ZERO {
+                found = Some(Replacement { pool: pool.name.clone(), instead_of, saves });
+            }
+            None::<()>
+        });
+        (self.receives, self.expected, self.gone) = before;
+        found
+    }
+}
+
+/// What already disturbs a service, where that is as much as its policy lets be disrupted.
+fn on_the_move(world: &World, workload: &Workload) -> Option<String> {
+    workload.spec.as_service()?;
+    if workload.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open()) {
+        return Some("is being rolled out".to_owned());
+    }
+    if workload.size.as_ref().is_some_and(|size| !size.everywhere) {
+        return Some("is getting another size".to_owned());
+    }
+    let serving = world.tasks_of(&workload.name).filter(|task| task.state == TaskState::Running).count();
+    let short = (workload.count as usize).saturating_sub(serving);
+    let budget = world.policy_of(workload).max_disruption as usize;
+    (short >= budget).then(|| format!("has {serving} of {} instances", workload.count))
+}

@@ -186,7 +186,7 @@ impl ExecProvider {
 
     async fn ask_once(&self, request: &[u8]) -> Result<Answer, ProviderError> {
         let limit = self.config.timeout;
-        match tokio::time::timeout(limit, self.run(request)).await {
+        match tokio::time::timeout(limit, Box::pin(self.run(request))).await {
             Ok(answer) => answer,
             Err(_) => Err(self.unavailable(&format!("took longer than {limit:?} and was killed"))),
         }

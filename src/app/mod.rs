@@ -129,7 +129,7 @@ impl App {
         let clock = steady(clock, &store)?;
         let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
         let (cluster, health) = clusters::open(&config, &data_dir, &clock)?;
-        let metrics = EngineMetrics::default();
+        let (metrics, settings) = (EngineMetrics::default(), plan_settings(&config.engine));
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
         let machines = providers::machines(&config.engine.providers, &data_dir, (&state, &cluster)).await?;
@@ -140,7 +140,6 @@ impl App {
         let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
         let measured = (&analysed, real_use(&config.engine, &analysed));
         let ports = scheduler_ports((&cluster, &machines), &front_door, &health, measured);
-        let settings = plan_settings(&config.engine);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
         let analyst = analyst(&config.engine, &agent, &state, &front_door, known)?;

@@ -302,19 +302,16 @@ impl Inner {
         lock(&self.looks).remove(of);
         // One that came for the claim after the last look is its machine.
         let machine = bound.or_else(|| self.free(of, &state).map(|machine| machine.id));
-        match machine {
-            Some(machine) => {
-                let claim = Claim { of: of.clone(), machine: Some(machine.clone()) };
-                self.note(|claims| drop(claims.insert(node.clone(), claim))).await?;
-                provider.terminate(&of.group, &machine).await?;
+        if let Some(machine) = machine {
+            let claim = Claim { of: of.clone(), machine: Some(machine.clone()) };
+            self.note(|claims| drop(claims.insert(node.clone(), claim))).await?;
+            provider.terminate(&of.group, &machine).await?;
+        } else {
+            // What stands for requests that failed goes with the requests.
+            for failed in state.machines.iter().filter(|machine| machine.failure.is_some()) {
+                provider.terminate(&of.group, &failed.id).await?;
             }
-            None => {
-                // What stands for requests that failed goes with the requests.
-                for failed in state.machines.iter().filter(|machine| machine.failure.is_some()) {
-                    provider.terminate(&of.group, &failed.id).await?;
-                }
-                provider.withdraw(&of.group, self.wanted(of, &state).saturating_sub(1)).await?;
-            }
+            provider.withdraw(&of.group, self.wanted(of, &state).saturating_sub(1)).await?;
         }
         self.note(|claims| drop(claims.remove(node))).await
     }

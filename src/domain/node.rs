@@ -120,7 +120,7 @@ pub struct NodePool {
 }
 
 /// The wait between changes of a pool doubles at most this often.
-const REGROWN_MAX: u32 = 6;
+const REGROWN_MAX: u32 = 1;
 
 impl NodePool {
     /// How long the pool stays as it is after a change, before a node of it may go: `cooldown_down`, doubled

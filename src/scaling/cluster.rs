@@ -4,8 +4,8 @@
 //! In: the world, and the tasks that found no node. Out: at most one change of one pool, and what no
 //! change would help.
 //!
-//! Growth follows the Kubernetes Cluster Autoscaler: it is estimated by first-fit decreasing and goes to
-//! the pool that wastes least.
+//! Growth is estimated by first-fit decreasing, as the Kubernetes Cluster Autoscaler does it, and goes to the
+//! pool that wastes least of what it costs.
 
 use jiff::Timestamp;
 
@@ -19,6 +19,7 @@ use crate::domain::task::TaskId;
 use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
+use crate::scaling::likely::likely;
 use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
@@ -71,7 +72,8 @@ pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestam
     if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let coming = ahead::kept_for(world, now);
+    let mut coming = ahead::kept_for(world, now);
+    coming.extend(likely(world, now));
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
     let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }
@@ -616,10 +618,10 @@ mod tests {
     fn a_pool_that_had_to_grow_again_stays_the_longer() {
         let mut build = two_with_room();
         let pool = build.pool_mut("small");
-        (pool.regrown, pool.shrunk_at) = (2, Some(ago(100)));
+        (pool.regrown, pool.shrunk_at) = (1, Some(ago(100)));
         let verdict = build.decide();
         assert_eq!(change(&verdict), None);
-        assert!(verdict.kept[0].reason.contains("waits 140 s"), "{}", verdict.kept[0].reason);
+        assert!(verdict.kept[0].reason.contains("waits 20 s"), "{}", verdict.kept[0].reason);
     }
 
     #[test]

@@ -303,7 +303,7 @@ impl<'w> Planner<'w> {
             return Some(format!("{} runs on it and would have to begin again", run.id));
         }
         self.disturbed(candidate).or_else(|| {
-            let cost = self.cost(std::slice::from_ref(candidate));
+            let cost = Self::cost(std::slice::from_ref(candidate));
             (candidate.price < cost).then(|| {
                 format!(
                     "{} an hour would be saved, and moving its {} tasks costs {cost}",
@@ -327,11 +327,11 @@ impl<'w> Planner<'w> {
     }
 
     /// What moving the tasks of nodes costs: as much as they do for a while, of the price of their nodes.
-    fn cost(&self, candidates: &[Candidate<'w>]) -> MicroCents {
-        candidates.iter().map(|candidate| self.cost_of(candidate)).fold(MicroCents::ZERO, |a, b| a + b)
+    fn cost(candidates: &[Candidate<'w>]) -> MicroCents {
+        candidates.iter().map(Self::cost_of).fold(MicroCents::ZERO, |a, b| a + b)
     }
 
-    fn cost_of(&self, candidate: &Candidate<'w>) -> MicroCents {
+    fn cost_of(candidate: &Candidate<'w>) -> MicroCents {
         let of_node = |task: &&Task| dominant_share(task.size.request, candidate.node.size) as f64 / 1e6;
         let share: f64 = candidate.tasks.iter().map(of_node).sum();
         candidate.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
@@ -414,7 +414,7 @@ impl<'w> Planner<'w> {
                 match self.empty(board, candidate) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
-                        cost += self.cost_of(candidate);
+                        cost += Self::cost_of(candidate);
                         instead_of.push(emptied);
                     }
                     Err(_) => failures += 1,

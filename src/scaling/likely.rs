@@ -6,7 +6,7 @@
 //!
 //! Each job is taken to come at random with the rate of its newest runs. What is asked for within the time
 //! that a node takes, less what ends in it, then varies around nothing with twice the variance of what comes;
-//! room is kept for as much as is passed in one of a hundred such times.
+//! room is kept for as much as is passed in one of four such times.
 //! Not here: services, whose counts are decided ahead by their own policy (`counts`).
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +19,8 @@ use crate::scaling::ahead::{Coming, join_time};
 
 /// A rate needs so many runs to be known.
 const RUNS_LEAST: usize = 5;
-/// What a standard normal variable passes in one of a hundred cases.
-const ONE_IN_A_HUNDRED: f64 = 2.33;
+/// What a standard normal variable passes in one of four cases.
+const ONE_IN_FOUR: f64 = 0.67;
 
 /// A job that comes now and then.
 struct Burst<'w> {
@@ -68,7 +68,7 @@ pub fn likely(world: &World, now: Timestamp) -> Vec<Coming> {
     let jobs = world.workloads.values();
     let mut bursts: Vec<Burst<'_>> = jobs.filter_map(|job| Burst::of(world, job, within, now)).collect();
     let (cpu, memory) = bursts.iter().map(Burst::variance).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    let room = |variance: f64| ONE_IN_A_HUNDRED * (2.0 * variance).sqrt();
+    let room = |variance: f64| ONE_IN_FOUR * (2.0 * variance).sqrt();
     let (cpu, memory) = (room(cpu), room(memory));
     let weight = |burst: &Burst<'_>| {
         let (of_cpu, of_memory) = burst.variance();

@@ -6,7 +6,7 @@
 //!
 //! 1. Nouns: [`domain`].
 //! 2. Decisions, pure: [`estimation`], [`forecasting`], [`placement`], [`scaling`], [`scheduling`],
-//!    [`accounting`], [`replay`].
+//!    [`accounting`], [`replay`], [`simulation`].
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
 //! 5. Loops: [`agent`], [`controllers`].
@@ -24,6 +24,7 @@ pub mod placement;
 pub mod replay;
 pub mod scaling;
 pub mod scheduling;
+pub mod simulation;
 
 pub mod ports;
 

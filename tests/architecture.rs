@@ -14,10 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
     ("replay", &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting"]),
+    ("simulation", &["domain", "scaling", "scheduling", "replay"]),
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay"]),
-    ("charts", &["forecasting", "replay"]),
-    ("adapters", &["domain", "ports"]),
+    ("charts", &["forecasting", "replay", "simulation"]),
+    ("adapters", &["domain", "simulation", "ports"]),
     ("agent", &["domain", "ports"]),
     (
         "controllers",
@@ -32,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scaling",
             "scheduling",
             "accounting",
+            "simulation",
             "ports",
             "adapters",
             "agent",
@@ -58,7 +60,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["domain", "accounting", "replay", "analytics", "charts", "config", "api", "app"]),
+    (
+        "cli",
+        &[
+            "domain",
+            "scaling",
+            "accounting",
+            "replay",
+            "simulation",
+            "analytics",
+            "charts",
+            "config",
+            "api",
+            "app",
+        ],
+    ),
 ];
 
 /// What adapters share.

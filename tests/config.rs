@@ -570,3 +570,58 @@ fn hooks_are_read_and_what_is_wrong_with_them_is_said() {
         assert!(text.contains(said) || said == "tasks_lost_share", "{bad}: {text}");
     }
 }
+
+#[test]
+fn providers_of_machines_are_read_or_explained() {
+    let good = r#"
+        [[provider]]
+        name = "vms"
+        kind = "exec"
+        command = ["./vms"]
+        env = { TOKEN = { secret_env = "VMS_TOKEN" }, LEVEL = "debug" }
+        timeout = "5s"
+        [[provider]]
+        name = "theirs"
+        kind = "external-grpc"
+        address = "https://provider.example:8086"
+        tls = { ca = "/ca.pem", cert = "/c.pem", key = "/k.pem" }
+        [[provider]]
+        name = "aws"
+        kind = "ec2-asg"
+        groups = ["workers"]
+        access_key = { secret_env = "KEY" }
+        secret_key = { secret_file = "/key" }
+    "#;
+    let config = parse_engine_config("e.toml", good).unwrap_or_else(|e| panic!("{}", render_errors(&e)));
+    let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    assert_eq!(names, ["vms", "theirs", "aws"]);
+    assert_eq!(config.providers[0].timeout, SignedDuration::from_secs(5));
+    assert_eq!(config.providers[1].poll, SignedDuration::from_secs(10));
+    let provider = |rest: &str| format!("[[provider]]\nname = \"a\"\n{rest}\n");
+    for (bad, said) in [
+        ("kind = \"exce\"\ncommand = [\"x\"]", "did you mean `exec`"),
+        ("kind = \"exec\"", "no `command`"),
+        ("kind = \"exec\"\ncommand = [\"x\"]\ntimeout = \"0s\"", "a duration from 100ms"),
+        ("kind = \"external-grpc\"\naddress = \"provider:8086\"", "an address such as"),
+        ("kind = \"external-grpc\"\naddress = \"https://x\"", "https:// without `tls`"),
+        (
+            "kind = \"external-grpc\"\naddress = \"https://x\"\ntls = { ca = \"/c\", cert = \"/c\" }",
+            "only one of `cert` and `key`",
+        ),
+        ("kind = \"ec2-asg\"\ngroups = []", "one group at least"),
+        (
+            "kind = \"ec2-asg\"\ngroups = [\"g\"]\naccess_key = { secret_env = \"K\" }",
+            "only one of `access_key` and `secret_key`",
+        ),
+        (
+            "kind = \"exec\"\ncommand = [\"x\"]\n[[provider]]\nname = \"a\"\nkind = \"exec\"",
+            "another provider named `a`",
+        ),
+    ] {
+        let errors = parse_engine_config("e.toml", &provider(bad)).expect_err(bad);
+        assert!(render_errors(&errors).contains(said), "{bad}: {}", render_errors(&errors));
+    }
+    let errors =
+        parse_engine_config("e.toml", "[[provider]]\nname = \"local\"\nkind = \"exec\"\ncommand = [\"x\"]");
+    assert!(render_errors(&errors.expect_err("taken")).contains("`local` is the cluster itself"));
+}

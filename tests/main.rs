@@ -35,4 +35,6 @@ mod machine;
 mod packing;
 mod prober;
 mod prometheus;
+mod providers;
+mod simulate;
 mod storage;

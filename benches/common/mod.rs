@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use loadline::domain::change::{Change, RecordedChange};
-use loadline::domain::node::{PoolName, PoolSpec};
+use loadline::domain::node::{NodeSource, PoolName, PoolSpec};
 use loadline::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use loadline::domain::rollout::Actor;
@@ -83,6 +83,7 @@ pub(crate) fn pool(nodes: u32) -> PoolSpec {
         scale_down_after: zero,
         cooldown_up: zero,
         cooldown_down: zero,
+        source: NodeSource::default(),
     }
 }
 

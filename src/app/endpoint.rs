@@ -10,9 +10,9 @@ use jiff::SignedDuration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::adapters::local::LocalCluster;
 use crate::adapters::prometheus::exposition;
 use crate::agent::sampler;
+use crate::app::clusters::AnyCluster;
 use crate::app::loops::Loops;
 use crate::domain::usage::AgentReading;
 
@@ -33,9 +33,9 @@ impl Agent {
     }
 
     /// Samples the cluster and serves the newest reading as Prometheus text.
-    pub(super) fn serve(self, cluster: &LocalCluster, interval: SignedDuration, loops: &mut Loops) {
+    pub(super) fn serve(self, cluster: &Arc<dyn AnyCluster>, interval: SignedDuration, loops: &mut Loops) {
         let (publish, newest) = watch::channel(AgentReading::default());
-        let source = Arc::new(cluster.clone());
+        let source = Arc::clone(cluster);
         loops.spawn(sampler::run(source, interval.unsigned_abs(), publish, loops.shutdown()));
         let text = move || {
             let newest = newest.clone();

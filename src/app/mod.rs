@@ -1,11 +1,13 @@
 //! The composition root: the only module that knows every layer. It builds, wires, starts and ends.
 
 mod advice;
+mod clusters;
 mod count_policies;
 mod endpoint;
 mod estimators;
 mod hooks;
 mod loops;
+mod providers;
 pub mod tokens;
 
 use std::ffi::OsString;
@@ -19,19 +21,18 @@ use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::adapters::commands::LocalCommands;
 use crate::adapters::front_door::{FrontDoorOptions, FrontDoorServer};
-use crate::adapters::local::{self, LocalCluster, LocalConfig, LogLimits};
+use crate::adapters::local;
 use crate::adapters::prometheus::engine_metrics::EngineMetrics;
 use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
-use crate::agent::prober::Prober;
 use crate::api::{ApiState, router, server};
+use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
@@ -44,6 +45,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
+use crate::controllers::machines::Machines;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
@@ -60,7 +62,6 @@ use crate::domain::observation::ProcessState;
 use crate::domain::plan::Alarm;
 use crate::domain::world::World;
 use crate::ports::clock::Clock;
-use crate::ports::cluster::{ClusterObserver, TaskRunner};
 use crate::ports::control::{Control, ControlError};
 use crate::ports::front_door::FrontDoor;
 use crate::ports::health::HealthSource;
@@ -72,6 +73,7 @@ use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
 
 pub use advice::advice;
+pub use providers::{Serving, serve_provider};
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
@@ -106,7 +108,7 @@ impl AppConfig {
 /// An engine that runs: scheduler, local agent, front door, API.
 pub struct App {
     control: Arc<EngineControl>,
-    cluster: LocalCluster,
+    cluster: Arc<dyn AnyCluster>,
     front_door: Arc<FrontDoorServer>,
     address: SocketAddr,
     data_dir: PathBuf,
@@ -126,18 +128,18 @@ impl App {
         let (data_dir, store) = open_store(&config.data_dir)?;
         let clock = steady(clock, &store)?;
         let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
-        let (cluster, metrics) = (open_cluster(&config, &data_dir, &clock)?, EngineMetrics::default());
+        let (cluster, health) = clusters::open(&config, &data_dir, &clock)?;
+        let (metrics, settings) = (EngineMetrics::default(), plan_settings(&config.engine));
         let counted: Arc<dyn Telemetry> = Arc::new(metrics.clone());
         let state = Arc::new(EngineState::open(store.clone(), Arc::clone(&clock), Arc::clone(&counted))?);
+        let machines = providers::machines(&config.engine.providers, &data_dir, (&state, &cluster)).await?;
         let front_door = Arc::new(FrontDoorServer::new(Arc::clone(&clock), FrontDoorOptions::default()));
 
-        let health: Arc<dyn HealthSource> = Arc::new(prober(&cluster, &clock));
         let (passes, passed) = watch::channel(Pass::default());
         let (analyses, analysed) = watch::channel(Analysis::default());
         let doors = FrontDoorPorts::read(store.document(FrontDoorPorts::DOCUMENT)?.as_deref());
-        let ports =
-            scheduler_ports(&cluster, &front_door, &health, (&analysed, real_use(&config.engine, &analysed)));
-        let settings = plan_settings(&config.engine);
+        let measured = (&analysed, real_use(&config.engine, &analysed));
+        let ports = scheduler_ports((&cluster, &machines), &front_door, &health, measured);
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&state), ports, settings, doors, passes));
         let known = (&store, &*state.world().await, analyses);
         let analyst = analyst(&config.engine, &agent, &state, &front_door, known)?;
@@ -153,8 +155,9 @@ impl App {
             analysis: analysed,
             decisions: store.clone(),
             health,
-            nodes: Arc::new(cluster.clone()),
-            exec: Arc::new(cluster.clone()),
+            providers: machines.providers(),
+            nodes: Arc::new(machines),
+            exec: cluster.clone(),
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
             what_if: WhatIfSources { history: store.clone(), prices },
@@ -182,7 +185,7 @@ impl App {
             search: store.clone(),
             decisions: store.clone(),
             history: store,
-            logs: Arc::new(cluster.clone()),
+            logs: cluster.clone(),
             metrics: Arc::new(move || metrics.encode()),
             clock,
             prices,
@@ -314,39 +317,16 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     folder.canonicalize().with_context(|| format!("cannot open the data folder {}", folder.display()))
 }
 
-fn open_cluster(config: &AppConfig, data_dir: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<LocalCluster> {
-    let local = LocalConfig {
-        logs: LogLimits {
-            file_bytes: config.engine.logs.max_size.get(),
-            rotated_files: config.engine.logs.files.saturating_sub(1),
-        },
-        ..LocalConfig::new(data_dir.to_owned(), config.executable.clone(), instance_of(data_dir))
-    };
-    Ok(LocalCluster::open(local, Arc::clone(clock))?)
-}
-
-/// A short name for this engine's control groups: the same for the same data folder.
-fn instance_of(data_dir: &Path) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    data_dir.hash(&mut hasher);
-    format!("{:08x}", hasher.finish() & 0xffff_ffff)
-}
-
-fn prober(cluster: &LocalCluster, clock: &Arc<dyn Clock>) -> Prober {
-    Prober::new(Handle::current(), Arc::clone(clock), Arc::new(cluster.clone()))
-}
-
 fn scheduler_ports(
-    cluster: &LocalCluster,
+    (cluster, machines): (&Arc<dyn AnyCluster>, &Machines),
     front_door: &Arc<FrontDoorServer>,
     health: &Arc<dyn HealthSource>,
     (analysed, real_use): (&watch::Receiver<Analysis>, RealUse),
 ) -> SchedulerPorts {
     SchedulerPorts {
-        runner: Arc::new(cluster.clone()),
-        observer: Arc::new(cluster.clone()),
-        nodes: Arc::new(cluster.clone()),
+        runner: cluster.clone(),
+        observer: Arc::new(machines.clone()),
+        nodes: Arc::new(machines.clone()),
         health: Arc::clone(health),
         front_door: front_door.clone(),
         commands: Arc::new(LocalCommands),

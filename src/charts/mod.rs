@@ -7,6 +7,7 @@
 //! - `page`: everything as one HTML file that loads nothing from elsewhere.
 //! - `run`: what a run on real processes came to, as one page of courses over its time.
 //! - `load`: cells, chart and page of a backtest of load.
+//! - `simulation`: the same of simulations of a cluster.
 //!
 //! Why kuva, and what a page may contain: `docs/decisions/010-charts.md`.
 
@@ -17,3 +18,4 @@ pub mod load;
 pub mod page;
 pub mod pareto;
 pub mod run;
+pub mod simulation;

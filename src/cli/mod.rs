@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `backtest`, `plan`,
-//! `node-types` and most of `dataset` talk to a running engine through its API.
+//! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `serve-provider`,
+//! `backtest`, `simulate`, `plan`, `node-types` and most of `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -51,6 +51,8 @@ mod rollout;
 mod rules;
 mod run;
 mod scale;
+mod serve_provider;
+mod simulate;
 mod status;
 mod stop;
 mod top;
@@ -104,6 +106,10 @@ enum Command {
     NodeTypes(node_types::NodeTypesArgs),
     /// Tell which nodes, and how many of each type, cost least for a list of tasks.
     Plan(Box<plan::PlanArgs>),
+    /// Serve a provider of machines to a Cluster Autoscaler, by its external gRPC protocol.
+    ServeProvider(serve_provider::ServeProviderArgs),
+    /// Run weeks of a cluster that is not there past policies of nodes and compare them.
+    Simulate(simulate::SimulateArgs),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -229,6 +235,8 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
             node_types::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)
         }
         Command::Plan(args) => plan::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS),
+        Command::ServeProvider(args) => serve_provider::run(args),
+        Command::Simulate(args) => simulate::run(&global, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
             dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)

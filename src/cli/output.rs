@@ -39,7 +39,7 @@ pub(super) enum Format {
     Table,
     /// JSON for programs.
     Json,
-    /// A page with charts: `backtest` alone.
+    /// A page with charts: `backtest` and `simulate` alone.
     Html,
 }
 
@@ -49,9 +49,10 @@ impl Format {
         match self {
             Self::Table => Ok(Output::Table),
             Self::Json => Ok(Output::Json),
-            Self::Html => {
-                Err(ended(Exit::BadInput, "only `backtest` has --output html; others have table and json"))
-            }
+            Self::Html => Err(ended(
+                Exit::BadInput,
+                "only `backtest` and `simulate` have --output html; others have table and json",
+            )),
         }
     }
 }

@@ -11,7 +11,9 @@ use crate::config::disaster::disaster;
 use crate::config::error::SpecError;
 use crate::config::hooks::{CommandHookConfig, WebhookConfig, command_hook, hooks, webhook};
 use crate::config::limits::NUMBER_MAX;
+use crate::config::provider::{ProviderConfig, provider};
 use crate::config::reader::{Document, Report, Table, Value};
+use crate::config::simulated::{ClusterKind, SimulatedSettings, cluster_kind, simulated};
 use crate::config::source::{Source, read_files};
 use crate::config::values::{cores, duration, duration_from, interval, memory, number, whole};
 use crate::domain::money::{MicroCents, Prices};
@@ -48,6 +50,8 @@ pub struct EngineConfig {
     pub recommender: RecommenderConfig,
     /// What is learnt of load.
     pub load_models: LoadModelConfig,
+    /// A cluster that is not there.
+    pub simulated: SimulatedSettings,
     /// What resources cost where a pool has no price of its own.
     pub prices: PriceConfig,
     /// What is kept, and how long.
@@ -62,6 +66,9 @@ pub struct EngineConfig {
     /// Commands that tell people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command_hooks: Vec<CommandHookConfig>,
+    /// Where pools can get machines from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<ProviderConfig>,
 }
 
 /// `[agent]`
@@ -83,6 +90,8 @@ pub struct ScrapeConfig {
 /// `[engine]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoopConfig {
+    /// What runs tasks.
+    pub cluster: ClusterKind,
     /// Longest time from one plan to the next; events make it sooner.
     pub tick: SignedDuration,
     /// A node that has not joined by then is given up, and another one asked for.
@@ -182,6 +191,7 @@ impl Default for ScrapeConfig {
 impl Default for LoopConfig {
     fn default() -> Self {
         Self {
+            cluster: ClusterKind::default(),
             tick: SignedDuration::from_secs(1),
             join_timeout: SignedDuration::from_mins(10),
             start_timeout: SignedDuration::from_mins(10),
@@ -278,6 +288,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
             interval: table.or("interval", default.interval, interval),
         }),
         engine: section(root, "engine", |table, default: LoopConfig| LoopConfig {
+            cluster: table.or("cluster", default.cluster, cluster_kind),
             tick: table.or("tick", default.tick, interval),
             join_timeout: table.or("join_timeout", default.join_timeout, duration_from(LIMIT_MIN)),
             start_timeout: table.or("start_timeout", default.start_timeout, duration_from(LIMIT_MIN)),
@@ -294,6 +305,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         load_models: section(root, "load_models", |table, default: LoadModelConfig| LoadModelConfig {
             warm_up: table.or("warm_up", default.warm_up, duration),
         }),
+        simulated: section(root, "simulated", |table, default| simulated(table, &default)),
         prices: section(root, "prices", prices),
         store: section(root, "store", |table, default| store(table, &default)),
         logs: section(root, "logs", |table, default: LogConfig| LogConfig {
@@ -306,6 +318,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         disaster: section(root, "disaster", |table, default| disaster(table, &default)),
         webhooks: hooks(root, "webhook", webhook),
         command_hooks: hooks(root, "command_hook", command_hook),
+        providers: hooks(root, "provider", provider),
     }
 }
 

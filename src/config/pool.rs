@@ -8,9 +8,11 @@ use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
 use crate::config::node_types::node_type;
 use crate::config::placement::attribute;
 use crate::config::reader::{Key, Table, Value};
-use crate::config::values::{cores, count, duration, line, list, memory, number, share, word};
+use crate::config::values::{
+    cores, count, duration, duration_from, flag, line, list, memory, number, share, word,
+};
 use crate::domain::money::MicroCents;
-use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::node::{NodeSource, PoolName, PoolSpec};
 use crate::domain::placement::BY_NODE;
 use crate::domain::policy::{Policy, PolicyMode, SizeBounds};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
@@ -24,6 +26,11 @@ const SCALE_DOWN_AFTER_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
 const COOLDOWN_UP_DEFAULT: SignedDuration = SignedDuration::ZERO;
 /// Cluster Autoscaler's `--scale-down-delay-after-add`.
 const COOLDOWN_DOWN_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
+
+/// A node cannot join sooner than an engine looks.
+const JOIN_TIMEOUT_MIN: SignedDuration = SignedDuration::from_secs(1);
+/// The provider that needs no settings: slices of this machine.
+const LOCAL: &str = "local";
 
 /// The name of a pool, short enough for the names of its nodes.
 pub(super) fn pool_name(text: &str) -> Result<PoolName, &'static str> {
@@ -76,8 +83,26 @@ pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
         scale_down_after: table.or("scale_down_after", SCALE_DOWN_AFTER_DEFAULT, duration),
         cooldown_up: table.or("cooldown_up", COOLDOWN_UP_DEFAULT, duration),
         cooldown_down: table.or("cooldown_down", COOLDOWN_DOWN_DEFAULT, duration),
+        source: source(table),
     };
     Some(PoolSpec { size: Resources::new(cpu?, memory?), ..pool })
+}
+
+/// Where its nodes come from. `local` is the cluster itself.
+fn source(table: &Table<'_>) -> NodeSource {
+    let provider = table.optional("provider", line).filter(|provider| provider != LOCAL);
+    if provider.is_none() {
+        for key in ["group", "rehearse"].into_iter().filter(|key| table.has(key)) {
+            let found = format!("`{key}` without a `provider` other than \"{LOCAL}\"");
+            table.refuse_key(key, found, "a provider that the engine's settings name", None);
+        }
+    }
+    NodeSource {
+        provider,
+        group: table.optional("group", line),
+        rehearse: table.or("rehearse", false, flag),
+        join_timeout: table.optional("join_timeout", duration_from(JOIN_TIMEOUT_MIN)),
+    }
 }
 
 fn attributes(value: &Value<'_>) -> Option<BTreeMap<String, String>> {

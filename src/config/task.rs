@@ -99,7 +99,7 @@ fn size(table: &Table<'_>) -> TaskSize {
     }
 }
 
-fn environment(value: &Value<'_>) -> Option<BTreeMap<String, EnvValue>> {
+pub(super) fn environment(value: &Value<'_>) -> Option<BTreeMap<String, EnvValue>> {
     let entries = value.entries("a table such as { LEVEL = \"debug\" }")?;
     let read = entries.iter().filter_map(|(key, value)| Some((variable(key)?, env_value(key, value)?)));
     Some(read.collect())

@@ -1,6 +1,6 @@
 //! The engine as its edges see it: puts the view together, turns intents into committed changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use crate::domain::change::Change;
 use crate::domain::cron_advice::CronAdvice;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
 use crate::domain::intent::{Intent, Submission};
-use crate::domain::node::NodeName;
+use crate::domain::node::{NodeName, NodePool, PoolName, PoolSpec};
 use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
@@ -35,6 +35,7 @@ use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::{DecisionLog, EventQuery, NumberedChange, StoreError};
 use crate::scaling::cron_advice::advise;
+use crate::scheduling::NODES_DO_NOT_JOIN;
 use crate::scheduling::intent::{Asked, Rejection, changes};
 
 /// What is kept of each output of a command in a task, in bytes.
@@ -60,6 +61,8 @@ pub struct EngineControl {
     pub health: Arc<dyn HealthSource>,
     /// For failing nodes.
     pub nodes: Arc<dyn NodeProvider>,
+    /// The names of providers that pools can get machines from.
+    pub providers: BTreeSet<String>,
     /// For commands in tasks.
     pub exec: Arc<dyn TaskExec>,
     /// Each of these lets one command run.
@@ -93,6 +96,9 @@ impl Control for EngineControl {
         }));
         problems
             .extend(Switch::ALL.into_iter().filter_map(|switch| world.frozen(switch)).map(freeze_in_words));
+        problems.extend(world.pools.values().filter_map(machines_in_words));
+        let failing = pass.alarms.iter().filter(|alarm| alarm.kind == NODES_DO_NOT_JOIN);
+        problems.extend(failing.map(|alarm| format!("{}: {}", alarm.kind, alarm.message)));
         problems.extend(self.hooks.iter().filter_map(|hook| hook.borrow().problem()));
         problems.extend(analysis.size_policy_problem);
         let disasters = Arc::clone(&self.disasters.borrow());
@@ -127,6 +133,9 @@ impl Control for EngineControl {
         }
         if let Intent::SetSizePolicy(policy) = &intent {
             recipe(policy).map_err(|error| ControlError::Invalid(chain(&error)))?;
+        }
+        if let Intent::Apply(declared) = &intent {
+            self.check_providers(&declared.pools)?;
         }
         let at = self.state.clock().now();
         let said = self.state.update(&by, request.as_deref(), |world| {
@@ -263,7 +272,32 @@ impl Control for EngineControl {
     }
 }
 
+/// A pool whose machines cannot run tasks yet.
+fn machines_in_words(pool: &NodePool) -> Option<String> {
+    let provider = pool.spec.source.provider.as_ref().filter(|_| !pool.spec.source.runs_tasks())?;
+    Some(format!(
+        "pool {}: no agent runs tasks on machines of provider {provider} yet, so it gets no nodes; with `rehearse = \
+         true` slices of this machine stand for them",
+        pool.name
+    ))
+}
+
 impl EngineControl {
+    /// Refuses pools of providers that the settings do not name.
+    fn check_providers(&self, pools: &BTreeMap<PoolName, PoolSpec>) -> Result<(), ControlError> {
+        for (name, spec) in pools {
+            let Some(provider) = &spec.source.provider else { continue };
+            if !self.providers.contains(provider) {
+                let known: Vec<&str> = self.providers.iter().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(ControlError::Invalid(format!(
+                    "pool {name}: the engine's settings name no provider {provider}; they name: {known}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// What a request that was made before changed, in the words of its record.
     async fn answered(&self, request: Option<&str>) -> Result<Option<Vec<String>>, StoreError> {
         let Some(request) = request else { return Ok(None) };

@@ -12,6 +12,7 @@ pub mod housekeeper;
 mod joint;
 mod judges;
 pub mod load_feed;
+pub mod machines;
 pub mod notices;
 mod read_ahead;
 mod readings;

@@ -20,7 +20,10 @@ use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
-use crate::domain::observation::{CommandVerdict, Health, Observed, ProcessState, TaskObservation};
+use crate::domain::node::{Node, NodeName, NodeState};
+use crate::domain::observation::{
+    CommandVerdict, CreationFailure, Health, Observed, ProcessState, TaskObservation,
+};
 use crate::domain::plan::{Alarm, Step, Waiting};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
@@ -109,6 +112,8 @@ struct UnderWay {
     not_started: BTreeMap<TaskId, ExitRecord>,
     /// Sizes that the cluster refused to change in place.
     refused: BTreeMap<TaskId, (crate::domain::quantity::TaskSize, String)>,
+    /// Nodes that could not be made.
+    not_created: BTreeMap<NodeName, CreationFailure>,
     problems: BTreeMap<String, String>,
 }
 
@@ -204,6 +209,10 @@ impl Scheduler {
         // A task that the world has forgotten needs no memory of how it failed to start.
         under_way.not_started.retain(|id, _| world.tasks.contains_key(id));
         under_way.refused.retain(|id, (size, _)| world.tasks.get(id).is_some_and(|task| task.size == *size));
+        let joining =
+            |name: &NodeName| world.nodes.get(name).is_some_and(|node| node.state == NodeState::Joining);
+        under_way.not_created.retain(|name, _| joining(name));
+        observed.not_created.clone_from(&under_way.not_created);
         for (id, exit) in &under_way.not_started {
             observed.tasks.entry(id.clone()).or_insert_with(|| TaskObservation {
                 process: ProcessState::Exited(exit.clone()),
@@ -330,13 +339,7 @@ impl Scheduler {
                     self.begin(key, async move { runner.forget(&task).await });
                 }
                 Effect::CreateNode(name) => {
-                    let (nodes, node) = (Arc::clone(&self.ports.nodes), world.nodes.get(&name).cloned());
-                    self.begin(key, async move {
-                        match node {
-                            Some(node) => nodes.create(&node).await,
-                            None => Ok(()),
-                        }
-                    });
+                    self.begin(key, self.create_node(world.nodes.get(&name).cloned()));
                 }
                 Effect::RemoveNode(name) => {
                     let nodes = Arc::clone(&self.ports.nodes);
@@ -394,6 +397,29 @@ impl Scheduler {
                 }
             }
         })
+    }
+
+    /// Asks for a node, and remembers what kept it from being made.
+    fn create_node(
+        &self,
+        node: Option<Node>,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send + 'static {
+        let (nodes, under_way) = (Arc::clone(&self.ports.nodes), Arc::clone(&self.under_way));
+        async move {
+            let Some(node) = node else { return Ok(()) };
+            let made = nodes.create(&node).await;
+            let mut under_way = lock(&under_way);
+            match &made {
+                Ok(()) => drop(under_way.not_created.remove(&node.name)),
+                Err(error) => {
+                    let calls = under_way.not_created.get(&node.name).map_or(0, |failure| failure.calls) + 1;
+                    let definite = matches!(error, ClusterError::NoMachine(_));
+                    let failure = CreationFailure { reason: chain(error), definite, calls };
+                    under_way.not_created.insert(node.name, failure);
+                }
+            }
+            made
+        }
     }
 
     fn resize(

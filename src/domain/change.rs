@@ -45,7 +45,7 @@ pub enum Change {
         workload: WorkloadName,
         /// Instances wanted.
         count: u32,
-        /// The decision behind it; absent where a person did it.
+        /// The decision behind it; absent where a person did it, or nodes that did not come are given up.
         decision: Option<DecisionId>,
     },
     /// The tasks of a workload are to have another size.
@@ -214,7 +214,7 @@ pub enum Change {
         /// The decision behind it; absent where a person did it.
         decision: Option<DecisionId>,
     },
-    /// Nodes of a pool did not join in time, or one has joined after that.
+    /// Nodes of a pool did not come or did not join in time, or that is forgotten.
     PoolJoinNoted {
         /// The pool.
         pool: PoolName,

@@ -44,6 +44,34 @@ pub struct PoolSpec {
     pub cooldown_up: SignedDuration,
     /// No node is removed sooner after the last change of the pool.
     pub cooldown_down: SignedDuration,
+    /// Where its nodes come from.
+    #[serde(default)]
+    pub source: NodeSource,
+}
+
+/// Where the nodes of a pool come from. The default is the cluster itself: slices of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSource {
+    /// A provider of machines that the engine's settings name; the cluster itself where absent.
+    #[serde(default)]
+    pub provider: Option<String>,
+    /// The group of that provider that machines come from; named as the pool where absent.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Whether slices of this machine stand for the provider's machines once those run.
+    #[serde(default)]
+    pub rehearse: bool,
+    /// A node that has not joined by then is given up; the engine's own limit where absent.
+    #[serde(default)]
+    pub join_timeout: Option<SignedDuration>,
+}
+
+impl NodeSource {
+    /// Whether tasks can run on the nodes. Machines of a provider have no agent yet that would run them,
+    /// unless slices of this machine stand for them.
+    pub fn runs_tasks(&self) -> bool {
+        self.provider.is_none() || self.rehearse
+    }
 }
 
 impl PoolSpec {
@@ -60,6 +88,7 @@ impl PoolSpec {
             scale_down_after: SignedDuration::ZERO,
             cooldown_up: SignedDuration::ZERO,
             cooldown_down: SignedDuration::ZERO,
+            source: NodeSource::default(),
         }
     }
 }
@@ -91,7 +120,7 @@ pub struct NodePool {
 }
 
 /// The wait between changes of a pool doubles at most this often.
-const REGROWN_MAX: u32 = 6;
+const REGROWN_MAX: u32 = 1;
 
 impl NodePool {
     /// How long the pool stays as it is after a change, before a node of it may go: `cooldown_down`, doubled
@@ -116,8 +145,8 @@ impl NodePool {
     }
 }
 
-/// How often the nodes of a pool did not join in time, in a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How often the nodes of a pool did not come or did not join in time, in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinState {
     /// Failures without a node in between that joined; nodes given up at one time are one failure.
     pub failures: u32,
@@ -125,6 +154,17 @@ pub struct JoinState {
     pub since: Option<Timestamp>,
     /// No node is asked for before this.
     pub not_before: Option<Timestamp>,
+    /// What the last failure was, in words.
+    #[serde(default)]
+    pub why: String,
+}
+
+impl JoinState {
+    /// How long no node is asked for yet.
+    pub fn wait(&self, now: Timestamp) -> Option<SignedDuration> {
+        let wait = self.not_before?.duration_since(now);
+        wait.is_positive().then_some(wait)
+    }
 }
 
 /// Where a node is in its life.

@@ -75,6 +75,19 @@ pub enum NodeObservation {
     Ready,
     /// It does not answer, and nothing on it does.
     Lost,
+    /// Its provider was asked for it, or has begun to make it; it has not joined.
+    Arriving,
+}
+
+/// Why a node could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreationFailure {
+    /// What the provider said last.
+    pub reason: String,
+    /// Whether asking again soon is of no use: there are no machines, or no more are allowed.
+    pub definite: bool,
+    /// How many calls in a row failed.
+    pub calls: u32,
 }
 
 /// What the instances of one revision did while a step of a rollout was judged.
@@ -115,6 +128,9 @@ pub struct Observed {
     pub tasks: BTreeMap<TaskId, TaskObservation>,
     /// Nodes that the cluster knows.
     pub nodes: BTreeMap<NodeName, NodeObservation>,
+    /// Nodes that were asked for and could not be made.
+    #[serde(default)]
+    pub not_created: BTreeMap<NodeName, CreationFailure>,
     /// Whether a change of size in place is possible in this cluster.
     pub can_resize: bool,
     /// Services whose rollouts are judged by metrics.

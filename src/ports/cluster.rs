@@ -51,6 +51,9 @@ pub enum ClusterError {
     /// The cluster refused.
     #[error("{0}")]
     Refused(String),
+    /// There is no machine to be had for a node, and asking again soon is of no use.
+    #[error("{0}")]
+    NoMachine(String),
 }
 
 /// Whether a size came into force.

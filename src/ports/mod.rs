@@ -11,6 +11,7 @@ pub mod front_door;
 pub mod health;
 pub mod history;
 pub mod logs;
+pub mod machines;
 pub mod metric_source;
 pub mod node_provider;
 pub mod notifier;

@@ -110,6 +110,11 @@ impl Family {
         })
     }
 
+    /// The factors on memory and CPU at a second of so many; absent where no task runs.
+    pub fn factors(self, second: i64, end: i64) -> Option<(f64, f64)> {
+        self.at(second, end).map(|(memory, cpu, _)| (memory, cpu))
+    }
+
     /// Whether the step from a second on is one in which memory passes what was asked for.
     fn passes(self, second: i64, interval: i64) -> bool {
         self == Self::OomLoop && (second + interval) % (4 * HOUR) < interval

@@ -73,9 +73,13 @@ fn median(mut durations: Vec<SignedDuration>) -> Option<SignedDuration> {
 
 /// Tasks that begin before a node that is asked for now would be there.
 pub fn within_boot(world: &World, now: Timestamp) -> Vec<Coming> {
+    join_time(world).map_or_else(Vec::new, |within| coming(world, now, within))
+}
+
+/// From asking for a node until it is there for certain, of the slowest pool that may grow.
+pub(super) fn join_time(world: &World) -> Option<SignedDuration> {
     let pools = world.pools.values().filter(|pool| !pool.deleted && pool.target < pool.spec.max);
-    let slowest = pools.map(|pool| boot_time(world, pool)).max();
-    slowest.map_or_else(Vec::new, |boot| coming(world, now, boot + MARGIN))
+    pools.map(|pool| boot_time(world, pool)).max().map(|boot| boot + MARGIN)
 }
 
 /// Tasks that begin so soon that a node is better kept for them.

@@ -4,8 +4,8 @@
 //! In: the world, and the tasks that found no node. Out: at most one change of one pool, and what no
 //! change would help.
 //!
-//! Growth follows the Kubernetes Cluster Autoscaler: it is estimated by first-fit decreasing and goes to
-//! the pool that wastes least.
+//! Growth is estimated by first-fit decreasing, as the Kubernetes Cluster Autoscaler does it, and goes to the
+//! pool that wastes least of what it costs.
 
 use jiff::Timestamp;
 
@@ -19,6 +19,7 @@ use crate::domain::task::TaskId;
 use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
+use crate::scaling::likely::likely;
 use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
@@ -71,7 +72,8 @@ pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestam
     if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let coming = ahead::kept_for(world, now);
+    let mut coming = ahead::kept_for(world, now);
+    coming.extend(likely(world, now));
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
     let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }
@@ -121,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::domain::decision::DecisionKind;
-    use crate::domain::node::{PoolName, PoolSpec};
+    use crate::domain::node::{JoinState, NodeSource, PoolName, PoolSpec};
     use crate::domain::plan::WaitKind;
     use crate::domain::quantity::{Bytes, Millicores, TaskSize};
     use crate::domain::rollout::{Actor, Revision};
@@ -167,6 +169,7 @@ mod tests {
                 scale_down_after: SignedDuration::from_secs(60),
                 cooldown_up: SignedDuration::from_secs(30),
                 cooldown_down: SignedDuration::from_secs(60),
+                source: NodeSource::default(),
             };
             let pool = NodePool {
                 name: name.clone(),
@@ -176,7 +179,7 @@ mod tests {
                 grown_at: None,
                 shrunk_at: None,
                 deleted: false,
-                joins: crate::domain::node::JoinState::default(),
+                joins: JoinState::default(),
                 regrown: 0,
             };
             self.0.pools.insert(name, pool);
@@ -442,6 +445,51 @@ mod tests {
         }
     }
 
+    /// A pool whose nodes did not come, with a wait of 100 s.
+    fn failing(build: &mut Build, pool: &str) {
+        build.pool_mut(pool).joins = JoinState {
+            failures: 1,
+            since: Some(now()),
+            not_before: Some(now() + SignedDuration::from_secs(100)),
+            why: "out of stock".to_owned(),
+        };
+    }
+
+    #[test]
+    fn where_a_pools_nodes_do_not_come_another_pool_grows() {
+        let both =
+            || small_full().pool("big", resources(4000, 4096), 0).task("api", 1, resources(900, 1000), None);
+        let mut build = both();
+        failing(&mut build, "small");
+        assert_eq!(change(&build.decide()), Some(grown("big", 0, 1)));
+        // What the pool lacks is not on its way: tasks do not count on it.
+        build.pool_mut("small").target = 2;
+        assert_eq!(change(&build.decide()), Some(grown("big", 0, 1)));
+        failing(&mut build, "big");
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        let reason = &verdict.unserved[0].reason;
+        assert!(reason.contains("nodes of pool big did not come (out of stock); it waits 100 s"), "{reason}");
+        // A wait that is over is none.
+        for pool in ["small", "big"] {
+            build.pool_mut(pool).joins.not_before = Some(now());
+        }
+        build.pool_mut("small").target = 1;
+        assert_eq!(change(&build.decide()), Some(grown("small", 1, 2)));
+    }
+
+    #[test]
+    fn a_pool_whose_machines_run_no_tasks_does_not_grow_for_them() {
+        let mut build = small_full().task("api", 1, resources(900, 1000), None);
+        build.pool_mut("small").spec.source.provider = Some("vms".to_owned());
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), None);
+        let reason = &verdict.unserved[0].reason;
+        assert!(reason.contains("no agent runs tasks on the machines of pool small"), "{reason}");
+        build.pool_mut("small").spec.source.rehearse = true;
+        assert_eq!(change(&build.decide()), Some(grown("small", 1, 2)));
+    }
+
     fn two_with_room() -> Build {
         Build::default()
             .pool("small", resources(1000, 1024), 2)
@@ -570,10 +618,10 @@ mod tests {
     fn a_pool_that_had_to_grow_again_stays_the_longer() {
         let mut build = two_with_room();
         let pool = build.pool_mut("small");
-        (pool.regrown, pool.shrunk_at) = (2, Some(ago(100)));
+        (pool.regrown, pool.shrunk_at) = (1, Some(ago(100)));
         let verdict = build.decide();
         assert_eq!(change(&verdict), None);
-        assert!(verdict.kept[0].reason.contains("waits 140 s"), "{}", verdict.kept[0].reason);
+        assert!(verdict.kept[0].reason.contains("waits 20 s"), "{}", verdict.kept[0].reason);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! More nodes for tasks that found none. Not here: fewer (`cluster_shrink`).
 //!
 //! As the Kubernetes Cluster Autoscaler does it: for each pool the waiting tasks are packed onto new
-//! nodes by first-fit decreasing (`pkg/estimator/binpacking_estimator.go`), and the pool grows that
-//! leaves the smallest share of CPU and memory unused (`expander/waste`). Nodes on their way count first.
+//! nodes by first-fit decreasing (`pkg/estimator/binpacking_estimator.go`). Unlike there, the pool grows whose
+//! nodes cost least against what the same tasks would cost on full nodes of the types that suit each best, and
+//! one that helps tasks that wait goes before one for tasks still to come. Nodes on their way count first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
@@ -14,8 +15,9 @@ use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
 use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
+use crate::domain::task::TaskId;
 use crate::domain::world::World;
-use crate::scaling::ahead;
+use crate::scaling::ahead::{Coming, within_boot};
 use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
 use crate::scaling::cluster_fit::{Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node};
 
@@ -30,16 +32,16 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
         items.into_iter().partition(|item| pools(world).any(|pool| item.suits(pool)));
     let mut unserved: Vec<Unserved> = hopeless.iter().map(|item| fits_nowhere(world, item)).collect();
     // Those that wait come first in reasons; what is about to be started counts as if it waited.
-    let coming = ahead::within_boot(world, now);
+    let coming = within_boot(world, now);
     let asked_for: Vec<Item<'_>> = coming
         .iter()
         .filter_map(|coming| Item::coming(world, coming))
         .filter(|item| pools(world).any(|pool| item.suits(pool)))
         .collect();
     let suited: Vec<Item<'_>> = suited.into_iter().chain(asked_for).collect();
-    let due = |item: &Item<'_>| coming.iter().find(|coming| coming.task == *item.task).map(|found| found.at);
+    let due: HashMap<&TaskId, &Coming> = coming.iter().map(|coming| (&coming.task, coming)).collect();
 
-    let mut bins = room_in_flight(world);
+    let mut bins = room_in_flight(world, now);
     let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
     let largest = pools(world)
         .map(|pool| pool.spec.size)
@@ -48,15 +50,18 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
     if left.is_empty() {
         return ClusterVerdict { unserved, ..ClusterVerdict::default() };
     }
+    let worth = Worth::of(world, prices);
     let mut options: Vec<GrowthOption<'_>> = pools(world)
         .filter(|pool| blocked(pool, now).is_none())
-        .filter_map(|pool| GrowthOption::of(pool, &left, prices))
+        .filter_map(|pool| GrowthOption::of(pool, &left, &due, &worth))
         .collect();
     options.sort_by(|a, b| {
-        let by_waste = a.waste.total_cmp(&b.waste).then(b.tasks.cmp(&a.tasks));
-        by_waste.then_with(|| (a.price, &a.pool.name).cmp(&(b.price, &b.pool.name)))
+        let by_need = b.urgent.cmp(&a.urgent).then_with(|| a.over.total_cmp(&b.over));
+        by_need
+            .then(b.tasks.cmp(&a.tasks))
+            .then_with(|| (a.price, &a.pool.name).cmp(&(b.price, &b.pool.name)))
     });
-    for item in left.iter().filter(|item| due(item).is_none()) {
+    for item in left.iter().filter(|item| !due.contains_key(item.task)) {
         if !options.iter().any(|option| item.suits(option.pool)) {
             unserved.push(held_up(world, item, now));
         }
@@ -70,7 +75,7 @@ fn pools(world: &World) -> impl Iterator<Item = &NodePool> {
 }
 
 /// What is free on nodes that take tasks, and on those that are joining or about to be made.
-fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
+fn room_in_flight(world: &World, now: Timestamp) -> Vec<Bin<'_>> {
     let used = used_by_node(world);
     let there = world
         .nodes
@@ -78,7 +83,7 @@ fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
         .filter(|node| matches!(node.state, NodeState::Ready | NodeState::Joining))
         .map(|node| Bin::of(world, node, used.get(&node.name).copied().unwrap_or_default()));
     let mut bins: Vec<Bin<'_>> = there.collect();
-    for pool in pools(world) {
+    for pool in pools(world).filter(|pool| asks_for_nodes(pool, now)) {
         let present = world.nodes.values().filter(|node| node.pool == pool.name && counts_for_target(node));
         let missing = (pool.target as usize).saturating_sub(present.count());
         bins.extend(std::iter::repeat_n(Bin::imagined(pool), missing));
@@ -86,8 +91,21 @@ fn room_in_flight(world: &World) -> Vec<Bin<'_>> {
     bins
 }
 
+/// Whether nodes that a pool lacks are on their way. Where earlier ones did not come they are not, until its
+/// wait is over: tasks that count on them would wait with it.
+fn asks_for_nodes(pool: &NodePool, now: Timestamp) -> bool {
+    pool.spec.source.runs_tasks() && pool.joins.wait(now).is_none()
+}
+
 /// Why a pool does not grow now.
 fn blocked(pool: &NodePool, now: Timestamp) -> Option<String> {
+    if !pool.spec.source.runs_tasks() {
+        return Some(format!("no agent runs tasks on the machines of pool {} yet", pool.name));
+    }
+    if let Some(wait) = pool.joins.wait(now) {
+        let (wait, why) = (wait.as_secs().max(1), &pool.joins.why);
+        return Some(format!("nodes of pool {} did not come ({why}); it waits {wait} s", pool.name));
+    }
     if pool.target >= pool.spec.max {
         return Some(format!("pool {} has its most of {} nodes", pool.name, pool.spec.max));
     }
@@ -106,6 +124,10 @@ struct GrowthOption<'a> {
     tasks: usize,
     /// Whether more nodes would help, but the pool may not have them.
     at_max: bool,
+    /// Whether one of them waits already.
+    urgent: bool,
+    /// What the nodes cost as a multiple of what the tasks would cost on nodes that are full: at least 1.
+    over: f64,
     /// Unused shares of CPU and memory added: from 0 to 2.
     waste: f64,
     /// What the new nodes cost per hour.
@@ -113,7 +135,12 @@ struct GrowthOption<'a> {
 }
 
 impl<'a> GrowthOption<'a> {
-    fn of(pool: &'a NodePool, left: &[Item<'a>], prices: &Prices) -> Option<Self> {
+    fn of(
+        pool: &'a NodePool,
+        left: &[Item<'a>],
+        due: &HashMap<&TaskId, &Coming>,
+        worth: &Worth<'_>,
+    ) -> Option<Self> {
         let suited: Vec<Item<'a>> = left.iter().filter(|item| item.suits(pool)).copied().collect();
         let room = pool.spec.max.saturating_sub(pool.target);
         let size = pool.spec.size;
@@ -121,6 +148,7 @@ impl<'a> GrowthOption<'a> {
         let (placed, over) =
             first_fit_decreasing(&suited, &mut bins, size, Some((Bin::imagined(pool), room as usize)));
         let nodes = u32::try_from(bins.len()).ok().filter(|&nodes| nodes > 0)?;
+        let price = price_of(pool, nodes, worth.prices);
         let used: Resources = placed.iter().map(|(item, _)| item.request).sum();
         let unused = |used: u64, each: u64| 1.0 - share(used, each.saturating_mul(u64::from(nodes)));
         Some(Self {
@@ -128,8 +156,10 @@ impl<'a> GrowthOption<'a> {
             nodes,
             tasks: placed.len(),
             at_max: !over.is_empty(),
+            urgent: placed.iter().any(|(item, _)| !due.contains_key(item.task)),
+            over: price.get() as f64 / placed.iter().map(|(item, _)| worth.task(item)).sum::<f64>().max(1.0),
             waste: unused(used.cpu.get(), size.cpu.get()) + unused(used.memory.get(), size.memory.get()),
-            price: price_of(pool, nodes, prices),
+            price,
         })
     }
 
@@ -144,22 +174,45 @@ impl<'a> GrowthOption<'a> {
     }
 }
 
-/// When a task will be started that does not wait yet.
-type Due<'d> = dyn Fn(&Item<'_>) -> Option<Timestamp> + 'd;
+/// What tasks cost at least: their share of the cheapest node that is full.
+struct Worth<'w> {
+    pools: Vec<(&'w NodePool, f64)>,
+    prices: &'w Prices,
+}
+
+impl<'w> Worth<'w> {
+    fn of(world: &'w World, prices: &'w Prices) -> Self {
+        let price = |pool: &NodePool| price_of(pool, 1, prices).get() as f64;
+        Self { pools: pools(world).map(|pool| (pool, price(pool))).collect(), prices }
+    }
+
+    fn task(&self, item: &Item<'_>) -> f64 {
+        let suited = self.pools.iter().filter(|(pool, _)| item.suits(pool));
+        let cost = suited.map(|(pool, price)| {
+            let size = pool.spec.size;
+            let (cpu, memory) = (
+                share(item.request.cpu.get(), size.cpu.get()),
+                share(item.request.memory.get(), size.memory.get()),
+            );
+            price * cpu.max(memory)
+        });
+        cost.fold(f64::INFINITY, f64::min)
+    }
+}
 
 /// The decision for the first of the options.
 fn decision(
     options: &[GrowthOption<'_>],
-    (left, due): (&[Item<'_>], &Due<'_>),
+    (left, due): (&[Item<'_>], &HashMap<&TaskId, &Coming>),
     on_their_way: usize,
     prices: &Prices,
 ) -> PoolDecision {
     let best = &options[0];
     let pool = best.pool;
     let target = pool.target + best.nodes;
-    let ahead = left.iter().filter(|item| due(item).is_some()).count();
-    let name = |item: &Item<'_>| match due(item) {
-        Some(at) => format!("{} (due at {at:.0})", item.task),
+    let ahead = left.iter().filter(|item| due.contains_key(item.task)).count();
+    let name = |item: &Item<'_>| match due.get(item.task) {
+        Some(coming) => format!("{} (due at {:.0})", item.task, coming.at),
         None => item.task.to_string(),
     };
     let mut named: Vec<String> = left.iter().take(TASKS_NAMED).map(name).collect();

@@ -25,18 +25,22 @@ use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_tog
 /// Nodes named in a reason one by one, and tasks of each; the others are counted.
 const NAMED_MAX: usize = 10;
 
+/// So much of the cluster may be on its way out before more of it goes; of a small one, nothing.
+const EMPTYING_MOST: f64 = 0.05;
+
 /// Lets nodes of one pool go, or makes one in the place of others; tells why other little-used ones stay.
-pub(super) fn decide(
-    world: &World,
-    ahead: &[Ask<'_>],
+pub(super) fn decide<'w>(
+    world: &'w World,
+    ahead: &[Ask<'w>],
     prices: &Prices,
     now: Timestamp,
 ) -> (Option<PoolDecision>, Vec<KeptNode>) {
-    // One after the other: what is being emptied now needs the room that is left.
+    // What is being emptied now needs room that the plan counts as taken; the rest stands still.
     let emptying = |node: &Node| {
         node.state == NodeState::Removing || (node.state == NodeState::Draining && node.remove_when_empty)
     };
-    if world.nodes.values().any(emptying) {
+    let limit = (world.nodes.len() as f64 * EMPTYING_MOST) as usize;
+    if world.nodes.values().filter(|node| emptying(node)).count() > limit {
         return (None, Vec::new());
     }
     let Consolidation { emptied, replacement, kept } = plan(world, ahead, prices, now);

@@ -116,16 +116,16 @@ struct Planner<'w> {
 }
 
 /// Plans with the room that `ahead` will need soon kept for it.
-pub fn plan(world: &World, ahead: &[Ask<'_>], prices: &Prices, now: Timestamp) -> Consolidation {
+pub fn plan<'w>(world: &'w World, ahead: &[Ask<'w>], prices: &Prices, now: Timestamp) -> Consolidation {
     let imagined: Vec<Node> = world.pools.values().filter_map(|pool| imagined(world, pool, now)).collect();
     on_board(world, ahead, &imagined, (prices, now), |planner, board| planner.plan(board, &imagined))
 }
 
 /// Whether all that is on some nodes finds room, in the order in which it will be looked for, where they are
 /// emptied at the same time.
-pub(super) fn fit_together(
-    world: &World,
-    ahead: &[Ask<'_>],
+pub(super) fn fit_together<'w>(
+    world: &'w World,
+    ahead: &[Ask<'w>],
     nodes: &[&Emptied],
     (prices, now): (&Prices, Timestamp),
 ) -> bool {
@@ -145,7 +145,7 @@ pub(super) fn fit_together(
 /// Looks at the nodes with what is free on them, those imagined closed.
 fn on_board<'w, T>(
     world: &'w World,
-    ahead: &[Ask<'_>],
+    ahead: &[Ask<'w>],
     imagined: &'w [Node],
     (prices, now): (&'w Prices, Timestamp),
     look: impl FnOnce(Planner<'_>, &mut Board<'_>) -> T,
@@ -211,21 +211,17 @@ impl<'w> Planner<'w> {
 
     /// Keeps room for tasks that wait, for those on nodes that are being emptied, and for those about to
     /// come. One that has no place now can lose none.
-    fn reserve(&mut self, board: &mut Board<'_>, ahead: &[Ask<'_>]) {
+    fn reserve(&mut self, board: &mut Board<'_>, ahead: &[Ask<'w>]) {
         let drained = |task: &Task| {
             let on = task.node.as_ref().and_then(|name| self.world.nodes.get(name));
             task.state.is_active() && on.is_some_and(|on| on.state == NodeState::Draining)
         };
         let waits = |task: &&Task| task.state == TaskState::Pending || drained(task);
-        let asks: Vec<Ask<'_>> = self.world.tasks.values().filter(waits).map(|task| self.ask(task)).collect();
-        for ask in asks {
+        let waiting: Vec<Ask<'w>> =
+            self.world.tasks.values().filter(waits).map(|task| self.ask(task)).collect();
+        for ask in waiting.into_iter().chain(ahead.iter().copied()) {
             if let Some(at) = board.seat(&ask) {
                 self.expected.entry(at).or_default().push(ask);
-            }
-        }
-        for ask in ahead {
-            if let Some(at) = board.seat(ask) {
-                self.receives[at] = true;
             }
         }
     }
@@ -237,9 +233,7 @@ impl<'w> Planner<'w> {
             let room = |planner: &mut Self, board: &mut Board<'_>| planner.empty(board, &candidate);
             let kept = match self.stays(&candidate) {
                 Some(reason) => reason,
-                None if self.receives[candidate.slot] => {
-                    "tasks of other nodes are to go there, or will soon be started there".to_owned()
-                }
+                None if self.receives[candidate.slot] => "tasks of other nodes are to go there".to_owned(),
                 None => match room(&mut self, board) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
@@ -308,9 +302,9 @@ impl<'w> Planner<'w> {
             return Some(format!("pool {} has its least of {min} nodes", pool.name));
         }
         // A node that has just joined has a purpose that may still be on its way.
-        let changed = pool.grown_at.max(pool.shrunk_at).max(Some(candidate.node.state_since));
-        let wait = changed.map(|at| pool.settles_in().saturating_sub(self.now.duration_since(at)));
-        if let Some(wait) = wait.filter(SignedDuration::is_positive) {
+        let changed = candidate.node.state_since.max(pool.shrunk_at.unwrap_or(Timestamp::MIN));
+        let wait = pool.settles_in().saturating_sub(self.now.duration_since(changed));
+        if wait.is_positive() {
             return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
         }
         // A service's instance moves without harm; a run would lose the work that it has done.

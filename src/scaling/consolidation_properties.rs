@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
+use crate::domain::node::{NodeName, NodeSource, NodeState, PoolName, PoolSpec};
 use crate::domain::placement::{Neighbour, SpreadOver};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use crate::domain::rollout::Actor;
@@ -71,6 +71,7 @@ fn pool(world: &mut World, dice: &mut Dice, name: &str, size: Resources) {
         scale_down_after: SignedDuration::from_secs(60),
         cooldown_up: SignedDuration::ZERO,
         cooldown_down: SignedDuration::from_secs(60),
+        source: NodeSource::default(),
     };
     follow(world, Change::PoolApplied { pool: pool.clone(), spec });
     let target = 1 + dice.below(6) as u32;

@@ -5,10 +5,12 @@
 //! each look, so a call that failed, or an engine that died between deciding and doing, needs no record
 //! of its own. Every call may be repeated.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use crate::domain::node::{NodeName, NodeState};
-use crate::domain::observation::{Observed, ProcessState, TaskObservation};
+use crate::domain::observation::{NodeObservation, Observed, ProcessState, TaskObservation};
 use crate::domain::quantity::TaskSize;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::world::World;
@@ -69,13 +71,19 @@ pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     };
     walk(world, observed, row, stray);
     effects.extend(known);
-    for name in observed.nodes.keys() {
-        if world.nodes.get(name).is_none_or(|node| node.state == NodeState::Removing) {
-            effects.push(Effect::RemoveNode(name.clone()));
-        }
+    let leaving =
+        |name: &NodeName| world.nodes.get(name).is_none_or(|node| node.state == NodeState::Removing);
+    let leaving: Vec<&NodeName> = observed.nodes.keys().filter(|name| leaving(name)).collect();
+    if !leaving.is_empty() {
+        // Whatever led here: a machine that still has tasks stays.
+        let busy = world.tasks.values().filter(|task| task.state.holds_resources());
+        let busy: BTreeSet<&NodeName> = busy.filter_map(|task| task.node.as_ref()).collect();
+        let empty = leaving.into_iter().filter(|name| !busy.contains(name));
+        effects.extend(empty.map(|name| Effect::RemoveNode(name.clone())));
     }
     for node in world.nodes.values() {
-        if node.state == NodeState::Joining && !observed.nodes.contains_key(&node.name) {
+        let seen = observed.nodes.get(&node.name);
+        if node.state == NodeState::Joining && matches!(seen, None | Some(NodeObservation::Arriving)) {
             effects.push(Effect::CreateNode(node.name.clone()));
         }
     }

@@ -17,6 +17,7 @@ mod effects;
 mod held;
 pub mod intent;
 mod intent_runs;
+mod joining;
 pub mod launching;
 mod loads;
 mod manual;
@@ -44,6 +45,8 @@ mod cron_scenarios;
 mod invariants;
 #[cfg(test)]
 mod job_scenarios;
+#[cfg(test)]
+mod joining_scenarios;
 #[cfg(test)]
 mod placement_properties;
 #[cfg(test)]
@@ -76,6 +79,7 @@ use crate::scheduling::view::View;
 pub use alarms::DURATIONS_NEEDED;
 pub use cron::OCCURRENCES_RECORDED_MAX;
 pub use effects::{Effect, STRAY_GRACE, effects};
+pub use joining::NODES_DO_NOT_JOIN;
 pub use restart::{CRASH_LOOP_FAILURES, wait};
 pub use stages::{DueCommand, due_commands};
 pub use tasks::is_ready;
@@ -125,7 +129,7 @@ pub fn plan(world: &World, observed: &Observed, settings: &PlanSettings, now: Ti
         }
     }
     waiting.sort_by(|one, other| one.task.cmp(&other.task));
-    let alarms = [alarms::raise(&view), nodes::alarms(&view)].concat();
+    let alarms = [alarms::raise(&view), joining::alarms(&view)].concat();
     Plan { steps: view.into_steps(), waiting, alarms }
 }
 

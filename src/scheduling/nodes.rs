@@ -1,49 +1,37 @@
 //! Nodes: which are there, which are lost, and how a pool comes to have as many as it should.
 //!
-//! A node that does not join in time is given up and another one asked for, each time after a longer wait:
-//! a provider that is out of machines is not asked in a loop.
+//! A node that does not come or does not join is given up (`joining`).
 //!
 //! A node that is to be emptied is left by services as fast as their capacity allows (`services`). Runs of
 //! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
-
-use jiff::SignedDuration;
+use std::collections::HashMap;
 
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
-use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::observation::NodeObservation;
-use crate::domain::plan::{Alarm, Step};
+use crate::domain::plan::Step;
 use crate::placement::dominant_share;
+use crate::scheduling::joining::{Outcome, given_up};
 use crate::scheduling::view::View;
-
-/// The wait after the first node that did not join; it doubles.
-const JOIN_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
-const JOIN_BACKOFF_MAX: SignedDuration = SignedDuration::from_mins(30);
 
 /// Moves each node to the state that its observation shows.
 pub(super) fn observe(view: &mut View<'_>) {
     let mut steps = Vec::new();
-    let (mut joined, mut given_up) = (BTreeSet::new(), BTreeSet::new());
+    let mut outcome = Outcome::default();
     // Both are in order of name, so one walk over each is enough.
     let mut known = view.observed.nodes.iter().peekable();
     for node in view.nodes() {
         while known.next_if(|(name, _)| **name != node.name && **name < node.name).is_some() {}
         let seen = known.next_if(|(name, _)| **name == node.name).map(|(_, seen)| seen);
-        if node.state == NodeState::Joining && seen.is_none() && is_overdue(view, node) {
-            let reason = format!("it did not join within {:#}", view.settings.join_timeout);
-            given_up.insert(node.pool.clone());
-            steps.push(Step {
-                change: Change::NodeMoved {
-                    node: node.name.clone(),
-                    state: NodeState::Removing,
-                    reason: reason.clone(),
-                    remove_when_empty: true,
-                },
-                reason,
-            });
+        if node.state == NodeState::Joining
+            && let Some(why) = given_up(view, node)
+        {
+            outcome.given_up(node, &why);
+            let given_up = Node { remove_when_empty: true, ..node.clone() };
+            steps.push(moved(&given_up, NodeState::Removing, &why));
             continue;
         }
         let (state, reason) = match (node.state, seen) {
@@ -51,62 +39,18 @@ pub(super) fn observe(view: &mut View<'_>) {
             (NodeState::Joining | NodeState::Ready | NodeState::Draining, Some(NodeObservation::Lost)) => {
                 (NodeState::Lost, "it does not answer any more")
             }
-            (NodeState::Ready | NodeState::Draining, None) => {
+            (NodeState::Ready | NodeState::Draining, None | Some(NodeObservation::Arriving)) => {
                 (NodeState::Lost, "the cluster no longer knows it")
             }
             _ => continue,
         };
         if state == NodeState::Ready {
-            joined.insert(node.pool.clone());
+            outcome.joined(node);
         }
         steps.push(moved(node, state, reason));
     }
-    for name in joined.union(&given_up) {
-        steps.extend(view.pool(name).and_then(|pool| noted(view, pool, joined.contains(name))));
-    }
+    steps.extend(outcome.steps(view));
     view.take(steps);
-}
-
-fn is_overdue(view: &View<'_>, node: &Node) -> bool {
-    view.now.duration_since(node.state_since) >= view.settings.join_timeout
-}
-
-/// What a node that joined, or some that did not, mean for the next one of their pool.
-fn noted(view: &View<'_>, pool: &NodePool, joined: bool) -> Option<Step> {
-    if joined {
-        let change = Change::PoolJoinNoted { pool: pool.name.clone(), joins: JoinState::default() };
-        let reason = "a node of it has joined: earlier failures are forgotten".to_owned();
-        return (pool.joins.failures > 0).then_some(Step { change, reason });
-    }
-    let failures = pool.joins.failures.saturating_add(1);
-    let wait = JOIN_BACKOFF
-        .checked_mul(1 << (failures - 1).min(16))
-        .map_or(JOIN_BACKOFF_MAX, |wait| wait.min(JOIN_BACKOFF_MAX));
-    let joins = JoinState {
-        failures,
-        since: pool.joins.since.or(Some(view.now)),
-        not_before: view.now.checked_add(wait).ok(),
-    };
-    let reason =
-        format!("nodes did not join in time: failure {failures}, the next one is asked for in {wait:#}");
-    Some(Step { change: Change::PoolJoinNoted { pool: pool.name.clone(), joins }, reason })
-}
-
-/// Pools whose nodes do not join.
-pub(super) fn alarms(view: &View<'_>) -> Vec<Alarm> {
-    let failing = view.world().pools.keys().filter_map(|name| view.pool(name));
-    failing
-        .filter(|pool| pool.joins.failures > 0)
-        .map(|pool| Alarm {
-            kind: "nodes do not join".to_owned(),
-            workload: None,
-            message: format!(
-                "pool {}: nodes did not join within {:#}, {} times in a row",
-                pool.name, view.settings.join_timeout, pool.joins.failures
-            ),
-            since: pool.joins.since.unwrap_or(view.now),
-        })
-        .collect()
 }
 
 /// Brings each pool to its target, and lets go of nodes that are empty and wanted no more.
@@ -148,10 +92,12 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
 
 /// `counted` nodes of the pool count.
 fn keep_pool(view: &mut View<'_>, pool: &NodePool, counted: usize) {
-    let target = if pool.deleted { 0 } else { pool.target as usize };
-    let next = view.pool(&pool.name).map_or(pool.next_node, |pool| pool.next_node);
-    let not_before = view.pool(&pool.name).and_then(|pool| pool.joins.not_before);
-    let target_now = if not_before.is_some_and(|until| until > view.now) { counted } else { target };
+    // As it is after the steps so far: nodes that were given up lower the target.
+    let now = view.pool(&pool.name).unwrap_or(pool);
+    let (next, waits) = (now.next_node, now.joins.wait(view.now).is_some());
+    let wanted = !pool.deleted && pool.spec.source.runs_tasks();
+    let target = if wanted { now.target as usize } else { 0 };
+    let target_now = if waits { counted } else { target };
     for number in (next..).take(target_now.saturating_sub(counted)) {
         let Some(node) = node_name(&pool.name, number) else { return };
         let change = Change::NodeCreated { node, pool: pool.name.clone() };

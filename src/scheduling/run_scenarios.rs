@@ -123,6 +123,19 @@ fn a_lost_try_is_repeated_at_once_and_counts() {
     sim.assert_says("retry 1 of 1, its node small-1 is lost, waits 0s");
 }
 
+/// Both are seen at the same look.
+#[test]
+fn a_try_that_ended_well_before_its_node_was_lost_is_not_repeated() {
+    let mut sim = Simulation::with_nodes(2);
+    sim.apply("load", WorkloadSpec::Job(Box::new(job("work 5", true, 1))));
+    sim.run_for(3);
+    let lost = sim.world.tasks.values().next().and_then(|task| task.node.clone()).expect("a node");
+    sim.fail_node_later(&lost, seconds(6));
+    sim.run_for(10);
+    assert_eq!(sim.outcomes("load"), ["7 succeeded"]);
+    assert!(!sim.journal.iter().any(|line| line.contains("retry")), "{}", sim.tail());
+}
+
 #[test]
 fn a_run_over_its_time_limit_is_stopped_and_has_failed() {
     let mut sim = Simulation::with_nodes(1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::cron::CronSchedule;
-use crate::domain::node::PoolSpec;
+use crate::domain::node::{NodeSource, PoolSpec};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share};
 use crate::domain::sample_specs::restart;
 pub(super) use crate::domain::sample_specs::{job, name, seconds, service_spec, size, template};
@@ -41,5 +41,6 @@ pub(super) fn pool_spec(min: u32, max: u32) -> PoolSpec {
         scale_down_after: seconds(600),
         cooldown_up: seconds(0),
         cooldown_down: seconds(0),
+        source: NodeSource::default(),
     }
 }

@@ -5,18 +5,20 @@
 //! `work N` exits with 0 after N seconds, `fail N` with 1, and `hog N` serves but is killed for want of
 //! memory 2 s after its limit is under N MiB. Each look checks what must hold of any plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
-use crate::domain::observation::{Health, NodeObservation, Observed, ProcessState, TaskObservation, Usage};
+use crate::domain::observation::{
+    CreationFailure, Health, NodeObservation, Observed, ProcessState, TaskObservation, Usage,
+};
 use crate::domain::plan::Plan;
 use crate::domain::quantity::{MIB, Resources, TaskSize};
 use crate::domain::rollout::Actor;
-use crate::domain::task::{ExitRecord, ExitStatus, TaskId, TaskState};
+use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{RunKey, RunOutcome, World};
 use crate::scheduling::invariants::check_step;
@@ -30,6 +32,7 @@ use crate::scheduling::{Effect, PlanSettings, effects, is_ready, launching, plan
 const STOPPING_TAKES: SignedDuration = SignedDuration::from_secs(1);
 /// Time that a node takes to join.
 const JOINING_TAKES: SignedDuration = SignedDuration::from_secs(5);
+const NEVER: SignedDuration = SignedDuration::from_hours(10_000);
 
 struct Process {
     node: NodeName,
@@ -53,6 +56,11 @@ pub(super) struct Cluster {
     pub(super) refuses_sizes: bool,
     /// What tasks really use.
     pub(super) usage: Arc<Usage>,
+    /// Pools that get no more nodes than this.
+    pub(super) stock: BTreeMap<PoolName, usize>,
+    /// Pools whose nodes come and never join.
+    pub(super) silent: BTreeSet<PoolName>,
+    not_created: BTreeMap<NodeName, CreationFailure>,
 }
 
 impl Process {
@@ -140,8 +148,11 @@ impl Cluster {
                 let process = self.processes.remove(&id).expect("a process");
                 assert!(process.end.is_some(), "{id} is forgotten while it runs");
             }
-            Effect::CreateNode(name) => drop(self.nodes.entry(name).or_insert(now + JOINING_TAKES)),
+            Effect::CreateNode(name) => self.create(world, name, now),
             Effect::RemoveNode(name) => {
+                let on_it = |task: &&Task| task.node.as_ref() == Some(&name) && task.state.holds_resources();
+                let busy = world.tasks.values().find(on_it).map(|task| &task.id);
+                assert_eq!(busy, None, "{name} is removed with a task on it");
                 if !self.processes.values().any(|process| process.node == name) {
                     self.nodes.remove(&name);
                 }
@@ -149,14 +160,29 @@ impl Cluster {
         }
     }
 
+    fn create(&mut self, world: &World, name: NodeName, now: Timestamp) {
+        let pool = &world.nodes[&name].pool;
+        let have = self.nodes.keys().filter(|node| world.nodes.get(node).is_some_and(|n| n.pool == *pool));
+        if self.stock.get(pool).is_some_and(|stock| have.count() >= *stock) && !self.nodes.contains_key(&name)
+        {
+            let reason = "out of stock".to_owned();
+            self.not_created.insert(name, CreationFailure { reason, definite: true, calls: 1 });
+            return;
+        }
+        let takes = if self.silent.contains(pool) { NEVER } else { JOINING_TAKES };
+        self.nodes.entry(name).or_insert(now + takes);
+    }
+
     fn observe(&mut self, world: &World, now: Timestamp) -> Observed {
         let usage = Arc::clone(&self.usage);
+        self.not_created
+            .retain(|name, _| world.nodes.get(name).is_some_and(|n| n.state == NodeState::Joining));
         let mut observed = Observed { can_resize: self.can_resize, usage, ..Observed::default() };
         for (name, ready) in &self.nodes {
-            if *ready <= now {
-                observed.nodes.insert(name.clone(), NodeObservation::Ready);
-            }
+            let seen = if *ready <= now { NodeObservation::Ready } else { NodeObservation::Arriving };
+            observed.nodes.insert(name.clone(), seen);
         }
+        observed.not_created.clone_from(&self.not_created);
         for (id, process) in &mut self.processes {
             process.advance(now);
             let state = match &process.end {
@@ -374,6 +400,15 @@ impl Simulation {
     pub(super) fn fail_node(&mut self, node: &NodeName) {
         self.cluster.nodes.remove(node);
         self.cluster.processes.retain(|_, process| process.node != *node);
+    }
+
+    /// Time passes, then a node dies, all between two looks: what had ended by then keeps its record.
+    pub(super) fn fail_node_later(&mut self, node: &NodeName, later: SignedDuration) {
+        self.now += later;
+        self.cluster.processes.values_mut().for_each(|process| process.advance(self.now));
+        self.cluster.nodes.remove(node);
+        self.cluster.processes.retain(|_, process| process.node != *node || process.end.is_some());
+        self.look();
     }
 
     /// A person empties a node, for good or for a while.

@@ -93,7 +93,9 @@ fn fate(view: &View<'_>, row: Row<'_>, lost: &BTreeSet<NodeName>) -> Option<Fate
     if task.state.is_terminal() || task.state == TaskState::Pending {
         return None;
     }
-    if let Some(node) = task.node.as_ref().filter(|node| lost.contains(*node)) {
+    // What ended before its node was lost has its record: a run that ended well is not tried again.
+    let recorded = seen.is_some_and(|seen| matches!(seen.process, ProcessState::Exited(_)));
+    if let Some(node) = task.node.as_ref().filter(|node| !recorded && lost.contains(*node)) {
         return Some(Fate::lost(format!("its node {node} is lost")));
     }
     let Some(seen) = seen else { return unseen(view, task) };

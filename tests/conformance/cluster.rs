@@ -1,10 +1,12 @@
 //! What holds for every cluster whose nodes Loadline makes. Runs on: local, with control groups and
-//! without.
+//! without; simulated.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use loadline::adapters::simulated::{SimulatedCluster, SimulatedConfig};
+use loadline::adapters::system_clock::SystemClock;
 use loadline::domain::node::NodeName;
 use loadline::domain::observation::{Health, NodeObservation, ProcessState};
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
@@ -28,22 +30,33 @@ struct Subject {
     _owner: Box<dyn std::any::Any>,
 }
 
+fn simulated() -> Subject {
+    let config = SimulatedConfig { boot: SignedDuration::from_millis(100), ..SimulatedConfig::default() };
+    let cluster = Arc::new(SimulatedCluster::new(config, Arc::new(SystemClock)));
+    Subject {
+        runner: Arc::clone(&cluster) as _,
+        observer: Arc::clone(&cluster) as _,
+        nodes: cluster,
+        runs: &["serve"],
+        ends_with_5: &["exit", "5"],
+        _owner: Box::new(()),
+    }
+}
+
 fn subjects() -> Vec<Subject> {
-    both_modes()
-        .into_iter()
-        .map(|mode| {
-            let rig = Rig::new(mode);
-            let cluster = Arc::new(rig.cluster.clone());
-            Subject {
-                runner: Arc::clone(&cluster) as _,
-                observer: Arc::clone(&cluster) as _,
-                nodes: cluster,
-                runs: &["sleep", "1000"],
-                ends_with_5: &["sh", "-c", "exit 5"],
-                _owner: Box::new(rig),
-            }
-        })
-        .collect()
+    let local = both_modes().into_iter().map(|mode| {
+        let rig = Rig::new(mode);
+        let cluster = Arc::new(rig.cluster.clone());
+        Subject {
+            runner: Arc::clone(&cluster) as _,
+            observer: Arc::clone(&cluster) as _,
+            nodes: cluster,
+            runs: &["sleep", "1000"],
+            ends_with_5: &["sh", "-c", "exit 5"],
+            _owner: Box::new(rig),
+        }
+    });
+    local.chain([simulated()]).collect()
 }
 
 impl Subject {

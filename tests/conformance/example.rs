@@ -7,7 +7,7 @@ use loadline::domain::cron::CronSchedule;
 use loadline::domain::decision::DecisionId;
 use loadline::domain::intent::RunOverrides;
 use loadline::domain::money::MicroCents;
-use loadline::domain::node::{Node, NodeName, NodePool, NodeState, PoolName, PoolSpec};
+use loadline::domain::node::{Node, NodeName, NodePool, NodeSource, NodeState, PoolName, PoolSpec};
 use loadline::domain::planned::{PlannedEvent, PlannedLoad};
 use loadline::domain::policy::{Policy, PolicyMode, PolicyName};
 use loadline::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
@@ -361,6 +361,12 @@ fn pool() -> NodePool {
             scale_down_after: SignedDuration::from_secs(60),
             cooldown_up: SignedDuration::from_secs(10),
             cooldown_down: SignedDuration::from_secs(30),
+            source: NodeSource {
+                provider: Some("vms".to_owned()),
+                group: Some("workers".to_owned()),
+                rehearse: true,
+                join_timeout: Some(SignedDuration::from_secs(90)),
+            },
         },
         target: 2,
         next_node: 3,

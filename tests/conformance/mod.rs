@@ -2,4 +2,5 @@
 
 mod cluster;
 pub(crate) mod example;
+mod machines;
 pub(crate) mod store;

@@ -18,6 +18,7 @@ mod metric_faults;
 mod operations;
 #[cfg(feature = "analytics")]
 mod policies;
+mod providers;
 mod recommend;
 mod rollouts;
 mod run_peaks;

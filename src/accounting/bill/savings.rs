@@ -52,8 +52,8 @@ pub struct SizeStep {
     pub decision: Option<Decision>,
 }
 
-/// The steps among decisions: applied and reverted ones of sizes.
-pub fn steps(decisions: &[Decision]) -> Vec<SizeStep> {
+/// The steps: applied decisions of sizes, and sizes that people set.
+pub fn steps(decisions: &[Decision], resized: &[(WorkloadName, Timestamp)]) -> Vec<SizeStep> {
     let of_size = |decision: &&Decision| {
         matches!(decision.proposal.kind, DecisionKind::Size { .. })
             && decision.outcome == DecisionOutcome::Applied
@@ -62,7 +62,9 @@ pub fn steps(decisions: &[Decision]) -> Vec<SizeStep> {
         let workload = decision.proposal.kind.workload()?.clone();
         Some(SizeStep { workload, at: decision.at, decision: Some(decision.clone()) })
     };
-    decisions.iter().filter(of_size).filter_map(step).collect()
+    let by_people =
+        resized.iter().map(|(workload, at)| SizeStep { workload: workload.clone(), at: *at, decision: None });
+    decisions.iter().filter(of_size).filter_map(step).chain(by_people).collect()
 }
 
 /// The savings of all steps in the window from `from` (inclusive) to `to` (exclusive), by workload and time.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::accounting::amount::HOUR_MICROS;
+use crate::accounting::amount::{CoreTime, HOUR_MICROS};
 use crate::accounting::bill::charge::Charge;
 use crate::accounting::bill::nodes::NodeLife;
 use crate::accounting::bill::split::{Held, NodeHour, Share, cpu_worth, split};
 use crate::accounting::bill::taken::{Subjects, Taken, Use};
-use crate::accounting::ledger::HourSums;
+use crate::accounting::ledger::{HourSums, core_micros};
 use crate::accounting::timeline::Span;
 use crate::domain::money::Prices;
 use crate::domain::node::{NodeName, PoolName};
@@ -72,6 +72,11 @@ impl Cell {
     /// All parts together.
     pub fn total(&self) -> i64 {
         self.used + self.idle + self.unsampled + self.overhead + self.free + self.shared
+    }
+
+    /// The CPU that was requested.
+    pub fn cpu_requested(&self) -> CoreTime {
+        CoreTime::new(core_micros(self.sums.cpu.requested()))
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {

@@ -18,7 +18,7 @@ cost_centre = "4711"
 command = "exec sleep 100000"
 cpu = 0.25
 memory = "64MiB"
-scale = { min = 2, max = 2 }
+instances = 2
 [service.find]
 team = "search"
 command = "exec sleep 100000"
@@ -204,15 +204,16 @@ async fn focus_rows_follow_the_specification_and_add_up_to_their_node() {
     validate(to);
 }
 
-/// The validator of the FinOps Foundation (PyPI: focus-validator), where it is installed. Its newest release knows
+/// The validator of the `FinOps` Foundation (`focus-validator` in Python's index), where it is installed. Its newest release knows
 /// FOCUS 1.2, of which the rules hold in 1.3 too but for columns that 1.3 adds, which it passes over.
+#[expect(clippy::print_stderr, reason = "a check that is not made says so")]
 fn validate(file: &str) {
     let program = std::env::var("FOCUS_VALIDATOR").unwrap_or_else(|_| "focus-validator".to_owned());
     let checked = Command::new(program)
         .args(["--data-file", file, "--validate-version", "1.2.0.1", "--block-download"])
         .output();
     let Ok(checked) = checked else {
-        println!("skipped: focus-validator is not installed (pip install focus-validator)");
+        eprintln!("skipped: focus-validator is not installed (pip install focus-validator)");
         return;
     };
     let told =
@@ -245,7 +246,7 @@ async fn an_imported_bill_takes_the_place_of_the_price_list() {
     let bad = BillRequest { month: month.clone(), csv: "node,from,to,cost\nx,then,now,1\n".to_owned() };
     match engine.client.import_bill(&bad).await {
         Err(ClientError::Refused(problem)) => {
-            assert!(problem.detail.contains("line 2"), "{}", problem.detail)
+            assert!(problem.detail.contains("line 2"), "{}", problem.detail);
         }
         other => panic!("it is refused, not {other:?}"),
     }

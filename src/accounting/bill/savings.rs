@@ -135,3 +135,119 @@ fn realised(
         .div_euclid(i128::from(GIB / 1024) * hour);
     MicroCents::new(i64::try_from(cpu + memory).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::accounting::bill::statement::{Detail, Fleet};
+    use crate::accounting::bill::taken::{Subject, taken};
+    use crate::accounting::facts::TaskInterval;
+    use crate::domain::decision::Proposal;
+    use crate::domain::policy::PolicyMode;
+    use crate::domain::quantity::{Bytes, Millicores, Resources};
+    use crate::domain::task::TaskId;
+    use crate::domain::workload::{Owner, WorkloadKind};
+
+    const HOUR: i64 = 3600;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(HOUR * hours).expect("a time")
+    }
+
+    fn web() -> WorkloadName {
+        WorkloadName::new("web").expect("a name")
+    }
+
+    fn size(millicores: u64) -> TaskSize {
+        TaskSize::of(Resources::new(Millicores::new(millicores), Bytes::new(GIB)))
+    }
+
+    fn decision(
+        id: u64,
+        hours: i64,
+        outcome: DecisionOutcome,
+        sizes: (u64, u64),
+        prices: (i64, i64),
+    ) -> Decision {
+        Decision {
+            id: DecisionId(id),
+            at: at(hours),
+            mode: PolicyMode::Auto,
+            outcome,
+            proposal: Proposal {
+                kind: DecisionKind::Size { workload: web(), from: size(sizes.0), to: size(sizes.1) },
+                rule: String::new(),
+                reason: String::new(),
+                inputs: BTreeMap::new(),
+                candidates: Vec::new(),
+                price_before: MicroCents::new(prices.0),
+                price_after: MicroCents::new(prices.1),
+            },
+        }
+    }
+
+    /// A task that ran from hour to hour at a size, on a node that nobody charges for.
+    fn ran(number: u64, from: i64, to: i64, millicores: u64) -> TaskInterval {
+        TaskInterval {
+            task: TaskId::new(web(), number),
+            pool: None,
+            node: Some("small-1".to_owned().try_into().expect("a name")),
+            from: at(from),
+            to: Some(at(to)),
+            request: size(millicores).request,
+        }
+    }
+
+    fn statement(intervals: &[TaskInterval]) -> Statement {
+        let mut all = Statement::new(Detail::default(), at(0), BTreeSet::from([web()]));
+        let mut subjects = std::mem::take(&mut all.subjects);
+        let found = taken((at(0), at(10)), intervals, &[], |task| {
+            let (kind, owner) = (Some(WorkloadKind::Service), Owner { team: None, cost_centre: None });
+            subjects.number(&Subject { workload: task.workload().clone(), task: None, kind, owner })
+        });
+        all.subjects = subjects;
+        let fleet = Fleet { lives: &[], charges: &[], prices: prices(), system: Resources::ZERO };
+        all.add((at(0), at(10)), &fleet, &found);
+        all
+    }
+
+    fn prices() -> Prices {
+        Prices { core_hour: MicroCents::new(1000), gib_hour: MicroCents::new(10) }
+    }
+
+    #[test]
+    fn what_was_promised_for_two_instances_is_half_realised_by_one() {
+        // From hour 4 on half a core in place of one; then one instance runs where two were promised for.
+        let statement = statement(&[ran(1, 0, 4, 1000), ran(2, 0, 4, 1000), ran(3, 4, 10, 500)]);
+        let applied = decision(1, 4, DecisionOutcome::Applied, (1000, 500), (2000, 1000));
+        let observed = decision(2, 5, DecisionOutcome::Observed, (500, 100), (1000, 200));
+        let found = savings((at(0), at(10)), steps(&[applied, observed], &[]), &statement, prices());
+        let [saving] = found.as_slice() else { panic!("one saving, not {found:?}") };
+        assert_eq!(
+            (saving.promised.get(), saving.realised.get(), saving.difference.get()),
+            (6000, 3000, -3000)
+        );
+        assert_eq!((saving.at, saving.until), (at(4), at(10)));
+    }
+
+    #[test]
+    fn the_next_size_ends_it_whoever_set_it_and_more_is_a_negative_saving() {
+        let statement = statement(&[ran(1, 0, 2, 1000), ran(2, 2, 6, 1500), ran(3, 6, 10, 200)]);
+        let grown = decision(1, 2, DecisionOutcome::Applied, (1000, 1500), (1000, 1500));
+        let found = savings((at(0), at(10)), steps(&[grown], &[(web(), at(6))]), &statement, prices());
+        let [saving] = found.as_slice() else { panic!("one saving, not {found:?}") };
+        assert_eq!((saving.promised.get(), saving.realised.get(), saving.until), (-2000, -2000, at(6)));
+    }
+
+    #[test]
+    fn only_the_window_counts() {
+        let statement = statement(&[ran(1, 0, 10, 500)]);
+        let applied = decision(1, -100, DecisionOutcome::Applied, (1000, 500), (1000, 500));
+        let found = savings((at(0), at(10)), steps(&[applied], &[]), &statement, prices());
+        assert_eq!((found[0].promised.get(), found[0].realised.get()), (5000, 5000));
+        let later = decision(1, 11, DecisionOutcome::Applied, (1000, 500), (1000, 500));
+        assert!(savings((at(0), at(10)), steps(&[later], &[]), &statement, prices()).is_empty());
+    }
+}

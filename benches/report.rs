@@ -1,12 +1,16 @@
 //! How long a report takes: a day of samples, each 5 seconds, to rows, owners and totals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use loadline::accounting::bill::charge::{Charge, ChargeKind, Terms};
+use loadline::accounting::bill::statement::{Detail, Fleet, Statement};
+use loadline::accounting::bill::taken::{Subject, taken};
 use loadline::accounting::facts::{Facts, PriceBook, TaskInterval, WorkloadFacts};
 use loadline::accounting::ledger::ledger;
 use loadline::analytics;
 use loadline::domain::money::{MicroCents, Prices};
+use loadline::domain::node::NodeName;
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
@@ -58,7 +62,14 @@ fn day() -> Day {
         workloads: ids.iter().map(|task| facts(task.workload())).collect(),
         tasks: ids
             .iter()
-            .map(|task| TaskInterval { task: task.clone(), pool: None, from: instant(0), to: None, request })
+            .map(|task| TaskInterval {
+                task: task.clone(),
+                pool: None,
+                node: None,
+                from: instant(0),
+                to: None,
+                request,
+            })
             .collect(),
         // By time, as the history gives them.
         samples: (1..=SAMPLES_A_DAY).flat_map(|n| ids.iter().map(move |task| sample(task, n))).collect(),
@@ -90,6 +101,36 @@ fn report_of_a_million_samples(bencher: divan::Bencher<'_, '_>) {
 fn ledger_of_a_million_samples(bencher: divan::Bencher<'_, '_>) {
     let day = day();
     bencher.bench_local(|| ledger(&facts(&day)));
+}
+
+/// The bill of one node that all tasks run on: what was taken of it, hour by hour, and its cost split.
+#[divan::bench(sample_count = 10)]
+fn bill_of_a_million_samples(bencher: divan::Bencher<'_, '_>) {
+    let day = day();
+    let node = NodeName::new("small-1").expect("a name");
+    let (from, to) = (facts(&day).from, facts(&day).to);
+    let tasks: Vec<TaskInterval> =
+        day.tasks.iter().map(|task| TaskInterval { node: Some(node.clone()), ..task.clone() }).collect();
+    let terms = Terms::PerHour(MicroCents::new(100_000_000));
+    let charge = Charge { node: Some(node), from, to: None, terms, kind: ChargeKind::Usage };
+    let fleet = Fleet {
+        lives: &[],
+        charges: std::slice::from_ref(&charge),
+        prices: day.prices.base,
+        system: Resources::ZERO,
+    };
+    bencher.bench_local(|| {
+        let mut statement = Statement::new(Detail::default(), from, BTreeSet::new());
+        let mut subjects = std::mem::take(&mut statement.subjects);
+        let found = taken((from, to), &tasks, &day.samples, |task| {
+            let owner = Owner { team: None, cost_centre: None };
+            subjects.number(&Subject { workload: task.workload().clone(), task: None, kind: None, owner })
+        });
+        statement.subjects = subjects;
+        statement.add((from, to), &fleet, &found);
+        assert_eq!(statement.charged(), 24 * 100_000_000);
+        statement
+    });
 }
 
 fn main() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::load::LoadSample;
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::node::{PoolName, PoolSpec};
+use crate::domain::node::{NodeName, PoolName, PoolSpec};
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId};
 use crate::domain::usage::UsageSample;
@@ -21,6 +21,9 @@ pub struct TaskInterval {
     pub task: TaskId,
     /// The pool of the node that it ran on; its prices hold.
     pub pool: Option<PoolName>,
+    /// The node itself; it pays for its part of it.
+    #[serde(default)]
+    pub node: Option<NodeName>,
     /// When it began.
     pub from: Timestamp,
     /// When it ended; absent while it goes on.
@@ -38,6 +41,7 @@ impl TaskInterval {
         Some(Self {
             task: task.id.clone(),
             pool,
+            node: task.node.clone(),
             from,
             to: task.state.is_terminal().then_some(ended),
             request: task.size.request,

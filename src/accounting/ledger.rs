@@ -79,7 +79,7 @@ pub fn ledger(facts: &Facts<'_>) -> Ledger {
 }
 
 /// The sums of pieces by hour since the epoch.
-fn by_hour(pieces: &[Piece]) -> BTreeMap<i64, HourSums> {
+pub(crate) fn by_hour(pieces: &[Piece]) -> BTreeMap<i64, HourSums> {
     let mut hours: BTreeMap<i64, HourSums> = BTreeMap::new();
     for piece in pieces {
         let mut from = piece.span.from;
@@ -95,11 +95,11 @@ fn by_hour(pieces: &[Piece]) -> BTreeMap<i64, HourSums> {
 
 /// Exact sums of one resource: amount at an instant times microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Exact {
-    within: u128,
-    idle: u128,
-    unsampled: u128,
-    overuse: u128,
+pub(crate) struct Exact {
+    pub(crate) within: u128,
+    pub(crate) idle: u128,
+    pub(crate) unsampled: u128,
+    pub(crate) overuse: u128,
 }
 
 impl Exact {
@@ -114,9 +114,22 @@ impl Exact {
         }
     }
 
+    /// All that was requested.
+    pub(crate) fn requested(&self) -> u128 {
+        self.within.saturating_add(self.idle).saturating_add(self.unsampled)
+    }
+
+    /// Adds what another has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.within = self.within.saturating_add(other.within);
+        self.idle = self.idle.saturating_add(other.idle);
+        self.unsampled = self.unsampled.saturating_add(other.unsampled);
+        self.overuse = self.overuse.saturating_add(other.overuse);
+    }
+
     /// The figures in another unit. The parts of the request are cut from one rounded whole, so that
     /// they add up to it and it does not depend on how it is cut.
-    fn figures(&self, convert: impl Fn(u128) -> i64) -> Figures<i64> {
+    pub(crate) fn figures(&self, convert: impl Fn(u128) -> i64) -> Figures<i64> {
         let within = convert(self.within);
         let sampled = convert(self.within.saturating_add(self.idle));
         let requested = convert(self.within.saturating_add(self.idle).saturating_add(self.unsampled));
@@ -133,16 +146,24 @@ impl Exact {
 
 /// Exact sums of one task and hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct HourSums {
-    micros: i64,
-    unsampled_micros: i64,
+pub(crate) struct HourSums {
+    pub(crate) micros: i64,
+    pub(crate) unsampled_micros: i64,
     /// Millicore-microseconds.
-    cpu: Exact,
+    pub(crate) cpu: Exact,
     /// Byte-microseconds.
-    memory: Exact,
+    pub(crate) memory: Exact,
 }
 
 impl HourSums {
+    /// Adds what another has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.micros += other.micros;
+        self.unsampled_micros += other.unsampled_micros;
+        self.cpu.merge(&other.cpu);
+        self.memory.merge(&other.memory);
+    }
+
     fn add(&mut self, length: i64, request: Resources, measured: Option<Measured>) {
         let micros = length.unsigned_abs().into();
         self.micros += length;
@@ -202,12 +223,12 @@ fn money(figures: Figures<i64>) -> Figures<MicroCents> {
 }
 
 /// Core-microseconds of millicore-microseconds.
-fn core_micros(amount: u128) -> i64 {
+pub(crate) fn core_micros(amount: u128) -> i64 {
     rounded(amount, 1000)
 }
 
 /// KiB-seconds of byte-microseconds.
-fn kib_seconds(amount: u128) -> i64 {
+pub(crate) fn kib_seconds(amount: u128) -> i64 {
     rounded(amount, 1024 * 1_000_000)
 }
 
@@ -248,7 +269,14 @@ mod tests {
     }
 
     fn interval(number: u64, from: i64, to: i64, request: Resources) -> TaskInterval {
-        TaskInterval { task: task(number), pool: None, from: instant(from), to: Some(instant(to)), request }
+        TaskInterval {
+            task: task(number),
+            pool: None,
+            node: None,
+            from: instant(from),
+            to: Some(instant(to)),
+            request,
+        }
     }
 
     fn sample(number: u64, at: i64, seconds: f64, cores: Option<f64>, mib: u64) -> UsageSample {

@@ -20,7 +20,7 @@ impl Span {
         self.to - self.from
     }
 
-    fn clip(self, window: Self) -> Option<Self> {
+    pub(crate) fn clip(self, window: Self) -> Option<Self> {
         let clipped = Self { from: self.from.max(window.from), to: self.to.min(window.to) };
         (clipped.from < clipped.to).then_some(clipped)
     }
@@ -146,7 +146,7 @@ mod tests {
 
     fn interval(from: i64, to: Option<i64>) -> TaskInterval {
         let request = Resources::new(Millicores::new(500), Bytes::mib(100));
-        TaskInterval { task: task(), pool: None, from: second(from), to: to.map(second), request }
+        TaskInterval { task: task(), pool: None, node: None, from: second(from), to: to.map(second), request }
     }
 
     fn sample(at: i64, seconds: f64) -> UsageSample {

@@ -241,7 +241,7 @@ mod tests {
             let request = size(millicores, 128);
             let taken = samples(&task, request, cores).into_iter().filter(|s| s.at != instant(500));
             all.extend(taken);
-            tasks.push(TaskInterval { task, pool: None, from: instant(0), to: None, request });
+            tasks.push(TaskInterval { task, pool: None, node: None, from: instant(0), to: None, request });
         }
         all.extend(samples(&TaskId::new(name("stray"), 1), size(10, 10), 0.001));
         let base = Prices { core_hour: MicroCents::new(3_141_593), gib_hour: MicroCents::new(271_828) };

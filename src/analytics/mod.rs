@@ -23,6 +23,8 @@ use crate::replay::vertical::Record;
 
 #[cfg(feature = "analytics")]
 mod backtest_file;
+pub mod bill_file;
+pub mod focus;
 #[cfg(feature = "analytics")]
 mod frame;
 pub mod import;
@@ -30,6 +32,7 @@ pub mod import;
 mod jobs_file;
 #[cfg(feature = "analytics")]
 mod load_file;
+pub mod table;
 pub mod trace;
 #[cfg(feature = "analytics")]
 mod trace_csv;

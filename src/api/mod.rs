@@ -20,6 +20,10 @@ pub mod server;
 pub mod size_policies;
 
 mod actions;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod bill;
+mod bill_page;
+mod bill_source;
 mod caller;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod decisions;
@@ -94,6 +98,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// What resources cost.
     pub prices: Prices,
+    /// The currency that they are in.
+    pub currency: String,
     /// Who may call.
     pub access: Arc<Access>,
 }
@@ -117,6 +123,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(events::routes())
         .merge(tokens::routes())
         .merge(reports::routes())
+        .merge(bill::routes())
 }
 
 /// The API behind its gate.

@@ -36,9 +36,10 @@ use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
-use crate::config::{ApiLimits, EngineConfig, StoreConfig, TlsConfig};
+use crate::config::{ApiLimits, EngineConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
+use crate::controllers::bookkeeper::Bookkeeper;
 use crate::controllers::cluster_scaler::ClusterScaler;
 use crate::controllers::control::{EXECS_MAX, EngineControl};
 use crate::controllers::decisions::Recorder;
@@ -77,6 +78,8 @@ pub use providers::{Serving, serve_provider};
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
+/// Nodes that are gone stay in the book of what was paid for: two years and a month.
+const KEEP_NODES: SignedDuration = SignedDuration::from_hours(24 * (2 * 366 + 31));
 /// Requests under way at the front door get this long when the engine ends.
 const FRONT_DOOR_GRACE: Duration = Duration::from_secs(5);
 
@@ -171,9 +174,9 @@ impl App {
             scheduler,
             analyst,
             autoscaler,
+            housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock)),
             cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
             disasters: Arc::new(watch.disasters),
-            housekeeper: Arc::new(housekeeper(&config.engine.store, &store, &clock)),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         loops.tell(messengers);
@@ -189,6 +192,7 @@ impl App {
             metrics: Arc::new(move || metrics.encode()),
             clock,
             prices,
+            currency: config.engine.prices.currency.clone(),
             access,
         };
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
@@ -268,14 +272,29 @@ fn open_store(data_dir: &Path) -> anyhow::Result<(PathBuf, Arc<SqliteStore>)> {
     Ok((data_dir, Arc::new(store)))
 }
 
-fn housekeeper(keep: &StoreConfig, store: &Arc<SqliteStore>, clock: &Arc<dyn Clock>) -> Housekeeper {
+fn housekeeper(
+    config: &EngineConfig,
+    (store, state): (&Arc<SqliteStore>, &Arc<EngineState>),
+    clock: &Arc<dyn Clock>,
+) -> Housekeeper {
+    let keep = &config.store;
     Housekeeper {
+        books: bookkeeper(config, store, state),
         archive: store.clone(),
         access: store.clone(),
         clock: Arc::clone(clock),
         keep_records: keep.keep_events,
         keep_samples: keep.keep_samples,
         keep_rows: keep.keep_rows,
+    }
+}
+
+fn bookkeeper(config: &EngineConfig, store: &Arc<SqliteStore>, state: &Arc<EngineState>) -> Bookkeeper {
+    Bookkeeper {
+        state: Arc::clone(state),
+        store: store.clone(),
+        prices: config.prices.prices,
+        keep: KEEP_NODES,
     }
 }
 

@@ -13,6 +13,7 @@ mod backtest_jobs;
 mod backtest_load;
 mod backtest_run;
 mod backtest_table;
+mod bill_table;
 mod bounce;
 mod change;
 mod check;
@@ -194,7 +195,7 @@ enum Remote {
     Why(why::WhyArgs),
     /// Carry out a decision that waits for approval.
     Approve(approve::ApproveArgs),
-    /// Report what was requested, used, recommended and idle, with prices.
+    /// Report what was requested, used, recommended and idle, with prices; what the nodes cost, and whom.
     Report(report::ReportArgs),
     /// Record, generate, import or describe usage traces.
     Dataset(dataset::DatasetArgs),

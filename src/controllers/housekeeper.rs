@@ -1,9 +1,10 @@
-//! Prunes what is older than the owner wants it kept.
+//! Prunes what is older than the owner wants it kept, once the book of nodes has what the bill needs of it.
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::controllers::bookkeeper::Bookkeeper;
 use crate::controllers::control::blocking;
 use crate::ports::access::AnswerLog;
 use crate::ports::clock::Clock;
@@ -14,6 +15,8 @@ const KEEP_ANSWERS: SignedDuration = SignedDuration::from_hours(48);
 
 /// The housekeeper's loop body.
 pub struct Housekeeper {
+    /// The book of nodes.
+    pub books: Bookkeeper,
     /// What is pruned.
     pub archive: Arc<dyn Archive>,
     /// The audit log and the answers to requests that have a key.
@@ -31,6 +34,7 @@ pub struct Housekeeper {
 impl Housekeeper {
     /// Deletes what is too old or too much.
     pub async fn pass(&self) -> Result<(), StoreError> {
+        self.books.pass().await?;
         let now = self.clock.now();
         let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let horizon = Horizon {

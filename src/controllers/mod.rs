@@ -2,6 +2,7 @@
 
 pub mod analyst;
 pub mod autoscaler;
+pub mod bookkeeper;
 pub mod cluster_scaler;
 pub mod control;
 pub mod count_policies;

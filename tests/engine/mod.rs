@@ -1,5 +1,7 @@
 //! The whole engine as a process, used through its API, on real tasks.
 
+#[cfg(feature = "analytics")]
+mod bills;
 mod command_line;
 mod commands;
 mod consolidation;

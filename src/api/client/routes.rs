@@ -7,6 +7,7 @@ use crate::api::answers::{
     ActionDto, AlarmDto, Applied, AuditDto, CheckDto, EventDto, FreezeDto, NewTokenDto, PolicyDto, QuotaDto,
     RevisionDto, TokenDto, WhoAmI,
 };
+use crate::api::bill::{BillImported, BillRequest};
 use crate::api::client::{Client, ClientError, encoded};
 use crate::api::cron_advice::CronAdviceDto;
 use crate::api::dto::{
@@ -433,6 +434,33 @@ impl Client {
     ) -> Answer<crate::accounting::report::Report> {
         let (from, to) = (from.map(|at| at.to_string()), to.map(|at| at.to_string()));
         self.get(&with_query("/v1/report", &[("from", from), ("to", to)])).await
+    }
+
+    /// What the nodes cost, split among those who had them. The query's parameters are those of
+    /// `/v1/reports/cost`.
+    pub async fn cost_report(
+        &self,
+        query: &[(&str, Option<String>)],
+    ) -> Answer<crate::accounting::bill::report::BillReport> {
+        self.get(&with_query("/v1/reports/cost", query)).await
+    }
+
+    /// The same as a file: the query names its format.
+    pub async fn cost_file(&self, query: &[(&str, Option<String>)]) -> Answer<Vec<u8>> {
+        self.download(&with_query("/v1/reports/cost", query)).await
+    }
+
+    /// What applied recommendations promised to save in a month, and what they did save.
+    pub async fn savings(
+        &self,
+        month: Option<String>,
+    ) -> Answer<Vec<crate::accounting::bill::savings::Saving>> {
+        self.get(&with_query("/v1/reports/savings", &[("month", month)])).await
+    }
+
+    /// Takes the bill of a month in place of the price list.
+    pub async fn import_bill(&self, bill: &BillRequest) -> Answer<BillImported> {
+        self.put("/v1/reports/bill", bill).await
     }
 
     /// What the tasks used, as a file of the given format (`parquet` or `csv`).

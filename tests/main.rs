@@ -32,6 +32,7 @@ mod load_causality;
 mod load_models;
 mod local;
 mod machine;
+mod packing;
 mod prober;
 mod prometheus;
 mod providers;

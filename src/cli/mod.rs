@@ -1,5 +1,5 @@
 //! The command line, one file a subcommand. Commands other than `up`, `demo`, `check`, `serve-provider`,
-//! `backtest` and most of `dataset` talk to a running engine through its API.
+//! `backtest`, `simulate`, `plan`, `node-types` and most of `dataset` talk to a running engine through its API.
 
 mod access;
 mod actions;
@@ -36,8 +36,10 @@ mod freeze;
 mod lists;
 mod logs;
 mod model;
+mod node_types;
 mod output;
 mod pause;
+mod plan;
 mod policy;
 mod recommend;
 mod recommend_explain;
@@ -104,6 +106,10 @@ enum Command {
     ServeProvider(serve_provider::ServeProviderArgs),
     /// Run weeks of a cluster that is not there past policies of nodes and compare them.
     Simulate(simulate::SimulateArgs),
+    /// List kinds of machines that can be had, with prices.
+    NodeTypes(node_types::NodeTypesArgs),
+    /// Tell which nodes, and how many of each type, cost least for a list of tasks.
+    Plan(Box<plan::PlanArgs>),
     /// Print a shell's completions: source them, or put them where the shell looks.
     Completions(completions::CompletionsArgs),
     /// One of the demo's processes.
@@ -227,6 +233,10 @@ fn dispatch(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Fit(args) => fit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::ServeProvider(args) => serve_provider::run(args),
         Command::Simulate(args) => simulate::run(&global, &args).map(|()| ExitCode::SUCCESS),
+        Command::NodeTypes(args) => {
+            node_types::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Plan(args) => plan::run(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Remote(Remote::Dataset(args)) if args.is_local() => {
             dataset::run_local(global.output.plain()?, &args).map(|()| ExitCode::SUCCESS)

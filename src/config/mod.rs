@@ -15,7 +15,9 @@ mod engine;
 mod error;
 mod hooks;
 mod limits;
+mod node_types;
 mod placement;
+mod planning;
 mod pool;
 mod provider;
 mod reader;
@@ -40,6 +42,8 @@ pub use engine::{
 };
 pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
+pub use node_types::{GPU, parse_node_types, shipped_node_types};
+pub use planning::{PlanningError, read_node_types, read_nodes, read_tasks};
 pub use provider::{AsgSettings, ExecSettings, GrpcSettings, GrpcTlsSettings, ProviderConfig, ProviderKind};
 pub use simulated::{ClusterKind, SimulatedSettings};
 pub use source::read_sources;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::config::limits::{NUMBER_MAX, POOL_NAME_MAX};
+use crate::config::node_types::node_type;
 use crate::config::placement::attribute;
 use crate::config::reader::{Key, Table, Value};
 use crate::config::values::{
@@ -39,8 +40,17 @@ pub(super) fn pool_name(text: &str) -> Result<PoolName, &'static str> {
 
 /// Reads a node pool; nothing if its size is refused.
 pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
-    let cpu = table.required(&["cpu"], "the cores of one node, such as cpu = 0.5", cores);
-    let memory = table.required(&["memory"], "the memory of one node, such as memory = \"512MiB\"", memory);
+    let known = table.optional("type", node_type);
+    let size = known.as_ref().map(|known| known.allocatable().base);
+    let (cpu, memory) = match size {
+        Some(size) => (Some(table.or("cpu", size.cpu, cores)), Some(table.or("memory", size.memory, memory))),
+        // A type that is not known is told of; its size is not missing besides.
+        None if table.has("type") => (table.optional("cpu", cores), table.optional("memory", memory)),
+        None => (
+            table.required(&["cpu"], "the cores of one node, such as cpu = 0.5", cores),
+            table.required(&["memory"], "the memory of one node, such as memory = \"512MiB\"", memory),
+        ),
+    };
     let min = table.or("min", 1, count(0));
     let max = table.optional("max", count(1));
     if let Some(max) = max
@@ -59,8 +69,12 @@ pub(super) fn pool(table: &Table<'_>) -> Option<PoolSpec> {
         max: max.unwrap_or(min.max(1)),
         price_per_hour: table
             .optional("price_per_hour", number(0.0..=NUMBER_MAX, "a price such as 0.05"))
-            .map(MicroCents::from_units),
-        attributes: table.or("attributes", BTreeMap::new(), attributes),
+            .map(MicroCents::from_units)
+            .or(known.as_ref().map(|known| known.price_per_hour)),
+        attributes: {
+            let own = table.or("attributes", BTreeMap::new(), attributes);
+            known.map_or_else(BTreeMap::new, |known| known.attributes()).into_iter().chain(own).collect()
+        },
         reserved_for: table.or("reserved_for", Vec::new(), |value| {
             let expected = "an array of teams and workloads such as [\"shop\"]";
             Some(list(value, expected, line)?.into_iter().map(|(name, _)| name).collect())

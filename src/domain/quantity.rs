@@ -221,6 +221,9 @@ impl fmt::Display for Resources {
 pub struct Share(u32);
 
 impl Share {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
     /// A share from 0 to 1, rounded to a thousandth; values outside are clamped.
     pub fn new(share: f64) -> Self {
         Self((share.clamp(0.0, 1.0) * 1000.0).round() as u32)
@@ -229,6 +232,17 @@ impl Share {
     /// The share as a number from 0 to 1.
     pub fn get(self) -> f64 {
         f64::from(self.0) / 1000.0
+    }
+
+    /// This share of a whole, rounded down.
+    pub fn of(self, whole: u64) -> u64 {
+        u64::try_from(u128::from(whole) * u128::from(self.0) / 1000).unwrap_or(u64::MAX)
+    }
+
+    /// What is left of a whole without this share, rounded down.
+    pub fn rest_of(self, whole: u64) -> u64 {
+        let rest = u128::from(whole) * u128::from(1000 - self.0) / 1000;
+        u64::try_from(rest).unwrap_or(u64::MAX)
     }
 }
 

@@ -11,6 +11,7 @@ mod explain;
 mod fit;
 mod index;
 mod packing;
+pub mod planner;
 mod preemption;
 mod real_use;
 mod rules;

@@ -35,6 +35,7 @@ pub mod horizontal;
 pub mod jobs;
 pub mod lessons;
 pub mod load_backtest;
+pub mod packing;
 pub mod tally;
 pub mod vertical;
 pub mod weights;

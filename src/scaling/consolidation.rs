@@ -89,6 +89,15 @@ struct Candidate<'w> {
     used: Resources,
 }
 
+impl Candidate<'_> {
+    /// What moving its tasks costs: as much as they do for a while, of the price of the node.
+    fn cost_of_moving(&self) -> MicroCents {
+        let of_node = |task: &&Task| dominant_share(task.size.request, self.node.size) as f64 / 1e6;
+        let share: f64 = self.tasks.iter().map(of_node).sum();
+        self.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
+    }
+}
+
 /// What is looked at while a plan is made.
 struct Planner<'w> {
     world: &'w World,
@@ -303,7 +312,7 @@ impl<'w> Planner<'w> {
             return Some(format!("{} runs on it and would have to begin again", run.id));
         }
         self.disturbed(candidate).or_else(|| {
-            let cost = Self::cost(std::slice::from_ref(candidate));
+            let cost = candidate.cost_of_moving();
             (candidate.price < cost).then(|| {
                 format!(
                     "{} an hour would be saved, and moving its {} tasks costs {cost}",
@@ -324,17 +333,6 @@ impl<'w> Planner<'w> {
             on_the_move(self.world, workload)
                 .map(|what| format!("{name} {what}: one disruption of it at a time"))
         })
-    }
-
-    /// What moving the tasks of nodes costs: as much as they do for a while, of the price of their nodes.
-    fn cost(candidates: &[Candidate<'w>]) -> MicroCents {
-        candidates.iter().map(Self::cost_of).fold(MicroCents::ZERO, |a, b| a + b)
-    }
-
-    fn cost_of(candidate: &Candidate<'w>) -> MicroCents {
-        let of_node = |task: &&Task| dominant_share(task.size.request, candidate.node.size) as f64 / 1e6;
-        let share: f64 = candidate.tasks.iter().map(of_node).sum();
-        candidate.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
     }
 
     /// The tasks that leave, in the order in which the scheduler will look for room: one of each service at a
@@ -414,7 +412,7 @@ impl<'w> Planner<'w> {
                 match self.empty(board, candidate) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
-                        cost += Self::cost_of(candidate);
+                        cost += candidate.cost_of_moving();
                         instead_of.push(emptied);
                     }
                     Err(_) => failures += 1,

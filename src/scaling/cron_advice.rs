@@ -36,7 +36,7 @@ const ROUNDS_MAX: usize = 3;
 
 /// Where runs go, minute by minute.
 struct Pool<'w> {
-    of: &'w NodePool,
+    known: &'w NodePool,
     price: MicroCents,
     /// Minutes, each of them.
     boot: usize,
@@ -77,10 +77,10 @@ impl Pool<'_> {
 
     fn needed(&self, minute: usize) -> u32 {
         let (cpu, memory) = self.demand[minute % DAY];
-        let size = self.of.spec.size;
+        let size = self.known.spec.size;
         let nodes = |part: u64, whole: u64| part.div_ceil(whole.max(1));
         let nodes = nodes(cpu, size.cpu.get()).max(nodes(memory, size.memory.get()));
-        u32::try_from(nodes).unwrap_or(u32::MAX).max(self.of.spec.min)
+        u32::try_from(nodes).unwrap_or(u32::MAX).max(self.known.spec.min)
     }
 
     /// Node minutes of the day, and the most nodes that are needed.
@@ -115,11 +115,11 @@ impl Pool<'_> {
 /// The cheapest pool for a job, by the price of what it takes of a node.
 fn home(prices: &Prices, item: &Item<'_>, pools: &[Pool<'_>]) -> Option<usize> {
     let cost = |pool: &Pool<'_>| {
-        let share = i128::from(dominant_share(item.request, pool.of.spec.size));
-        share * i128::from(price_of(pool.of, 1, prices).get())
+        let share = i128::from(dominant_share(item.request, pool.known.spec.size));
+        share * i128::from(price_of(pool.known, 1, prices).get())
     };
-    let suited = pools.iter().enumerate().filter(|(_, pool)| item.suits(pool.of));
-    suited.min_by_key(|(_, pool)| (cost(pool), &pool.of.name)).map(|(at, _)| at)
+    let suited = pools.iter().enumerate().filter(|(_, pool)| item.suits(pool.known));
+    suited.min_by_key(|(_, pool)| (cost(pool), &pool.known.name)).map(|(at, _)| at)
 }
 
 fn minutes(duration: SignedDuration) -> i64 {
@@ -140,7 +140,7 @@ fn pools<'w>(world: &'w World, prices: &Prices) -> Vec<Pool<'w>> {
         .map(|pool| {
             let base = steady.get(&pool.name).copied().unwrap_or_default();
             Pool {
-                of: pool,
+                known: pool,
                 price: price_of(pool, 1, prices),
                 boot: minutes(boot_time(world, pool)) as usize,
                 hold: minutes(pool.spec.scale_down_after.max(pool.settles_in())) as usize,

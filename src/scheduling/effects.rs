@@ -15,7 +15,8 @@ use crate::domain::quantity::TaskSize;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::world::World;
 use crate::scheduling::placing::template_of;
-use crate::scheduling::rows::joined;
+use crate::scheduling::rows::walk;
+use crate::scheduling::view::Row;
 
 /// The grace of a task that the world does not know: nothing says what its owner wanted.
 pub const STRAY_GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -55,24 +56,21 @@ pub enum Effect {
 /// since numbers are never given twice, and they hold what placement believes to be free; so they are
 /// stopped, forgotten and removed.
 pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    let mut launches = Vec::new();
-    for (id, seen) in strays(world, observed) {
+    let (mut effects, mut known, mut launches) = (Vec::new(), Vec::new(), Vec::new());
+    let row = |Row { task, seen }: Row<'_>| match seen {
+        Some(seen) => known.extend(for_known(world, task, seen)),
+        None if task.state == TaskState::Launching => launches.push(Effect::Launch(task.id.clone())),
+        None => {}
+    };
+    let stray = |id: &TaskId, seen: &TaskObservation| {
         effects.push(if alive(seen) {
             Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
         } else {
             Effect::Forget(id.clone())
         });
-    }
-    for row in joined(world, observed) {
-        match row.seen {
-            Some(seen) => effects.extend(for_known(world, row.task, seen)),
-            None if row.task.state == TaskState::Launching => {
-                launches.push(Effect::Launch(row.task.id.clone()));
-            }
-            None => {}
-        }
-    }
+    };
+    walk(world, observed, row, stray);
+    effects.extend(known);
     let leaving =
         |name: &NodeName| world.nodes.get(name).is_none_or(|node| node.state == NodeState::Removing);
     let leaving: Vec<&NodeName> = observed.nodes.keys().filter(|name| leaving(name)).collect();
@@ -91,21 +89,6 @@ pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     }
     effects.extend(launches);
     effects
-}
-
-/// Tasks that the cluster knows and the world does not. Both are in order of id, so one walk is enough.
-fn strays<'o>(
-    world: &World,
-    observed: &'o Observed,
-) -> impl Iterator<Item = (&'o TaskId, &'o TaskObservation)> {
-    let mut known = world.tasks.keys().peekable();
-    observed.tasks.iter().filter(move |(id, _)| {
-        if known.next_if(|other| other == id).is_some() {
-            return false;
-        }
-        while known.next_if(|other| other < id).is_some() {}
-        known.next_if(|other| other == id).is_none()
-    })
 }
 
 fn alive(seen: &TaskObservation) -> bool {

@@ -6,6 +6,7 @@
 //! jobs end where they are: moved, they would lose what they have done.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use crate::domain::action::Switch;
 use crate::domain::change::Change;
@@ -55,15 +56,19 @@ pub(super) fn observe(view: &mut View<'_>) {
 /// Brings each pool to its target, and lets go of nodes that are empty and wanted no more.
 pub(super) fn keep_pools(view: &mut View<'_>) {
     let pools: Vec<&NodePool> = view.world().pools.values().collect();
-    for pool in &pools {
-        keep_pool(view, pool);
+    let mut counted: HashMap<PoolName, usize> = HashMap::with_capacity(pools.len());
+    for node in view.nodes().into_iter().filter(|node| counts(node)) {
+        *counted.entry(node.pool.clone()).or_default() += 1;
     }
-    if view.nodes().iter().any(|node| node.state != NodeState::Ready) {
+    for pool in &pools {
+        keep_pool(view, pool, counted.get(&pool.name).copied().unwrap_or_default());
+    }
+    if view.leaving().next().is_some() {
         view.loads();
     }
     let mut steps = Vec::new();
-    for node in view.nodes() {
-        let empty = node.state == NodeState::Ready || view.load_of(&node.name).tasks == 0;
+    for node in view.leaving() {
+        let empty = view.load_of(&node.name).tasks == 0;
         let step = match node.state {
             NodeState::Lost if empty => forgotten(node, "it was lost with everything on it"),
             NodeState::Draining if empty && node.remove_when_empty => {
@@ -85,9 +90,8 @@ pub(super) fn keep_pools(view: &mut View<'_>) {
     }
 }
 
-fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
-    let own = |node: &&Node| node.pool == pool.name && counts(node);
-    let counted = view.nodes().into_iter().filter(own).count();
+/// `counted` nodes of the pool count.
+fn keep_pool(view: &mut View<'_>, pool: &NodePool, counted: usize) {
     // As it is after the steps so far: nodes that were given up lower the target.
     let now = view.pool(&pool.name).unwrap_or(pool);
     let (next, waits) = (now.next_node, now.joins.wait(view.now).is_some());
@@ -104,6 +108,7 @@ fn keep_pool(view: &mut View<'_>, pool: &NodePool) {
         return;
     }
     // None was made just now: there are too many.
+    let own = |node: &&Node| node.pool == pool.name && counts(node);
     let counted: Vec<Node> = view.nodes().into_iter().filter(own).cloned().collect();
     // Those that nobody uses yet go first, then the least loaded; among equals the youngest.
     let mut order: Vec<_> = counted

@@ -126,7 +126,7 @@ fn lowest(view: &View<'_>) -> i32 {
 fn tenants<'v>(view: &'v View<'_>, board: &Board<'_>) -> Tenants<'v> {
     let waiting: BTreeSet<&TaskId> = view.pending().map(|task| &task.id).collect();
     let (mut occupants, mut rows) = (vec![Vec::new(); board.len()], vec![Vec::new(); board.len()]);
-    for row in view.all_rows().into_iter().filter(|row| row.task.state.holds_resources()) {
+    for row in view.all_rows().filter(|row| row.task.state.holds_resources()) {
         let task = row.task;
         let Some(at) = task.node.as_ref().and_then(|node| board.find(node)) else { continue };
         let priority = view.workload(task.workload()).map(|workload| template_of(workload, task).priority);

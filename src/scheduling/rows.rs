@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::change::Change;
-use crate::domain::observation::Observed;
+use crate::domain::observation::{Observed, TaskObservation};
 use crate::domain::task::TaskId;
 use crate::domain::world::{EntityKey, World};
 use crate::scheduling::view::Row;
@@ -49,17 +49,32 @@ pub(super) fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut
     }
 }
 
-/// Tasks with their observations: both are in order of id, so one walk over each is enough.
-pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
+/// Tasks with their observations, and those observed that the world does not know (`stray`): both are in order of
+/// id, so one walk over each is enough.
+pub(super) fn walk<'a>(
+    world: &'a World,
+    observed: &'a Observed,
+    mut row: impl FnMut(Row<'a>),
+    mut stray: impl FnMut(&'a TaskId, &'a TaskObservation),
+) {
     let mut seen = observed.tasks.iter().peekable();
-    let mut rows = Vec::with_capacity(world.tasks.len());
-    rows.extend(world.tasks.iter().map(|(id, task)| {
+    for (id, task) in &world.tasks {
         // Nearly always the next one is that of the task.
-        if let Some((_, seen)) = seen.next_if(|(other, _)| *other == id) {
-            return Row { task, seen: Some(seen) };
+        let mut own = seen.next_if(|(other, _)| *other == id);
+        if own.is_none() {
+            while let Some((other, observation)) = seen.next_if(|(other, _)| *other < id) {
+                stray(other, observation);
+            }
+            own = seen.next_if(|(other, _)| *other == id);
         }
-        while seen.next_if(|(other, _)| *other < id).is_some() {}
-        Row { task, seen: seen.next_if(|(other, _)| *other == id).map(|(_, seen)| seen) }
-    }));
+        row(Row { task, seen: own.map(|(_, seen)| seen) });
+    }
+    seen.for_each(|(other, observation)| stray(other, observation));
+}
+
+/// Tasks with their observations, by id.
+pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
+    let mut rows = Vec::with_capacity(world.tasks.len());
+    walk(world, observed, |row| rows.push(row), |_, _| {});
     rows
 }

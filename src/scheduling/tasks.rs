@@ -57,12 +57,8 @@ pub(super) fn observe(view: &mut View<'_>, names: &[&WorkloadName]) {
     if names.is_empty() {
         return;
     }
-    let lost: BTreeSet<NodeName> = view
-        .nodes()
-        .into_iter()
-        .filter(|node| node.state == NodeState::Lost)
-        .map(|node| node.name.clone())
-        .collect();
+    let lost = view.leaving().filter(|node| node.state == NodeState::Lost);
+    let lost: BTreeSet<NodeName> = lost.map(|node| node.name.clone()).collect();
     let fates: Vec<_> = names
         .iter()
         .flat_map(|name| view.rows_of(name))

@@ -68,7 +68,10 @@ pub(super) struct View<'a> {
     calm: HashSet<&'a WorkloadName>,
     changed: World,
     gone: BTreeSet<EntityKey>,
-    moved_in: BTreeSet<WorkloadName>,
+    /// Something else than tasks is among what is gone.
+    more_than_tasks_gone: bool,
+    /// Workloads whose tasks changed.
+    moved_in: HashSet<WorkloadName>,
     /// Tasks without a node.
     pending: BTreeSet<TaskId>,
     /// Tasks that ended and are not forgotten.
@@ -150,7 +153,8 @@ impl<'a> View<'a> {
             ownerless,
             changed: World::default(),
             gone: BTreeSet::new(),
-            moved_in: BTreeSet::new(),
+            more_than_tasks_gone: false,
+            moved_in: HashSet::new(),
             pending,
             finals,
             active_runs: runs::active(base),
@@ -209,6 +213,7 @@ impl<'a> View<'a> {
         for key in touched {
             self.note_touched(&key);
             if !has(&self.changed, &key) {
+                self.more_than_tasks_gone |= !matches!(key, EntityKey::Task(_));
                 self.gone.insert(key);
             }
         }
@@ -261,9 +266,8 @@ impl<'a> View<'a> {
         let mut dirty = std::mem::take(&mut self.dirty);
         let nodes = std::mem::take(&mut self.dirty_nodes);
         if !nodes.is_empty() {
-            let on = |row: &&Row<'_>| row.task.node.as_ref().is_some_and(|node| nodes.contains(node));
-            let rows = self.all_rows();
-            dirty.extend(rows.iter().filter(on).map(|row| row.task.workload().clone()));
+            let on = |row: &Row<'_>| row.task.node.as_ref().is_some_and(|node| nodes.contains(node));
+            dirty.extend(self.all_rows().filter(on).map(|row| row.task.workload().clone()));
         }
         if std::mem::take(&mut self.freed) {
             dirty.append(&mut self.cramped);
@@ -340,7 +344,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn workload(&self, name: &WorkloadName) -> Option<&Workload> {
-        if !self.gone.is_empty() && self.gone.contains(&EntityKey::Workload(name.clone())) {
+        if self.more_than_tasks_gone && self.gone.contains(&EntityKey::Workload(name.clone())) {
             return None;
         }
         if let Some(changed) = self.changed.workloads.get(name) {
@@ -390,7 +394,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn node(&self, name: &NodeName) -> Option<&Node> {
-        if !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone())) {
+        if self.more_than_tasks_gone && self.gone.contains(&EntityKey::Node(name.clone())) {
             return None;
         }
         self.changed.nodes.get(name).or_else(|| self.base.nodes.get(name))
@@ -400,37 +404,38 @@ impl<'a> View<'a> {
         self.changed.pools.get(name).or_else(|| self.base.pools.get(name))
     }
 
+    /// Nodes that are not ready, by name.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Node> {
+        self.leaving.iter().filter_map(|name| self.node(name))
+    }
+
     /// All nodes, by name.
     pub(super) fn nodes(&self) -> Vec<&Node> {
-        if self.changed.nodes.is_empty() && self.gone.is_empty() {
-            return self.base.nodes.values().collect();
+        let mut nodes = Vec::with_capacity(self.base.nodes.len() + self.changed.nodes.len());
+        // Both are in order of name, so one walk over each is enough.
+        let mut changed = self.changed.nodes.values().peekable();
+        for node in self.base.nodes.values() {
+            while let Some(new) = changed.next_if(|other| other.name < node.name) {
+                nodes.push(new);
+            }
+            if let Some(new) = changed.next_if(|other| other.name == node.name) {
+                nodes.push(new);
+            } else if !self.more_than_tasks_gone || self.node(&node.name).is_some() {
+                nodes.push(node);
+            }
         }
-        let gone =
-            |name: &NodeName| !self.gone.is_empty() && self.gone.contains(&EntityKey::Node(name.clone()));
-        let old = self.base.nodes.values().filter(|node| !self.changed.nodes.contains_key(&node.name));
-        let mut nodes: Vec<&Node> =
-            old.filter(|node| !gone(&node.name)).chain(self.changed.nodes.values()).collect();
-        // Two runs in order, which is what this sort is quick with.
-        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        nodes.extend(changed);
         nodes
     }
 
     /// All tasks as they are now in the plan: those of workloads whose tasks did not change, then the
     /// others, each in order of id.
-    pub(super) fn all_rows(&self) -> Vec<Row<'_>> {
-        if self.moved_in.is_empty() {
-            return self.rows.clone();
-        }
-        let mut rows = Vec::with_capacity(self.rows.len() + self.moved_in.len());
-        for (name, span) in &self.spans {
-            if !self.moved_in.contains(*name) {
-                rows.extend_from_slice(&self.rows[span.clone()]);
-            }
-        }
-        for name in &self.moved_in {
-            rows.extend(self.rows_of(name));
-        }
-        rows
+    pub(super) fn all_rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let same = self.spans.iter().filter(|(name, _)| !self.moved_in.contains(*name));
+        let mut moved: Vec<&WorkloadName> = self.moved_in.iter().collect();
+        moved.sort_unstable();
+        let moved = moved.into_iter().flat_map(|name| self.rows_of(name));
+        same.flat_map(|(_, span)| &self.rows[span.clone()]).copied().chain(moved)
     }
 
     /// Tasks without a node, by id.

@@ -69,6 +69,7 @@ async fn a_fragmented_cluster_is_consolidated_and_services_stay_at_their_counts(
 /// A job that fires in a while, too large for what is free on the node that is there, has its node before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_there_when_a_job_fires() {
+    #[expect(clippy::disallowed_methods, reason = "a schedule in a while from now, by the engine's clock")]
     let second = (jiff::Timestamp::now().as_second() + 25) % 60;
     let specs = r#"
         [pool.small]

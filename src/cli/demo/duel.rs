@@ -211,7 +211,9 @@ async fn look(
     Ok(Look {
         at,
         load: plan.load_at(at),
-        capacity: tasks.iter().filter(serves).map(|task| plan.scenario.capacity(task.revision)).sum(),
+        // A sum of nothing is -0.
+        capacity: tasks.iter().filter(serves).map(|task| plan.scenario.capacity(task.revision)).sum::<f64>()
+            + 0.0,
         instances: workload.tasks,
         wanted: workload.wanted.unwrap_or(0),
         held: workload.scale.map_or(0, |scale| scale.held_requests),

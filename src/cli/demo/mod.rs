@@ -70,7 +70,7 @@ pub(super) struct DemoArgs {
     #[arg(long, value_enum, conflicts_with_all = ["duration", "keep", "record"])]
     scenario: Option<Scenario>,
     /// Minutes that the scenario's four days take together.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=240), requires = "scenario")]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=240), requires = "scenario")]
     minutes: u64,
     /// Write plots and figures of the scenario as an HTML page to this file.
     #[arg(long, value_name = "FILE", requires = "scenario")]

@@ -115,25 +115,29 @@ pub(super) fn verdict(reactive: &Figures, predictive: &Figures) -> String {
     }
     let cost = 100.0 * (predictive.instance_seconds / reactive.instance_seconds.max(1.0) - 1.0);
     let short = 100.0 * (predictive.short() - reactive.short());
-    let told = format!(
-        "{:.0} % {} instance-seconds, {:.1} percentage points {} under-provisioned time",
-        cost.abs(),
-        if cost > 0.0 { "more" } else { "fewer" },
-        short.abs(),
-        if short > 0.0 { "more" } else { "less" },
-    );
+    // What rounds to nothing is no difference.
+    let (dearer, shorter) = (cost.round() as i64, (10.0 * short).round() as i64);
+    let instances = match dearer {
+        0 => "as many".to_owned(),
+        1.. => format!("{dearer} % more"),
+        _ => format!("{} % fewer", -dearer),
+    };
+    let time = match shorter {
+        0 => "as much".to_owned(),
+        1.. => format!("{short:.1} percentage points more"),
+        _ => format!("{:.1} percentage points less", -short),
+    };
+    let told = format!("{instances} instance-seconds, {time} under-provisioned time");
     let p95 = match (reactive.latency[1], predictive.latency[1]) {
         (Some(before), Some(after)) => format!(", p95 {:.0} against {:.0} ms", after * 1e3, before * 1e3),
         _ => String::new(),
     };
-    let judged = if cost <= 0.0 && short <= 0.0 {
-        "predictive was better"
-    } else if cost >= 0.0 && short >= 0.0 {
-        "predictive was NOT better"
-    } else if cost > 0.0 {
-        "predictive was short for less time, and cost more"
-    } else {
-        "predictive cost less, and was short for more time"
+    let judged = match (dearer, shorter) {
+        (0, 0) => "both were alike",
+        (..=0, ..=0) => "predictive was better",
+        (0.., 0..) => "predictive was NOT better",
+        (1.., _) => "predictive was short for less time, and cost more",
+        _ => "predictive cost less, and was short for more time",
     };
     format!("{judged}: {told}{p95}")
 }

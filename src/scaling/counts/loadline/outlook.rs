@@ -160,7 +160,7 @@ impl Course {
         while self.recent.front().is_some_and(|(when, _)| at - when >= WINDOW) {
             self.recent.pop_front();
         }
-        self.learn(at, load, elapsed, capacity);
+        self.learn((at, load), (elapsed, interval), capacity);
         let slot = &mut self.day[slot(at)];
         if slot.is_nan() {
             *slot = load as f32;
@@ -189,13 +189,14 @@ impl Course {
     }
 
     /// Compares what was predicted for now with what came.
-    fn learn(&mut self, at: i64, load: f64, elapsed: f64, capacity: f64) {
+    fn learn(&mut self, (at, load): (i64, f64), (elapsed, interval): (f64, f64), capacity: f64) {
         let mut due = None;
         while self.pending.front().is_some_and(|pending| pending.due <= at) {
             due = self.pending.pop_front();
         }
-        // One that came due in a gap was not for now.
-        let Some(due) = due.filter(|due| ((at - due.due) as f64) < 2.0 * elapsed.min(120.0)) else { return };
+        // One that came due in a gap was not for now; one that came due within an interval was.
+        let late = 2.0 * interval.max(elapsed.min(120.0));
+        let Some(due) = due.filter(|due| ((at - due.due) as f64) < late) else { return };
         let miss = load - due.mean;
         self.mean.learn(
             &due.of_mean,

@@ -31,12 +31,13 @@ use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
+use crate::api::access::Access;
 use crate::api::{ApiState, router, server};
 use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
-use crate::config::{ApiLimits, EngineConfig, TlsConfig};
+use crate::config::{ApiLimits, EngineConfig, PriceConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
 use crate::controllers::bookkeeper::Bookkeeper;
@@ -66,6 +67,7 @@ use crate::ports::clock::Clock;
 use crate::ports::control::{Control, ControlError};
 use crate::ports::front_door::FrontDoor;
 use crate::ports::health::HealthSource;
+use crate::ports::logs::LogSource;
 use crate::ports::metric_source::MetricSource;
 use crate::ports::store::{EventQuery, Store};
 use crate::ports::telemetry::Telemetry;
@@ -181,20 +183,8 @@ impl App {
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         loops.tell(messengers);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
-        let api = ApiState {
-            control: control.clone(),
-            events: store.clone(),
-            archive: store.clone(),
-            search: store.clone(),
-            decisions: store.clone(),
-            history: store,
-            logs: cluster.clone(),
-            metrics: Arc::new(move || metrics.encode()),
-            clock,
-            prices,
-            currency: config.engine.prices.currency.clone(),
-            access,
-        };
+        let seen = (control.clone() as Arc<dyn Control>, &store, cluster.clone() as Arc<dyn LogSource>);
+        let api = api_state(seen, metrics, clock, &config.engine.prices, access);
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
@@ -295,6 +285,30 @@ fn bookkeeper(config: &EngineConfig, store: &Arc<SqliteStore>, state: &Arc<Engin
         store: store.clone(),
         prices: config.prices.prices,
         keep: KEEP_NODES,
+    }
+}
+
+/// What the API answers from.
+fn api_state(
+    (control, store, logs): (Arc<dyn Control>, &Arc<SqliteStore>, Arc<dyn LogSource>),
+    metrics: EngineMetrics,
+    clock: Arc<dyn Clock>,
+    prices: &PriceConfig,
+    access: Arc<Access>,
+) -> ApiState {
+    ApiState {
+        control,
+        events: store.clone(),
+        archive: store.clone(),
+        search: store.clone(),
+        decisions: store.clone(),
+        history: store.clone(),
+        logs,
+        metrics: Arc::new(move || metrics.encode()),
+        clock,
+        prices: prices.prices,
+        currency: prices.currency.clone(),
+        access,
     }
 }
 

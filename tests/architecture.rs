@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["domain", "accounting", "ports", "analytics", "config"]),
+    ("web", &["domain", "accounting", "ports", "charts", "api"]),
     (
         "app",
         &[
@@ -56,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controllers",
             "config",
             "api",
+            "web",
         ],
     ),
     ("cli", &["domain", "accounting", "replay", "analytics", "charts", "config", "api", "app"]),

@@ -35,3 +35,4 @@ mod machine;
 mod prober;
 mod prometheus;
 mod storage;
+mod web;

@@ -16,9 +16,12 @@ pub mod requests;
 mod scaling;
 pub mod server;
 pub mod size_policies;
+pub mod totals;
 
 mod actions;
 mod caller;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod courses;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod decisions;
 mod deploys;
@@ -57,6 +60,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::api::access::Access;
 use crate::api::gate::Gate;
+use crate::api::totals::Totals;
 use crate::domain::money::Prices;
 use crate::ports::clock::Clock;
 use crate::ports::control::Control;
@@ -94,6 +98,8 @@ pub struct ApiState {
     pub prices: Prices,
     /// Who may call.
     pub access: Arc<Access>,
+    /// Sums over the cluster, as they were lately.
+    pub totals: Arc<Totals>,
 }
 
 /// All routes with their descriptions.
@@ -103,6 +109,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(workloads::routes())
         .merge(recommendations::routes())
         .merge(load_models::routes())
+        .merge(courses::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

@@ -7,6 +7,7 @@ mod estimators;
 mod hooks;
 mod loops;
 pub mod tokens;
+mod web;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::agent::prober::Prober;
-use crate::api::{ApiState, router, server};
+use crate::api::{ApiState, server};
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
@@ -187,6 +188,7 @@ impl App {
             clock,
             prices,
             access,
+            totals: Arc::default(),
         };
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
@@ -284,7 +286,7 @@ fn serve_api(
 ) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr()?;
     let (listener, shutdown, access) = (listener.into_std()?, loops.shutdown(), Arc::clone(&api.access));
-    let router = router(api)?;
+    let router = web::everything(api, address.port(), tls.is_some(), loops)?;
     loops.spawn(async move {
         let closing = shutdown.clone();
         let serving = server::serve(listener, router, &limits, tls, shutdown);

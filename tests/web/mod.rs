@@ -1,0 +1,6 @@
+//! The web interface: over HTTP as any program sees it, and in a real browser.
+
+mod browser;
+mod chromium;
+mod roles;
+mod visitor;

@@ -10,7 +10,8 @@ use crate::app::loops::Loops;
 /// Everything that a browser or a program can ask for at `port`.
 pub(super) fn everything(api: ApiState, port: u16, tls: bool, loops: &mut Loops) -> anyhow::Result<Router> {
     record(&api, loops);
-    Ok(crate::web::router(router(api)?, port, tls))
+    let clock = Arc::clone(&api.clock);
+    Ok(crate::web::router(router(api)?, clock, port, tls))
 }
 
 /// Notes the sums of the cluster until the engine ends.

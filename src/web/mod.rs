@@ -26,6 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceExt;
 
+use crate::ports::clock::Clock;
 use crate::web::backend::Failure;
 use crate::web::sessions::Sessions;
 
@@ -40,11 +41,13 @@ struct Web {
     api: Router,
     /// Who is logged in.
     sessions: Arc<Sessions>,
+    /// The time.
+    clock: Arc<dyn Clock>,
 }
 
 /// The pages around the API, at one address. `tls`: whether that address is reached by TLS only.
-pub fn router(api: Router, port: u16, tls: bool) -> Router {
-    let web = Web { api, sessions: Arc::new(Sessions::new(port, tls)) };
+pub fn router(api: Router, clock: Arc<dyn Clock>, port: u16, tls: bool) -> Router {
+    let web = Web { api, sessions: Arc::new(Sessions::new(port, tls)), clock };
     Router::new()
         .merge(pages::routes())
         .route("/act", post(acts::act))

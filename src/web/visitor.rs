@@ -110,7 +110,7 @@ impl FromRequestParts<Web> for Visitor {
             stars: stars.split(',').filter(|star| !star.is_empty()).map(str::to_owned).collect(),
             said: cookies::read(headers, SAID_COOKIE).filter(|said| !said.is_empty()),
             path,
-            now: Timestamp::now(),
+            now: web.clock.now(),
             web: web.clone(),
         })
     }

@@ -2,5 +2,6 @@
 
 mod browser;
 mod chromium;
+mod latency;
 mod roles;
 mod visitor;

@@ -1,6 +1,8 @@
 //! Small things that pages are made of: times, sizes, money, states, bars, empty states. Values in, markup
 //! out.
 
+use std::fmt::Write;
+
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
@@ -96,10 +98,10 @@ pub(super) fn money(units: f64) -> String {
 pub(super) fn size(size: &SizeDto) -> String {
     let mut text = format!("{} cores, {}", cores(size.cpu_request), bytes(size.memory_request));
     if size.memory_limit != size.memory_request {
-        text.push_str(&format!(" (limit {})", bytes(size.memory_limit)));
+        let _ = write!(text, " (limit {})", bytes(size.memory_limit));
     }
     if let Some(limit) = size.cpu_limit {
-        text.push_str(&format!(", at most {} cores", cores(limit)));
+        let _ = write!(text, ", at most {} cores", cores(limit));
     }
     text
 }

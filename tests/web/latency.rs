@@ -1,4 +1,5 @@
-//! How long pages take where ten thousand tasks run: the real router over a filled view.
+//! How long pages take where many tasks run: the real router over a filled view. Ten thousand tasks in an
+//! optimised build (`cargo test --release --test it web::latency -- --nocapture`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,11 +35,12 @@ use tower::ServiceExt;
 #[path = "../../benches/common/mod.rs"]
 mod common;
 
-const TASKS: u32 = 10_000;
-/// What a page may take, in a build that is optimised.
+/// A build for tests fills and reads a tenth of them.
+const TASKS: u32 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
+/// What a page may take.
 const TIME_MAX: Duration = Duration::from_millis(200);
-/// A build for tests is so much slower at most.
-const DEBUG_FACTOR: u32 = 15;
+/// A build for tests is slower, and runs beside other tests.
+const DEBUG_FACTOR: u32 = 5;
 
 /// A view, and nothing that can be asked for.
 struct Filled(View);
@@ -103,7 +105,7 @@ impl LogSource for Silent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_answers_in_time_where_ten_thousand_tasks_run() {
+async fn every_page_answers_in_time_where_many_tasks_run() {
     let folder = tempfile::Builder::new().prefix("loadline-web-").tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(&folder.path().join("store")).expect("a store"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -1,5 +1,7 @@
 //! Decisions: the log, and the whole record of one.
 
+use std::fmt::Write;
+
 use axum::extract::{Path, Query};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -25,7 +27,7 @@ pub(super) async fn list(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
     let mut asked = "/v1/decisions?limit=50".to_owned();
     for (name, value) in [("subject", &filter.subject), ("cursor", &filter.cursor)] {
         if !value.is_empty() {
-            asked.push_str(&format!("&{name}={}", crate::api::client::encoded(value)));
+            let _ = write!(asked, "&{name}={}", crate::api::client::encoded(value));
         }
     }
     let (found, next): (Vec<Decision>, _) = visitor.page(&asked).await?;
@@ -61,7 +63,7 @@ pub(super) fn table(visitor: &Visitor, decisions: &[Decision]) -> Markup {
                     td { a href=(format!("/decisions/{}", decision.id)) { (time(visitor, decision.at)) } }
                     td { (subject(kind)) }
                     td.nowrap { (kind) }
-                    td.number { (difference(&decision.proposal.price_before, &decision.proposal.price_after)) }
+                    td.number { (difference(decision.proposal.price_before, decision.proposal.price_after)) }
                     td { (state(&word(&decision.outcome))) }
                     td.words { (decision.proposal.reason) }
                 }
@@ -85,7 +87,7 @@ fn subject(kind: &DecisionKind) -> Markup {
     }
 }
 
-fn difference(before: &MicroCents, after: &MicroCents) -> String {
+fn difference(before: MicroCents, after: MicroCents) -> String {
     let change = after.units() - before.units();
     if change == 0.0 {
         "±0".to_owned()

@@ -27,10 +27,13 @@ pub(super) async fn show(visitor: Visitor) -> Result<Page, Failure> {
                 (figure("Could be saved", &format!("{} a month", money(saving)), "by all that save something"))
                 (figure("Advice for", &format!("{} of {}", told.len(), all.len()), "workloads"))
             } }
-            form method="post" action="/act" {
-                (forms::hidden(&visitor, "apply-sizes", ""))
-                (table(&told, &may))
-                @if !may.is_empty() { div.bulk { (forms::why()) button type="submit" { "Apply what is chosen" } } }
+            @if may.is_empty() { (table(&told, &may)) }
+            @else {
+                form method="post" action="/act" {
+                    (forms::hidden(&visitor, "apply-sizes", ""))
+                    (table(&told, &may))
+                    div.bulk { (forms::why()) button type="submit" { "Apply what is chosen" } }
+                }
             }
         }
         @if !withheld.is_empty() { section #withheld data-live {

@@ -88,8 +88,8 @@ fn price(amount: crate::domain::money::MicroCents) -> String {
 }
 
 fn named(owner: &Owner) -> (String, String) {
-    let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    (word(&owner.team), word(&owner.cost_centre))
+    let word = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    (word(owner.team.as_deref()), word(owner.cost_centre.as_deref()))
 }
 
 fn amounts(sums: &Sums) -> Markup {

@@ -19,11 +19,9 @@ const LINES: usize = 200;
 pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
     let json = path("/v1/tasks", &id);
     let task: TaskDto = visitor.get(&json).await?;
-    let team = match visitor.get::<WorkloadDto>(&path("/v1/workloads", &task.workload)).await {
-        Ok(workload) => workload.team,
-        // A workload that was deleted may leave tasks that ended.
-        Err(_) => None,
-    };
+    // A workload that was deleted may leave tasks that ended.
+    let workload = visitor.get::<WorkloadDto>(&path("/v1/workloads", &task.workload)).await.ok();
+    let team = workload.and_then(|workload| workload.team);
     let checks: Vec<CheckDto> = visitor.get(&format!("{json}/checks")).await.unwrap_or_default();
     let happened: Vec<EventDto> = visitor.get(&format!("/v1/events?task={}&limit=30", encoded(&id))).await?;
     let mut logs = Vec::new();

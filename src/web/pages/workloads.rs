@@ -73,11 +73,11 @@ impl Row<'_> {
 impl Filter {
     fn takes(&self, visitor: &Visitor, row: &Row<'_>) -> bool {
         let (workload, q) = (row.workload, self.q.to_lowercase());
-        let text = |text: &Option<String>| text.as_ref().is_some_and(|text| text.to_lowercase().contains(&q));
+        let text = |text: Option<&str>| text.is_some_and(|text| text.to_lowercase().contains(&q));
         let found = q.is_empty()
             || workload.name.to_lowercase().contains(&q)
-            || text(&workload.team)
-            || text(&workload.cost_centre)
+            || text(workload.team.as_deref())
+            || text(workload.cost_centre.as_deref())
             || workload.notes.iter().any(|note| note.to_lowercase().contains(&q));
         let fits = match self.state.as_str() {
             "unwell" => !["healthy", "idle", "running", "finished"].contains(&workload.state.as_str()),
@@ -94,9 +94,9 @@ impl Filter {
 
     fn order(&self, rows: &mut [Row<'_>]) {
         match self.sort.as_str() {
-            "waste" => falling(rows, |row| row.waste()),
-            "price" => falling(rows, |row| row.price()),
-            "saving" => falling(rows, |row| row.saving()),
+            "waste" => rows.sort_by(|a, b| b.waste().total_cmp(&a.waste())),
+            "price" => rows.sort_by(|a, b| b.price().total_cmp(&a.price())),
+            "saving" => rows.sort_by(|a, b| b.saving().total_cmp(&a.saving())),
             "state" => rows.sort_by(|a, b| a.workload.state.cmp(&b.workload.state)),
             _ => {}
         }
@@ -120,11 +120,6 @@ impl Filter {
         }
         format!("/workloads?{}", parts.join("&"))
     }
-}
-
-/// The highest first.
-fn falling(rows: &mut [Row<'_>], of: impl Fn(&Row<'_>) -> f64) {
-    rows.sort_by(|a, b| of(b).total_cmp(&of(a)));
 }
 
 pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Result<Page, Failure> {

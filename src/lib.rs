@@ -10,7 +10,7 @@
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
 //! 5. Loops: [`agent`], [`controllers`].
-//! 6. Edges: [`analytics`], [`charts`], [`config`], [`api`], [`app`], [`cli`].
+//! 6. Edges: [`analytics`], [`charts`], [`config`], [`api`], [`web`], [`app`], [`cli`].
 //!
 //! Layers 1 to 3 compile without the feature `shell`; nothing in them reads a clock, a file, the
 //! environment or the network.
@@ -48,3 +48,5 @@ pub mod charts;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod config;
+#[cfg(feature = "shell")]
+pub mod web;

@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["domain", "accounting", "ports", "analytics", "config"]),
+    ("web", &["domain", "accounting", "ports", "charts", "api"]),
     (
         "app",
         &[
@@ -58,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controllers",
             "config",
             "api",
+            "web",
         ],
     ),
     (

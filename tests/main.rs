@@ -38,3 +38,4 @@ mod prometheus;
 mod providers;
 mod simulate;
 mod storage;
+mod web;

@@ -18,6 +18,7 @@ pub mod requests;
 mod scaling;
 pub mod server;
 pub mod size_policies;
+pub mod totals;
 
 mod actions;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -25,6 +26,8 @@ pub mod bill;
 mod bill_page;
 mod bill_source;
 mod caller;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod courses;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod decisions;
 mod deploys;
@@ -63,6 +66,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::api::access::Access;
 use crate::api::gate::Gate;
+use crate::api::totals::Totals;
 use crate::domain::money::Prices;
 use crate::ports::clock::Clock;
 use crate::ports::control::Control;
@@ -102,6 +106,8 @@ pub struct ApiState {
     pub currency: String,
     /// Who may call.
     pub access: Arc<Access>,
+    /// Sums over the cluster, as they were lately.
+    pub totals: Arc<Totals>,
 }
 
 /// All routes with their descriptions.
@@ -112,6 +118,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(recommendations::routes())
         .merge(load_models::routes())
         .merge(cron_advice::routes())
+        .merge(courses::routes())
         .merge(deploys::routes())
         .merge(runs::routes())
         .merge(tasks::routes())

@@ -21,23 +21,24 @@ const EXPLAINED_MAX: usize = 100;
 /// Everything at a glance.
 pub fn status(view: &View, prices: &Prices, now: Timestamp) -> StatusDto {
     let pools: Vec<PoolDto> = view.world.pools.values().map(|each| pool(view, each, prices)).collect();
-    let price_per_hour = view
-        .world
-        .nodes
-        .values()
-        .filter(|node| node.state != NodeState::Lost)
-        .map(|node| {
-            let declared = view.world.pools.get(&node.pool).and_then(|pool| pool.spec.price_per_hour);
-            declared.unwrap_or_else(|| prices.per_hour(node.size))
-        })
-        .sum::<MicroCents>();
     StatusDto {
         engine: view.engine.clone(),
         workloads: view.world.workloads.values().map(|each| workload(view, each, now)).collect(),
         pools,
         waiting: view.waiting.iter().enumerate().map(|(at, each)| waiting(each, at)).collect(),
-        price_per_hour: price_per_hour.units(),
+        price_per_hour: price_per_hour(view, prices).units(),
     }
+}
+
+/// What the nodes that are there cost per hour.
+pub fn price_per_hour(view: &View, prices: &Prices) -> MicroCents {
+    let there = view.world.nodes.values().filter(|node| node.state != NodeState::Lost);
+    there
+        .map(|node| {
+            let declared = view.world.pools.get(&node.pool).and_then(|pool| pool.spec.price_per_hour);
+            declared.unwrap_or_else(|| prices.per_hour(node.size))
+        })
+        .sum()
 }
 
 /// A workload and where it stands.

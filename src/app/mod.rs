@@ -9,6 +9,7 @@ mod hooks;
 mod loops;
 mod providers;
 pub mod tokens;
+mod web;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::api::access::Access;
-use crate::api::{ApiState, router, server};
+use crate::api::{ApiState, server};
 use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
@@ -309,6 +310,7 @@ fn api_state(
         prices: prices.prices,
         currency: prices.currency.clone(),
         access,
+        totals: Arc::default(),
     }
 }
 
@@ -320,7 +322,7 @@ fn serve_api(
 ) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr()?;
     let (listener, shutdown, access) = (listener.into_std()?, loops.shutdown(), Arc::clone(&api.access));
-    let router = router(api)?;
+    let router = web::everything(api, address.port(), tls.is_some(), loops)?;
     loops.spawn(async move {
         let closing = shutdown.clone();
         let serving = server::serve(listener, router, &limits, tls, shutdown);

@@ -106,7 +106,7 @@ pub fn svg_for_page(chart: &Chart, frame: Frame) -> String {
 }
 
 /// Colours of the page that a picture stands in.
-fn page_theme() -> Theme {
+pub(super) fn page_theme() -> Theme {
     Theme {
         background: "none".to_owned(),
         axis_color: "var(--axis)".to_owned(),
@@ -118,7 +118,7 @@ fn page_theme() -> Theme {
     }
 }
 
-fn page_colour(place: usize) -> String {
+pub(super) fn page_colour(place: usize) -> String {
     format!("var(--s{})", place % COLOURS.len())
 }
 

@@ -251,7 +251,7 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
 }
 
 /// What stands in a path or a query, so that nothing in it has another meaning there.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

@@ -1,0 +1,176 @@
+//! What forms ask for, carried out by the API as their sender: the API decides who may. Every form carries
+//! what only our pages know; one that does not is refused before anything is read from it.
+
+use axum::Form;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Map, Value, json};
+
+use crate::api::client::encoded;
+use crate::api::dto::RecommendationDto;
+use crate::web::Web;
+use crate::web::backend::Failure;
+use crate::web::login::local;
+use crate::web::visitor::{SAID_COOKIE, Visitor, is_ours};
+
+/// The longest sentence that is said once.
+const SAID_MAX: usize = 600;
+
+/// The fields of a form, in order.
+struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.trim())
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || refused(format!("`{text}` is no number that `{name}` can be."));
+        text.parse().map(Some).map_err(|_| wrong())
+    }
+}
+
+fn refused(detail: String) -> Failure {
+    Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+/// A call of the API.
+struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+impl Call {
+    fn post(path: String, body: Value) -> Self {
+        Self { method: Method::POST, path, body: Some(body) }
+    }
+
+    /// One whose words stand in the query.
+    fn delete(path: &str, message: &str) -> Self {
+        Self { method: Method::DELETE, path: format!("{path}?message={}", encoded(message)), body: None }
+    }
+}
+
+/// Carries out what a form asks for.
+pub(super) async fn act(
+    State(_): State<Web>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let fields = Fields(fields);
+    is_ours(&headers, &visitor.csrf, fields.get("csrf"))?;
+    if fields.get("message").is_empty() {
+        return Err(refused("Say why, in a few words: it stands in the record beside your name.".to_owned()));
+    }
+    let mut said = Vec::new();
+    for call in calls(&visitor, &fields).await? {
+        let answer = visitor.send((call.method, &call.path), call.body.as_ref()).await?;
+        said.push(told(&answer));
+    }
+    let said = if said.is_empty() { "Nothing was chosen.".to_owned() } else { said.join(" ") };
+    let said: String = said.chars().take(SAID_MAX).collect();
+    let cookie = format!("{SAID_COOKIE}={}; Path=/; Max-Age=60; HttpOnly; SameSite=Strict", encoded(&said));
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(local(fields.get("next")))).into_response())
+}
+
+/// What the API says that it did.
+fn told(answer: &Value) -> String {
+    let changes = answer["changes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let changes: Vec<&str> = changes.collect();
+    match (changes.is_empty(), answer["decision"].as_u64()) {
+        (false, _) => format!("Done: {}.", changes.join("; ")),
+        (true, Some(decision)) => format!("Decision {decision} is carried out."),
+        (true, None) => "It was so already.".to_owned(),
+    }
+}
+
+async fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
+    if fields.get("do") == "apply-sizes" {
+        return sizes(visitor, fields).await;
+    }
+    one(fields).map(|call| vec![call])
+}
+
+/// The recommended sizes of the workloads that were chosen, as they are now.
+async fn sizes(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
+    let all: Vec<RecommendationDto> = visitor.get("/v1/recommendations").await?;
+    let chosen: Vec<&str> = fields.all("workload").collect();
+    let mut calls = Vec::new();
+    for found in all.iter().filter(|found| chosen.contains(&found.workload.as_str())) {
+        let Some(size) = &found.recommended else { continue };
+        let body = json!({
+            "cpu": size.cpu_request, "memory": size.memory_request, "memory_limit": size.memory_limit,
+            "cpu_limit": size.cpu_limit, "message": fields.get("message"),
+        });
+        calls.push(Call::post(format!("/v1/workloads/{}/resize", encoded(&found.workload)), body));
+    }
+    Ok(calls)
+}
+
+fn one(fields: &Fields) -> Result<Call, Failure> {
+    let (does, subject, message) = (fields.get("do"), fields.get("subject"), fields.get("message"));
+    let name = encoded(subject);
+    let said = json!({ "message": message });
+    let workload = |verb: &str, body| Call::post(format!("/v1/workloads/{name}/{verb}"), body);
+    Ok(match does {
+        "scale" => workload("scale", scale(fields)?),
+        "restart" => workload("bounce", said),
+        "pause" => workload("pause", lasting(fields)?),
+        "resume" => workload("resume", said),
+        "rollback" => workload("rollback", json!({"to": fields.number::<u64>("to")?, "message": message})),
+        "advance" => workload("rollout/advance", said),
+        "abort" => workload("rollout/abort", said),
+        "run" => workload("run", run(fields)),
+        "stop-task" => Call::post(format!("/v1/tasks/{name}/stop"), said),
+        "drain" => Call::post(format!("/v1/nodes/{name}/drain"), lasting(fields)?),
+        "activate" => Call::post(format!("/v1/nodes/{name}/activate"), said),
+        "approve" => Call::post(format!("/v1/decisions/{name}/approve"), said),
+        "undo" => match subject.split_once('/') {
+            Some((kind, of)) => {
+                Call::delete(&format!("/v1/actions/{}/{}", encoded(kind), encoded(of)), message)
+            }
+            None => return Err(refused(format!("`{subject}` is nothing that can be undone."))),
+        },
+        "freeze" => {
+            Call { method: Method::PUT, path: format!("/v1/freezes/{name}"), body: Some(lasting(fields)?) }
+        }
+        "unfreeze" => Call::delete(&format!("/v1/freezes/{name}"), message),
+        _ => return Err(refused(format!("`{does}` is nothing that can be done here."))),
+    })
+}
+
+fn scale(fields: &Fields) -> Result<Value, Failure> {
+    let Some(count) = fields.number::<u32>("count")? else {
+        return Err(refused("Say how many instances are wanted.".to_owned()));
+    };
+    let mut body = lasting(fields)?;
+    body["count"] = count.into();
+    body["acknowledged"] = (!fields.get("acknowledged").is_empty()).into();
+    Ok(body)
+}
+
+fn lasting(fields: &Fields) -> Result<Value, Failure> {
+    Ok(json!({ "message": fields.get("message"), "for_seconds": fields.number::<u64>("for")? }))
+}
+
+/// A run with other arguments, where some were given: a line each.
+fn run(fields: &Fields) -> Value {
+    let mut body = Map::new();
+    body.insert("message".to_owned(), fields.get("message").into());
+    let lines: Vec<&str> = fields.get("args").lines().filter(|line| !line.is_empty()).collect();
+    if !lines.is_empty() {
+        body.insert("args".to_owned(), lines.into());
+    }
+    Value::Object(body)
+}

@@ -1,0 +1,116 @@
+//! Forms that ask for a change: each says what, why, and for how long. Not here: what is done with them
+//! (`acts`).
+
+use maud::{Markup, html};
+
+use crate::api::answers::ActionDto;
+use crate::web::parts::{away, time};
+use crate::web::visitor::Visitor;
+
+/// For how long something may be in force: seconds and words.
+const SPANS: [(u32, &str); 8] = [
+    (60, "1 minute"),
+    (600, "10 minutes"),
+    (1_800, "30 minutes"),
+    (3_600, "1 hour"),
+    (7_200, "2 hours"),
+    (28_800, "8 hours"),
+    (86_400, "1 day"),
+    (604_800, "1 week"),
+];
+
+/// A change that can be asked for.
+pub(super) struct Act<'a> {
+    /// The word for `acts`.
+    pub(super) does: &'a str,
+    /// What is changed.
+    pub(super) subject: &'a str,
+    /// The button that opens the form, and the one that sends it.
+    pub(super) button: &'a str,
+    /// What it means, in a sentence.
+    pub(super) words: &'a str,
+    /// Whether it may end by itself.
+    pub(super) lasting: bool,
+}
+
+/// The form of a change, folded behind its button. `fields` are its own.
+pub(super) fn act(visitor: &Visitor, act: &Act<'_>, fields: &Markup) -> Markup {
+    let id = format!("{}-{}", act.does, act.subject.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    html! {
+        details.act #(id) {
+            summary { (act.button) }
+            form method="post" action="/act" {
+                @if !act.words.is_empty() { p { (act.words) } }
+                (hidden(visitor, act.does, act.subject))
+                (fields)
+                @if act.lasting {
+                    label { "For how long"
+                        select name="for" {
+                            option value="" { "until it is undone" }
+                            @for (seconds, words) in SPANS { option value=(seconds) { (words) } }
+                        }
+                    }
+                }
+                (why())
+                button type="submit" { (act.button) }
+            }
+        }
+    }
+}
+
+/// Asks why.
+pub(super) fn why() -> Markup {
+    html! { label { "Why" input name="message" required maxlength="500" placeholder="for the record"; } }
+}
+
+/// What every form carries.
+pub(super) fn hidden(visitor: &Visitor, does: &str, subject: &str) -> Markup {
+    html! {
+        input type="hidden" name="csrf" value=(visitor.csrf);
+        input type="hidden" name="next" value=(visitor.path);
+        input type="hidden" name="do" value=(does);
+        input type="hidden" name="subject" value=(subject);
+    }
+}
+
+/// A button that needs no further word: its message says what was pressed.
+pub(super) fn button(visitor: &Visitor, does: &str, subject: &str, name: &str) -> Markup {
+    html! {
+        form.inline method="post" action="/act" {
+            (hidden(visitor, does, subject))
+            input type="hidden" name="message" value=(format!("{name} (web)"));
+            button type="submit" { (name) }
+        }
+    }
+}
+
+/// What is in force by hand: who did it and why, until when, and how it is undone.
+pub(super) fn in_force(visitor: &Visitor, actions: &[&ActionDto], may: bool) -> Markup {
+    html! {
+        @for action in actions {
+            div.banner {
+                div {
+                    b { (words(action)) } " by " (action.by) ", " (time(visitor, action.at))
+                    @if !action.message.is_empty() { ": “" (action.message) "”" }
+                    ". "
+                    @if let Some(until) = action.until {
+                        "Ends " (away(visitor, until)) ", at " (time(visitor, until)) "."
+                    } @else { "Until it is undone." }
+                }
+                @if may { (button(visitor, "undo", &format!("{}/{}", action.kind, action.subject), "Undo")) }
+            }
+        }
+    }
+}
+
+fn words(action: &ActionDto) -> String {
+    match (action.kind.as_str(), action.count_before) {
+        ("scale", Some(before)) => format!("Scaled by hand (was {before})"),
+        ("scale", None) => "Scaled by hand".to_owned(),
+        ("pause", _) => "Paused".to_owned(),
+        ("bounce", _) => "Being restarted".to_owned(),
+        ("drain", _) => "Being drained".to_owned(),
+        ("freeze", _) => format!("Frozen: {}", action.subject),
+        (other, _) => other.to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+//! One workload: how it stands, what it uses beside what it may, its load beside its capacity with the
+//! decisions in between, its revisions, what happened, and what can be done about it.
+
+use axum::extract::{Path, Query};
+use maud::{Markup, html};
+
+use crate::api::answers::{ActionDto, EventDto, RevisionDto};
+use crate::api::courses::LoadCourseDto;
+use crate::api::dto::{ExplanationDto, RunDto, TaskDto, WorkloadDto};
+use crate::api::load_models::LoadModelDto;
+use crate::domain::workload::WorkloadKind;
+use crate::web::backend::Failure;
+use crate::web::forms::{self, Act, act};
+use crate::web::frame::{Page, Sheet, json_link, page};
+use crate::web::pages::overview::{Span, spans};
+use crate::web::pages::workload_parts::{
+    cost_curve, events, load_chart, model, revisions, tasks, usage_charts,
+};
+use crate::web::pages::{cron, decisions, workloads};
+use crate::web::parts::{bytes, cores, figure, path, size, state, time};
+use crate::web::visitor::Visitor;
+
+/// Parts of a chart.
+const PARTS: u32 = 120;
+/// Instances that are listed.
+const TASKS: usize = 100;
+
+/// What a page of a workload is made from.
+struct Known {
+    workload: WorkloadDto,
+    advice: ExplanationDto,
+    tasks: Vec<TaskDto>,
+    actions: Vec<ActionDto>,
+    revisions: Vec<RevisionDto>,
+    events: Vec<EventDto>,
+}
+
+pub(super) async fn show(
+    visitor: Visitor,
+    Path(name): Path<String>,
+    Query(span): Query<Span>,
+) -> Result<Page, Failure> {
+    let (json, hours) = (path("/v1/workloads", &name), span.hours());
+    let workload: WorkloadDto = visitor.get(&json).await?;
+    let name = crate::api::client::encoded(&workload.name);
+    let known = Known {
+        advice: visitor.get(&format!("/v1/recommendations/{name}?hours={hours}&parts={PARTS}")).await?,
+        tasks: visitor.get(&format!("/v1/tasks?workload={name}&ended=true&limit={TASKS}")).await?,
+        actions: visitor.get("/v1/actions").await?,
+        revisions: visitor.get(&format!("/v1/workloads/{name}/revisions")).await?,
+        events: visitor.get(&format!("/v1/events?workload={name}&limit=25")).await?,
+        workload,
+    };
+    let body = match known.workload.kind {
+        WorkloadKind::Service => {
+            let load = visitor.get(&format!("/v1/workloads/{name}/load?hours={hours}&parts={PARTS}")).await?;
+            let model = visitor.get(&format!("/v1/workloads/{name}/model")).await?;
+            service(&visitor, &known, hours, &(load, model))
+        }
+        WorkloadKind::CronJob | WorkloadKind::Job => {
+            let runs: Vec<RunDto> = visitor.get(&format!("/v1/runs?workload={name}&limit=100")).await?;
+            job(&visitor, &known, hours, &runs)
+        }
+    };
+    let title = known.workload.name.clone();
+    let room = if known.workload.kind == WorkloadKind::Service { "/workloads" } else { "/cron" };
+    let sheet = Sheet { title: &title, room, json: Some(&json), about: Some(&title) };
+    Ok(page(&visitor, &sheet, &body))
+}
+
+fn service(
+    visitor: &Visitor,
+    known: &Known,
+    hours: u32,
+    (load, modelled): &(LoadCourseDto, LoadModelDto),
+) -> Markup {
+    let name = &known.workload.name;
+    html! {
+        (head(visitor, known))
+        (acts(visitor, known))
+        section { h2 { "Usage and load" } (spans(&path("/workloads", name), hours))
+            div.columns {
+                (load_chart(visitor, name, load, &known.advice.decisions, modelled, hours))
+                (usage_charts(visitor, name, &known.advice, hours))
+            }
+        }
+        (shared(visitor, known))
+        section #model { h2 { "Load model " (json_link(&format!("{}/model", path("/v1/workloads", name)))) } (model(modelled)) }
+        (record(visitor, known))
+    }
+}
+
+fn job(visitor: &Visitor, known: &Known, hours: u32, runs: &[RunDto]) -> Markup {
+    let name = &known.workload.name;
+    html! {
+        (head(visitor, known))
+        (acts(visitor, known))
+        section #runs data-live {
+            h2 { "Runs " (json_link(&format!("/v1/runs?workload={}&limit=100", crate::api::client::encoded(name)))) }
+            (cron::strip(visitor, runs))
+            (cron::runs(visitor, &runs[..runs.len().min(20)]))
+        }
+        section { h2 { "Usage" } (spans(&path("/workloads", name), hours))
+            div.columns { (usage_charts(visitor, name, &known.advice, hours)) } }
+        (shared(visitor, known))
+        (record(visitor, known))
+    }
+}
+
+/// How it stands, and what is in force by hand.
+fn head(visitor: &Visitor, known: &Known) -> Markup {
+    let workload = &known.workload;
+    let may = visitor.may_change(workload.team.as_deref());
+    let actions =
+        known.actions.iter().filter(|action| action.subject == workload.name && action.kind != "freeze");
+    html! {
+        div #state data-live {
+            p.lead {
+                (workloads::star(visitor, &workload.name)) " " (state(&workload.state)) " " (workload.kind)
+                @if let Some(team) = &workload.team { " of team " (team) }
+                @if let Some(centre) = &workload.cost_centre { ", cost centre " (centre) }
+                ", revision " (workload.revision)
+            }
+            @for note in &workload.notes { p.quiet { (note) } }
+            (forms::in_force(visitor, &actions.collect::<Vec<_>>(), may))
+            (rollout(visitor, workload, may))
+            (figures(visitor, workload))
+        }
+    }
+}
+
+fn figures(visitor: &Visitor, workload: &WorkloadDto) -> Markup {
+    let bounds =
+        workload.scale_bounds.map(|(min, max)| format!("between {min} and {max}")).unwrap_or_default();
+    let doors: Vec<String> =
+        workload.front_doors.iter().map(|(port, number)| format!("{port}: 127.0.0.1:{number}")).collect();
+    html! {
+        div.figures {
+            @match workload.wanted {
+                Some(wanted) => (figure("Instances ready", &format!("{} of {wanted}", workload.ready), &bounds)),
+                None => (figure("Runs active", &workload.ready.to_string(), "")),
+            }
+            (figure("Size of a task", &format!("{} cores", cores(workload.size.cpu_request)), &size(&workload.size)))
+            @if let Some(used) = workload.cpu_used { (figure("CPU used", &format!("{} cores", cores(used)), "over all tasks")) }
+            @if let Some(used) = workload.memory_used { (figure("Memory used", &bytes(used), "over all tasks")) }
+            @if let Some(rate) = workload.requests_per_second { (figure("Requests", &format!("{rate:.1} /s"),
+                &workload.latency_p95.map(|p95| format!("95 % within {:.0} ms", p95 * 1000.0)).unwrap_or_default())) }
+            @if !doors.is_empty() { (figure("Front door", &doors.join(", "), "")) }
+            @if let Some(schedule) = &workload.schedule { (figure("Schedule", schedule, "")) }
+            @if let Some(next) = workload.next_run { div.figure { span.name { "Next run" } b { (time(visitor, next)) } } }
+        }
+        @if let Some(scale) = &workload.scale {
+            p.quiet { "Count by " b { (scale.policy) } ": " (scale.reason) " (" (scale.rule) ")" }
+        }
+    }
+}
+
+/// The banner of a rollout that moves or waits.
+fn rollout(visitor: &Visitor, workload: &WorkloadDto, may: bool) -> Markup {
+    let Some(rollout) = workload.rollout.as_ref().filter(|rollout| rollout.state.is_open()) else {
+        return html! {};
+    };
+    let stage = rollout.open_stage();
+    html! {
+        @if let Some(from) = rollout.from {
+            div.banner { div {
+                b { "Rollout from revision " (from) " to " (rollout.to) } ", since " (time(visitor, rollout.started_at))
+                @if let Some(stage) = stage { ": " (rollout.title(stage)) " " (stage.waits) }
+                @if let Some(verdict) = stage.and_then(|stage| stage.verdict.as_ref()) { " (" (verdict) ")" }
+                @if rollout.failures > 0 { ", " (rollout.failures) " failures" } "." }
+                @if may { div.buttons {
+                    @if stage.is_some() { (forms::button(visitor, "advance", &workload.name, "Advance")) }
+                    (forms::button(visitor, "abort", &workload.name, "Abort"))
+                } }
+            }
+        }
+    }
+}
+
+/// What can be done, for who may.
+fn acts(visitor: &Visitor, known: &Known) -> Markup {
+    let workload = &known.workload;
+    if !visitor.may_change(workload.team.as_deref()) {
+        return html! {};
+    }
+    let one = |does, button, words, lasting| Act { does, subject: &workload.name, button, words, lasting };
+    let paused = known.actions.iter().any(|action| action.kind == "pause" && action.subject == workload.name);
+    let service = workload.wanted;
+    html! {
+        div.acts {
+            @if let Some(wanted) = service {
+                (act(visitor, &one("scale", "Scale", "Another number of instances, by hand.", true), &html! {
+                    label { "Instances" input type="number" name="count" min="0" max="10000" required value=(wanted); }
+                    label.check { input type="checkbox" name="acknowledged" value="1"; "fewer than half of them is meant" }
+                }))
+                (act(visitor, &one("restart", "Restart", "Replaces each instance by an equal one, one after the other.", false), &html! {}))
+            } @else {
+                (act(visitor, &one("run", "Run now", "One run now, whatever the schedule says.", false), &html! {
+                    label { "Other arguments, one a line" textarea name="args" rows="2" placeholder="as the spec says" {} }
+                }))
+            }
+            @if paused { (act(visitor, &one("resume", "Resume", "Its tasks are wanted again.", false), &html! {})) }
+            @else { (act(visitor, &one("pause", "Pause", "No task of it is wanted for a while.", true), &html! {})) }
+            @if service.is_some() && known.revisions.len() > 1 {
+                (act(visitor, &one("rollback", "Roll back", "Goes back to an earlier revision, as a rollout.", false), &html! {
+                    label { "To revision" select name="to" {
+                        @for revision in known.revisions.iter().rev().filter(|revision| !revision.in_force) {
+                            option value=(revision.number) { (revision.number) " by " (revision.by) } } } }
+                }))
+            }
+            @if known.advice.recommendation.recommended.is_some() {
+                (act(visitor, &one("apply-sizes", "Apply recommended size", &known.advice.recommendation.reason, false), &html! {
+                    input type="hidden" name="workload" value=(workload.name);
+                }))
+            }
+        }
+    }
+}
+
+/// Tasks and the advice.
+fn shared(visitor: &Visitor, known: &Known) -> Markup {
+    let name = crate::api::client::encoded(&known.workload.name);
+    html! {
+        section #tasks data-live {
+            h2 { "Tasks " (json_link(&format!("/v1/tasks?workload={name}&ended=true&limit={TASKS}"))) }
+            (tasks(visitor, &known.tasks, known.workload.wanted.is_some()))
+        }
+        section #advice data-live {
+            h2 { "Why this size " (json_link(&format!("/v1/recommendations/{name}"))) }
+            (cost_curve(&known.advice.recommendation))
+        }
+    }
+}
+
+/// What was: decisions, revisions, events.
+fn record(visitor: &Visitor, known: &Known) -> Markup {
+    let name = crate::api::client::encoded(&known.workload.name);
+    html! {
+        section #decided data-live {
+            h2 { "Decisions " (json_link(&format!("/v1/decisions?subject={name}"))) }
+            (decisions::table(visitor, &known.advice.decisions))
+        }
+        section #revisions data-live {
+            h2 { "Revisions " (json_link(&format!("/v1/workloads/{name}/revisions"))) }
+            (revisions(visitor, &known.revisions))
+        }
+        section #events data-live {
+            h2 { "Events " (json_link(&format!("/v1/events?workload={name}"))) }
+            (events(visitor, &known.events))
+        }
+    }
+}

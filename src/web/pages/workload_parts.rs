@@ -1,0 +1,219 @@
+//! Parts of a workload's page: its charts, its tasks, what its size costs, its model, revisions, events.
+
+use maud::{Markup, html};
+
+use crate::api::answers::{EventDto, RevisionDto};
+use crate::api::client::encoded;
+use crate::api::courses::LoadCourseDto;
+use crate::api::dto::{ExplanationDto, RecommendationDto, TaskDto, UsagePartDto};
+use crate::api::load_models::LoadModelDto;
+use crate::charts::time::{Stroke, TimeChart, TimeLine};
+use crate::domain::decision::{Decision, DecisionKind};
+use crate::web::charted::chart;
+use crate::web::pages::overview::moment;
+use crate::web::parts::{bytes, cores, in_bytes, in_cores, money, path, size, state, time};
+use crate::web::visitor::Visitor;
+
+fn rate(value: f64) -> String {
+    format!("{value:.1}/s")
+}
+
+fn line(name: &str, place: usize, stroke: Stroke, points: Vec<(f64, f64)>) -> TimeLine {
+    TimeLine { name: name.to_owned(), place, stroke, points }
+}
+
+/// Load against what the ready instances can serve.
+pub(super) fn load_chart(
+    visitor: &Visitor,
+    name: &str,
+    load: &LoadCourseDto,
+    decided: &[Decision],
+    modelled: &LoadModelDto,
+    hours: u32,
+) -> Markup {
+    let points = |of: &dyn Fn(&crate::api::courses::LoadPartDto) -> f64| -> Vec<(f64, f64)> {
+        load.parts.iter().map(|part| (part.at.as_second() as f64, of(part))).collect()
+    };
+    let full =
+        modelled.model.as_ref().and_then(|model| model.saturation.as_ref()).map(|full| full.load.value);
+    let mut lines = Vec::new();
+    if let Some(full) = full {
+        lines.push(line("capacity of what is ready", 9, Stroke::Line, points(&|part| part.ready * full)));
+    }
+    lines.push(line("requests", 0, Stroke::Area, points(&|part| part.requests_per_second)));
+    lines.push(line("errors", 4, Stroke::Line, points(&|part| part.errors_per_second)));
+    let counts = decided.iter().filter(|one| matches!(one.proposal.kind, DecisionKind::Count { .. }));
+    let moments: Vec<_> = counts.map(moment).collect();
+    let json = format!("/v1/workloads/{}/load?hours={hours}", encoded(name));
+    let drawn = |title, lines, format| TimeChart {
+        title,
+        from: load.from,
+        to: load.to,
+        zone: &visitor.zone,
+        format,
+        lines,
+        band: None,
+        moments: moments.clone(),
+    };
+    let ready = vec![line("ready instances", 2, Stroke::Area, points(&|part| part.ready))];
+    let none = "No requests came through the front door in this time.";
+    html! {
+        (chart("load", &drawn("Load", lines, rate), if full.is_none() { "capacity shows once the model knows when an instance is full" } else { "" }, &json, none))
+        (chart("ready", &drawn("Instances", ready, |value| format!("{value:.1}")), "", &json, none))
+    }
+}
+
+/// What a task uses, against its request, its limit and the advice.
+pub(super) fn usage_charts(visitor: &Visitor, name: &str, advice: &ExplanationDto, hours: u32) -> Markup {
+    let (from, to) = (advice.from.as_second() as f64, advice.to.as_second() as f64);
+    let flat =
+        |name: &str, place, value: f64| line(name, place, Stroke::Dashed, vec![(from, value), (to, value)]);
+    let points = |of: &dyn Fn(&UsagePartDto) -> Option<f64>| -> Vec<(f64, f64)> {
+        advice.usage.iter().filter_map(|part| Some((part.at.as_second() as f64, of(part)?))).collect()
+    };
+    let (now, told) = (&advice.recommendation.current, &advice.recommendation);
+    let mut cpu = vec![
+        line("mean of tasks", 0, Stroke::Area, points(&|part| part.cpu_mean)),
+        line("highest task", 5, Stroke::Line, points(&|part| part.cpu_max)),
+        flat("request", 1, now.cpu_request),
+    ];
+    let mut memory = vec![
+        line("mean of tasks", 0, Stroke::Area, points(&|part| Some(part.memory_mean as f64))),
+        line("highest task", 5, Stroke::Line, points(&|part| Some(part.memory_max as f64))),
+        flat("request", 1, now.memory_request as f64),
+        flat("limit", 4, now.memory_limit as f64),
+    ];
+    if let Some(limit) = now.cpu_limit {
+        cpu.push(flat("limit", 4, limit));
+    }
+    if let Some(size) = &told.recommended {
+        cpu.push(flat("recommended", 2, size.cpu_request));
+        memory.push(flat("recommended", 2, size.memory_request as f64));
+    }
+    let bounds = told.lower.zip(told.upper);
+    let sizes = advice.decisions.iter().filter(|one| matches!(one.proposal.kind, DecisionKind::Size { .. }));
+    let moments: Vec<_> = sizes.map(moment).collect();
+    let json = format!("/v1/recommendations/{}?hours={hours}", encoded(name));
+    let drawn = |title, lines, band, format| TimeChart {
+        title,
+        from: advice.from,
+        to: advice.to,
+        zone: &visitor.zone,
+        format,
+        lines,
+        band,
+        moments: moments.clone(),
+    };
+    let cpu_band = bounds.map(|((low, _), (high, _))| (low, high));
+    let memory_band = bounds.map(|((_, low), (_, high))| (low as f64, high as f64));
+    html! {
+        (chart("cpu", &drawn("CPU of a task", cpu, cpu_band, in_cores), "", &json, "Nothing was measured in this time."))
+        (chart("memory", &drawn("Memory of a task", memory, memory_band, in_bytes), "", &json, "Nothing was measured in this time."))
+    }
+}
+
+/// Tasks as rows; those that ended come last.
+pub(super) fn tasks(visitor: &Visitor, tasks: &[TaskDto], service: bool) -> Markup {
+    let ended = tasks.iter().filter(|task| task.state.is_terminal());
+    let live = tasks.iter().filter(|task| !task.state.is_terminal());
+    let shown = live.chain(ended.take(if service { 8 } else { 20 }));
+    html! {
+        @if tasks.is_empty() { p.quiet { "There is no task." } }
+        @else { div.scroll tabindex="0" { table {
+            thead { tr { th { "Task" } th { "State" } th { "Node" } th { "CPU" } th { "Memory" } th { "Since" } th { "Why" } } }
+            tbody { @for task in shown { tr {
+                th scope="row" { a href=(path("/tasks", &task.id)) { (task.id) } }
+                td { (state(task.state.as_str())) @if let Some(health) = task.health.as_ref().filter(|health| *health != "ready") { " " small { (health) } } }
+                td { (task.node.as_deref().unwrap_or("-")) }
+                td.number { @if let Some(used) = task.cpu_used { (cores(used)) " / " } (cores(task.size.cpu_request)) }
+                td.number { @if let Some(used) = task.memory_used { (bytes(used)) " / " } (bytes(task.size.memory_limit)) }
+                td { (time(visitor, task.state_since)) }
+                td.words { @match &task.exit { Some(exit) => (exit.describe()), None => (task.reason) } }
+            } } }
+        } } }
+    }
+}
+
+/// What sizes cost and risk: why this one.
+pub(super) fn cost_curve(advice: &RecommendationDto) -> Markup {
+    html! {
+        p { "Now " b { (size(&advice.current)) }
+            @if let Some(to) = &advice.recommended { ", recommended " b { (size(to)) } } ". " (advice.reason) }
+        @if let Some(confidence) = &advice.confidence { p.quiet { "Confidence " (confidence) ": " (advice.grounds) "." } }
+        @if !advice.reasons.is_empty() { ul { @for reason in &advice.reasons { li { (reason) } } } }
+        @for finding in &advice.findings { p { b { (finding.words) } " " (finding.advice) } }
+        @if !advice.candidates.is_empty() {
+            div.scroll tabindex="0" { table {
+                caption { "Other memory requests, with the CPU recommended" }
+                thead { tr { th.number { "Memory" } th.number { "Price a month" } th.number { "Kills a month" } th.number { "Kills a task and day" } } }
+                tbody { @for candidate in &advice.candidates {
+                    @let chosen = advice.recommended.as_ref().is_some_and(|size| size.memory_request == candidate.memory);
+                    tr.chosen[chosen] {
+                        td.number { (bytes(candidate.memory)) @if chosen { " (recommended)" } }
+                        td.number { (money(candidate.price_per_month)) }
+                        td.number { (format!("{:.2}", candidate.oom_kills_per_month)) }
+                        td.number { (format!("{:.4}", candidate.risk)) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+/// What is known of a service as a function of its load: points with the fitted line.
+pub(super) fn model(told: &LoadModelDto) -> Markup {
+    html! {
+        ul { @for words in &told.words { li { (words) } } }
+        @if let Some(model) = told.model.as_ref().filter(|model| model.points.len() > 1) {
+            @let points: Vec<(f64, f64)> = model.points.iter().map(|point| (point.load, point.cpu)).collect();
+            @let right = points.iter().map(|(load, _)| *load).fold(f64::MIN_POSITIVE, f64::max);
+            @let fit = |load: f64| model.cpu.at(load);
+            @let ends = fit(0.0).zip(fit(right));
+            @let top = points.iter().map(|(_, cpu)| *cpu).chain(ends.map(|(_, end)| end)).fold(f64::MIN_POSITIVE, f64::max) * 1.1;
+            figure.chart.small {
+                figcaption { b { "CPU of an instance by its load" } small { "to " (rate(right)) ", " (in_cores(top)) } }
+                svg.scatter viewBox="0 0 340 150" role="img" aria-label="CPU of an instance by its load" {
+                    rect.frame x="0.5" y="0.5" width="339" height="149" {}
+                    @if let Some((start, end)) = ends {
+                        line.fit x1="0" y1=(150.0 - start / top * 150.0) x2="340" y2=(150.0 - end / top * 150.0) {}
+                    }
+                    @for (load, cpu) in &points {
+                        circle cx=(load / right * 336.0 + 2.0) cy=(150.0 - cpu / top * 150.0) r="3" {
+                            title { (rate(*load)) ": " (in_cores(*cpu)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Revisions with what changed, newest first.
+pub(super) fn revisions(visitor: &Visitor, revisions: &[RevisionDto]) -> Markup {
+    html! {
+        @for revision in revisions.iter().rev().take(20) {
+            details.revision open[revision.in_force && revisions.len() > 1] {
+                summary { "Revision " (revision.number) " " @if revision.in_force { (state("applied")) " in force" }
+                    " by " (revision.by) ", " (time(visitor, revision.at)) }
+                @if revision.lines.is_empty() { p.quiet { "Nothing is known to be other than before." } }
+                @else { pre { code { @for line in &revision.lines { (line) "\n" } } } }
+            }
+        }
+    }
+}
+
+/// Events as rows, newest first.
+pub(super) fn events(visitor: &Visitor, events: &[EventDto]) -> Markup {
+    html! {
+        @if events.is_empty() { p.quiet { "Nothing happened yet." } }
+        @else { div.scroll tabindex="0" { table {
+            thead { tr { th { "When" } th { "What" } th { "By" } th { "Why" } } }
+            tbody { @for event in events { tr {
+                td { (time(visitor, event.at)) }
+                td.nowrap { (event.kind.replace('_', " ")) @if let Some(task) = &event.task { " " a href=(path("/tasks", task)) { (task) } } }
+                td { (event.by) }
+                td.words { (event.reason) }
+            } } }
+        } } }
+    }
+}

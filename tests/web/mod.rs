@@ -1,0 +1,7 @@
+//! The web interface: over HTTP as any program sees it, and in a real browser.
+
+mod browser;
+mod chromium;
+mod latency;
+mod roles;
+mod visitor;

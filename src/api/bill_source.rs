@@ -104,8 +104,10 @@ pub(super) fn node_book(api: &ApiState, view: &View, now: Timestamp) -> Result<N
 pub(super) fn gather(api: &ApiState, view: &View, asked: Asked, now: Timestamp) -> Result<Gathered, Problem> {
     let (from, to) = asked.window;
     let until = to.min(now).max(from);
-    let recent_from = until.checked_sub(RECENT).unwrap_or(from).max(from);
     let book = node_book(api, view, now)?;
+    // Before the first node there was nothing to go on like.
+    let first = book.lives().iter().map(|life| life.from).min().unwrap_or(from).min(until);
+    let recent_from = hour_of(until.checked_sub(RECENT).unwrap_or(from)).max(from).max(first);
     let steps = size_steps(api, &book)?;
     let watched: BTreeSet<WorkloadName> = steps.iter().map(|step| step.workload.clone()).collect();
     let mut statement = Statement::new(asked.detail, recent_from, watched);
@@ -155,6 +157,10 @@ pub(super) fn subject(book: &NodeBook, task: &TaskId, tasks: bool) -> Subject {
         kind: known.map(|(kind, _)| *kind),
         owner: known.map_or_else(Owner::default, |(_, owner)| owner.clone()),
     }
+}
+
+fn hour_of(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second().div_euclid(3600) * 3600).unwrap_or(at)
 }
 
 fn next_day(at: Timestamp) -> Timestamp {

@@ -128,7 +128,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// A statement of nothing. What is added of the time from `recent_from` on counts as recent; of the
+    /// A statement of nothing. What is added of the hour of `recent_from` and of later ones counts as recent; of the
     /// watched workloads the requests of each hour are kept, for savings.
     pub fn new(detail: Detail, recent_from: Timestamp, watched: BTreeSet<WorkloadName>) -> Self {
         Self {
@@ -239,7 +239,7 @@ impl Statement {
     }
 
     fn put(&mut self, hour: i64, place: u32, subject: Option<u32>, mut cell: Cell) {
-        if hour * HOUR_MICROS >= self.recent_from {
+        if (hour + 1) * HOUR_MICROS > self.recent_from {
             cell.recent = cell.total();
         }
         let day = if self.detail.daily { hour.div_euclid(24) } else { 0 };

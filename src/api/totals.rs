@@ -166,6 +166,6 @@ mod tests {
         drop(kept);
         let told = totals.since(at(0));
         assert_eq!((told.len(), told[0].at, told[12].at), (12 + 360, at(0), at(3_600)));
-        assert_eq!(totals.since(at(7_000)).len(), 19);
+        assert_eq!(totals.since(at(7_000)).len(), 20);
     }
 }

@@ -602,7 +602,13 @@ mod tests {
         build.pool_mut("small").target = 1;
         build.pool_mut("small").grown_at = Some(ago(10));
         assert_eq!(change(&build.decide()), None);
-        let build = build.node("small", 1, NodeState::Ready).rested();
+        // One that has just joined stays until it had time to be of use.
+        let joined = |world: &mut World| {
+            for node in world.nodes.values_mut().filter(|node| node.pool.as_str() == "small") {
+                node.state_since = ago(5);
+            }
+        };
+        let build = build.node("small", 1, NodeState::Ready).rested().edit(joined);
         assert_eq!(change(&build.decide()), Some(("big".to_owned(), 1, 0, "underused node".to_owned())));
         // One that costs as much is no reason to move.
         let mut build = build.edit(|world| {

@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn what_is_pointed_at_is_told_and_gaps_are_no_lines() {
-        let chart = chart(&TimeZone::UTC);
+        let zone = TimeZone::UTC;
+        let chart = chart(&zone);
         let figures: serde_json::Value = serde_json::from_str(&chart.figures()).expect("JSON");
         assert_eq!(figures["lines"][0]["name"], "\"load\"");
         assert_eq!(figures["lines"][0]["points"][1], serde_json::json!([60, "1.0/s"]));

@@ -24,6 +24,8 @@ const STEPS: [i64; 13] =
     [5, 15, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
 /// A line is broken where nothing was measured for so many times its usual step.
 const GAP_FACTOR: f64 = 4.0;
+/// A band may reach so many times as high as the lines.
+const BAND_ROOM: f64 = 1.4;
 
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl TimeChart<'_> {
         let top = self.top();
         let mut plots = Vec::new();
         if let Some((low, high)) = self.band {
-            let band = BandPlot::new([left, right], [low, low], [high, high]);
+            let band = BandPlot::new([left, right], [low.min(top); 2], [high.min(top); 2]);
             plots.push(Plot::Band(band.with_color("var(--band)").with_opacity(1.0)));
         }
         for line in &self.lines {
@@ -169,7 +171,9 @@ impl TimeChart<'_> {
     /// A round value above everything that is drawn.
     fn top(&self) -> f64 {
         let values = self.lines.iter().flat_map(|line| line.points.iter().map(|(_, value)| *value));
-        let high = values.chain(self.band.map(|(_, high)| high)).fold(0.0_f64, f64::max);
+        let high = values.fold(0.0_f64, f64::max);
+        // A wide band must not press the lines down to the axis: it ends where the chart does.
+        let high = self.band.map_or(high, |(_, band)| band.min(high * BAND_ROOM).max(high));
         if high <= 0.0 {
             return 1.0;
         }

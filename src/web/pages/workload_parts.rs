@@ -120,7 +120,7 @@ pub(super) fn tasks(visitor: &Visitor, tasks: &[TaskDto], service: bool) -> Mark
     html! {
         @if tasks.is_empty() { p.quiet { "There is no task." } }
         @else { div.scroll tabindex="0" { table {
-            thead { tr { th { "Task" } th { "State" } th { "Node" } th { "CPU" } th { "Memory" } th { "Since" } th { "Why" } } }
+            thead { tr { th { "Task" } th { "State" } th { "Node" } th.number { "CPU" } th.number { "Memory" } th { "Since" } th { "Why" } } }
             tbody { @for task in shown { tr {
                 th scope="row" { a href=(path("/tasks", &task.id)) { (task.id) } }
                 td { (state(task.state.as_str())) @if let Some(health) = task.health.as_ref().filter(|health| *health != "ready") { " " small { (health) } } }
@@ -193,7 +193,7 @@ pub(super) fn revisions(visitor: &Visitor, revisions: &[RevisionDto]) -> Markup 
     html! {
         @for revision in revisions.iter().rev().take(20) {
             details.revision open[revision.in_force && revisions.len() > 1] {
-                summary { "Revision " (revision.number) " " @if revision.in_force { (state("applied")) " in force" }
+                summary { "Revision " (revision.number) " " @if revision.in_force { span.state.good { "in force" } }
                     " by " (revision.by) ", " (time(visitor, revision.at)) }
                 @if revision.lines.is_empty() { p.quiet { "Nothing is known to be other than before." } }
                 @else { pre { code { @for line in &revision.lines { (line) "\n" } } } }

@@ -25,5 +25,6 @@ pub mod sizing;
 mod startups;
 pub mod state;
 pub mod steady_clock;
+mod targets;
 pub mod waker;
 pub mod what_if;

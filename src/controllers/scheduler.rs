@@ -19,6 +19,7 @@ use crate::controllers::judges::{Judges, run_of};
 use crate::controllers::real_use::RealUse;
 use crate::controllers::routes::FrontDoorPorts;
 use crate::controllers::state::EngineState;
+use crate::controllers::targets::{has_checks, launch_of, ports_unknown, probe_target};
 use crate::domain::change::Change;
 use crate::domain::node::{Node, NodeName, NodeState};
 use crate::domain::observation::{
@@ -26,14 +27,13 @@ use crate::domain::observation::{
 };
 use crate::domain::plan::{Alarm, Step, Waiting};
 use crate::domain::rollout::Actor;
-use crate::domain::task::{ExitRecord, Task, TaskId, TaskState};
-use crate::domain::workload::{WorkloadName, WorkloadSpec};
+use crate::domain::task::{ExitRecord, TaskId, TaskState};
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::ports::cluster::{ClusterError, ClusterObserver, Launch, Resized, TaskRunner};
+use crate::ports::cluster::{ClusterError, ClusterObserver, Resized, TaskRunner};
 use crate::ports::commands::Commands;
-use crate::ports::exec::ExecTarget;
 use crate::ports::front_door::FrontDoor;
-use crate::ports::health::{HealthSource, ProbeTarget};
+use crate::ports::health::HealthSource;
 use crate::ports::node_provider::NodeProvider;
 use crate::ports::store::StoreError;
 use crate::scheduling::{Effect, PlanSettings, due_commands, effects, plan};
@@ -447,22 +447,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn spec_of<'a>(world: &'a World, task: &Task) -> Option<&'a WorkloadSpec> {
-    let workload = world.workloads.get(task.workload())?;
-    Some(workload.revisions.get(&task.revision).map_or(&workload.spec, |revision| &revision.spec))
-}
-
-fn has_checks(world: &World, task: &Task) -> bool {
-    let service = spec_of(world, task).and_then(WorkloadSpec::as_service);
-    service.is_some_and(|s| {
-        s.checks.startup.is_some() || s.checks.readiness.is_some() || s.checks.liveness.is_some()
-    })
-}
-
-fn port_names(spec: &WorkloadSpec) -> Vec<String> {
-    spec.as_service().map(|s| s.ports.iter().map(|port| port.name.clone()).collect()).unwrap_or_default()
-}
-
 /// Cron jobs whose occurrences are accounted for up to a time that has not come: the clock was set back.
 fn ahead_of_clock(world: &World, now: Timestamp) -> Option<String> {
     let cursors = world.workloads.values().filter_map(|workload| workload.cron_cursor);
@@ -471,41 +455,6 @@ fn ahead_of_clock(world: &World, now: Timestamp) -> Option<String> {
         "the clock was set back: occurrences of cron jobs up to {ahead} have been dealt with and are not run \
          again; run what is needed before by hand"
     ))
-}
-
-/// A task whose agent has numbers for its ports that the world does not know: the engine ended between
-/// the launch and the writing down.
-fn ports_unknown(world: &World, task: &Task, observed: &Observed) -> bool {
-    task.ports.is_empty()
-        && matches!(task.state, TaskState::Starting | TaskState::Running)
-        && observed.tasks.contains_key(&task.id)
-        && spec_of(world, task).is_some_and(|spec| !port_names(spec).is_empty())
-}
-
-fn launch_of(world: &World, id: &TaskId) -> Option<Launch> {
-    let task = world.tasks.get(id)?;
-    let spec = spec_of(world, task)?;
-    let template = crate::scheduling::launching::template(world, task)?;
-    Some(Launch { task: task.clone(), template, ports: port_names(spec) })
-}
-
-fn probe_target(world: &World, task: &Task) -> Option<ProbeTarget> {
-    let spec = spec_of(world, task)?;
-    let service = spec.as_service()?;
-    Some(ProbeTarget {
-        task: task.id.clone(),
-        checks: service.checks.clone(),
-        ports: task.ports.clone(),
-        first_port: service.ports.first().map(|port| port.name.clone()),
-        template: service.template.clone(),
-    })
-}
-
-/// What a command in a task is run with.
-pub(super) fn exec_target(world: &World, task: &Task) -> Option<ExecTarget> {
-    let spec = spec_of(world, task)?;
-    let template = crate::scheduling::launching::template(world, task)?;
-    Some(ExecTarget { task: task.id.clone(), template, first_port: port_names(spec).into_iter().next() })
 }
 
 fn did_not_start(at: Timestamp, why: &str) -> ExitRecord {

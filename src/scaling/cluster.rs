@@ -19,7 +19,6 @@ use crate::domain::task::TaskId;
 use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
-use crate::scaling::likely::likely;
 use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
@@ -72,8 +71,7 @@ pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestam
     if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let mut coming = ahead::kept_for(world, now);
-    coming.extend(likely(world, now));
+    let coming = ahead::kept_for(world, now);
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
     let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }

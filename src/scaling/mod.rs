@@ -18,7 +18,6 @@ pub mod horizontal;
 pub mod joint;
 #[cfg(test)]
 mod joint_conflict;
-pub mod likely;
 mod metric_count;
 pub mod metric_guard;
 pub mod planned;

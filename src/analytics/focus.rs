@@ -91,7 +91,7 @@ fn table(frame: &Frame, rows: &[Row<'_>]) -> Table {
         ("ContractedCost", cost()),
         ("EffectiveCost", cost()),
         ("HostProviderName", same(PROVIDER)),
-        ("InvoiceId", some(&|row| provisional_invoice(row.day))),
+        ("InvoiceId", Cells::null(count)),
         ("InvoiceIssuerName", same(PROVIDER)),
         ("ListCost", cost()),
         ("PricingCategory", same("Standard")),
@@ -145,11 +145,6 @@ fn description(row: &Row<'_>) -> String {
         (Some(node), None) => format!("Overhead and free capacity of node {node}"),
         (None, _) => "Shared cost".to_owned(),
     }
-}
-
-/// Nobody issues an invoice here; a month's rows have the name of the month's provisional one.
-fn provisional_invoice(day: i64) -> String {
-    format!("loadline-{}", month_of(day).0.to_zoned(TimeZone::UTC).strftime("%Y-%m"))
 }
 
 /// The start of a day of UTC.

@@ -91,6 +91,7 @@ fn table(frame: &Frame, rows: &[Row<'_>]) -> Table {
         ("ContractedCost", cost()),
         ("EffectiveCost", cost()),
         ("HostProviderName", same(PROVIDER)),
+        ("InvoiceId", Cells::null(count)),
         ("InvoiceIssuerName", same(PROVIDER)),
         ("ListCost", cost()),
         ("PricingCategory", same("Standard")),

@@ -134,7 +134,7 @@ impl Chromium {
                 self.faults.push(format!("failed: {} {}", about["errorText"], about["blockedReason"]));
             }
             "Runtime.exceptionThrown" => {
-                self.faults.push(format!("exception: {}", about["exceptionDetails"]))
+                self.faults.push(format!("exception: {}", about["exceptionDetails"]));
             }
             "Runtime.consoleAPICalled" if about["type"] == "error" || about["type"] == "warning" => {
                 self.faults.push(format!("console: {}", about["args"]));

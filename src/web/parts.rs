@@ -83,6 +83,8 @@ pub(super) fn in_bytes(value: f64) -> String {
 
 /// Money in the currency of the prices.
 pub(super) fn money(units: f64) -> String {
+    // What rounds to nothing has no sign.
+    let units = if units.abs() < 0.000_05 { 0.0 } else { units };
     let size = units.abs();
     let digits = if size >= 1000.0 {
         0

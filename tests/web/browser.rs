@@ -19,7 +19,7 @@ use crate::web::chromium::{Chromium, program};
 /// The demo must be open, and its figures there, within this time.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// A service of the test's own, and its second revision: something to deploy and to roll back.
-const FIRST: &str = "[service.extra]\nteam = \"shop\"\ncommand = \"while true; do echo a line; sleep 0.3; done\"\ncpu = 0.02\nmemory = \"16MiB\"\nplacement = { pool = \"big\" }\n";
+const FIRST: &str = "[service.extra]\nteam = \"shop\"\ncommand = \"while true; do echo a line; sleep 0.3; done\"\ncpu = 0.02\nmemory = \"64MiB\"\nplacement = { pool = \"big\" }\n";
 
 /// `loadline demo`, until it is dropped.
 struct Demo {
@@ -182,7 +182,7 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
     within("it is applied", async || {
         let size = extra().await.size;
         ((size.memory_request as f64) < 1.5 * advised.memory_request as f64
-            && size.memory_request != 16 << 20)
+            && size.memory_request != 64 << 20)
             .then_some(())
     })
     .await;

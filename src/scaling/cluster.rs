@@ -607,7 +607,30 @@ mod tests {
             }
         };
         let build = build.node("small", 1, NodeState::Ready).rested().edit(joined);
-        assert_eq!(change(&build.decide()), Some(("big".to_owned(), 1, 0, "underused node".to_owned())));
+        let verdict = build.decide();
+        assert_eq!(change(&verdict), Some(("big".to_owned(), 1, 0, "cheaper node".to_owned())));
+        let drains =
+            |step: &Step| matches!(&step.change, Change::NodeMoved { node, .. } if node.as_str() == "big-1");
+        assert!(verdict.decision.expect("a decision").steps.iter().any(drains));
+        // Others still have to make way for it: it does not go in the meantime.
+        let mut waits = build.edit(|world| {
+            for node in world.nodes.values_mut().filter(|node| node.pool.as_str() == "small") {
+                node.state_since = ago(300);
+            }
+        });
+        waits.pool_mut("big").shrunk_at = Some(ago(5));
+        let verdict = waits.decide();
+        assert_eq!(change(&verdict), None);
+        let held = verdict.kept.iter().find(|kept| kept.node.as_str() == "small-1").expect("small-1 stays");
+        assert!(held.reason.contains("take the place"), "{}", held.reason);
+        // In the end it goes all the same.
+        let gives_up = waits.edit(|world| {
+            for node in world.nodes.values_mut().filter(|node| node.pool.as_str() == "small") {
+                node.state_since = ago(901);
+            }
+        });
+        assert_eq!(change(&gives_up.decide()), Some(("small".to_owned(), 1, 0, "underused node".to_owned())));
+        let build = gives_up;
         // One that costs as much is no reason to move.
         let mut build = build.edit(|world| {
             world.nodes.retain(|name, _| name.as_str() == "big-1");
@@ -616,6 +639,57 @@ mod tests {
         build.pool_mut("small").grown_at = None;
         build.pool_mut("small").spec.price_per_hour = Some(MicroCents::from_units(0.175));
         assert_eq!(change(&build.decide()), None);
+    }
+
+    /// Two nodes with an instance each; a run has been on the second for so many seconds of the usual 600.
+    fn with_a_run(began: i64) -> Build {
+        two_with_room().task("job", 7, resources(50, 50), Some("small-2")).edit(|world| {
+            with_constraints(world, "job", &[]);
+            let name = WorkloadName::new("job").expect("a name");
+            let jobs = &mut world.workloads.get_mut(&name).expect("a job").jobs;
+            jobs.took = vec![SignedDuration::from_secs(600)];
+            for task in world.tasks.values_mut().filter(|task| *task.workload() == name) {
+                (task.kind, task.started_at) = (WorkloadKind::Job, Some(ago(began)));
+            }
+        })
+    }
+
+    #[test]
+    fn a_node_is_left_where_its_runs_are_about_to_end() {
+        let verdict = with_a_run(301).decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 2, 1, "underused node".to_owned())));
+        let decision = verdict.decision.expect("a decision");
+        assert_eq!(decision.proposal.inputs["tasks moved"], "1", "the run ends where it is");
+        assert!(decision.proposal.reason.contains("web.2 to small-1"), "{}", decision.proposal.reason);
+        // With more time to go, or where it takes much longer than usual, the node stays.
+        for began in [299, 901] {
+            let verdict = with_a_run(began).decide();
+            assert_eq!(change(&verdict), None, "{began}");
+            assert!(verdict.kept.iter().any(|kept| kept.reason.contains("begin again")));
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_to_go_stays_where_tasks_wait_again() {
+        let leaving = |size| {
+            small_full().node("small", 2, NodeState::Draining).task("api", 1, resources(size, 500), None)
+        };
+        let verdict = leaving(500).decide();
+        assert_eq!(change(&verdict), Some(("small".to_owned(), 1, 2, "taken back".to_owned())));
+        let steps = verdict.decision.expect("a decision").steps;
+        let stays = |step: &Step| {
+            let Change::NodeMoved { node, state, remove_when_empty, .. } = &step.change else { return false };
+            node.as_str() == "small-2" && *state == NodeState::Ready && !remove_when_empty
+        };
+        assert!(steps.iter().any(stays), "{steps:?}");
+        // One that is told to go by a person, or is too dear for what waits, does not come back.
+        let told = leaving(500).edit(|world| {
+            world.nodes.values_mut().for_each(|node| node.remove_when_empty = false);
+        });
+        assert_eq!(change(&told.decide()).map(|change| change.3), Some("least waste".to_owned()));
+        let mut dear = leaving(500).pool("tiny", resources(600, 600), 0);
+        dear.pool_mut("tiny").spec.min = 0;
+        assert_eq!(change(&dear.decide()), Some(grown("tiny", 0, 1)));
     }
 
     #[test]

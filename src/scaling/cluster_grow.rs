@@ -5,14 +5,14 @@
 //! nodes cost least against what the same tasks would cost on full nodes of the types that suit each best, and
 //! one that helps tasks that wait goes before one for tasks still to come. Nodes on their way count first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::node::{NodePool, NodeState};
+use crate::domain::node::{Node, NodePool, NodeState};
 use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
@@ -43,9 +43,7 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
 
     let mut bins = room_in_flight(world, now);
     let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
-    let largest = pools(world)
-        .map(|pool| pool.spec.size)
-        .fold(Resources::ZERO, |a, b| Resources::new(a.cpu.max(b.cpu), a.memory.max(b.memory)));
+    let largest = largest(pools(world).map(|pool| pool.spec.size));
     let (_, left) = first_fit_decreasing(&suited, &mut bins, largest, None);
     if left.is_empty() {
         return ClusterVerdict { unserved, ..ClusterVerdict::default() };
@@ -66,8 +64,70 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
             unserved.push(held_up(world, item, now));
         }
     }
+    let most = options.first().map(|best| best.price);
+    if let Some(decision) = taken_back(world, &left, most, prices) {
+        return ClusterVerdict { decision: Some(decision), unserved, ..ClusterVerdict::default() };
+    }
     let decision = options.first().map(|_| decision(&options, (&left, &due), on_their_way, prices));
     ClusterVerdict { decision, unserved, ..ClusterVerdict::default() }
+}
+
+/// Lets nodes of one pool stay that were to go, where they have room for what waits and new ones would cost as
+/// much: they are there already.
+fn taken_back(
+    world: &World,
+    left: &[Item<'_>],
+    most: Option<MicroCents>,
+    prices: &Prices,
+) -> Option<PoolDecision> {
+    let used = used_by_node(world);
+    let leaves = |node: &&Node| node.state == NodeState::Draining && node.remove_when_empty;
+    let nodes: Vec<&Node> = world.nodes.values().filter(leaves).collect();
+    let used = |node: &Node| used.get(&node.name).copied().unwrap_or_default();
+    let mut bins: Vec<Bin<'_>> = nodes.iter().map(|node| Bin::of(world, node, used(node))).collect();
+    let (placed, _) =
+        first_fit_decreasing(left, &mut bins, largest(nodes.iter().map(|node| node.size)), None);
+    let of = &nodes[placed.first()?.1].pool;
+    let pool = pools(world).find(|pool| pool.name == *of)?;
+    let chosen: BTreeSet<usize> =
+        placed.iter().map(|(_, at)| *at).filter(|at| nodes[*at].pool == pool.name).collect();
+    let room = pool.spec.max.saturating_sub(pool.target) as usize;
+    let taken: Vec<&Node> = chosen.iter().take(room).map(|at| nodes[*at]).collect();
+    let price = price_of(pool, taken.len() as u32, prices);
+    if taken.is_empty() || most.is_some_and(|most| price > most) {
+        return None;
+    }
+    let target = pool.target + taken.len() as u32;
+    let names: Vec<String> = taken.iter().map(|node| node.name.to_string()).collect();
+    let tasks = placed.iter().filter(|(_, at)| chosen.contains(at)).count();
+    let reason = format!("{} can take {tasks} tasks that wait: no node goes for another", names.join(", "));
+    let proposal = Proposal {
+        kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
+        rule: "taken back".to_owned(),
+        reason: reason.clone(),
+        inputs: BTreeMap::from([
+            ("waiting tasks".to_owned(), left.len().to_string()),
+            ("nodes that were to go".to_owned(), nodes.len().to_string()),
+        ]),
+        candidates: Vec::new(),
+        price_before: price_of(pool, pool.target, prices),
+        price_after: price_of(pool, target, prices),
+    };
+    let stays = |node: &&Node| Change::NodeMoved {
+        node: node.name.clone(),
+        state: NodeState::Ready,
+        reason: reason.clone(),
+        remove_when_empty: false,
+    };
+    let change = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
+    let changes = std::iter::once(change).chain(taken.iter().map(stays));
+    let steps = changes.map(|change| Step { change, reason: reason.clone() }).collect();
+    Some(PoolDecision { proposal, steps })
+}
+
+/// The most CPU and the most memory of any.
+fn largest(sizes: impl Iterator<Item = Resources>) -> Resources {
+    sizes.fold(Resources::ZERO, |a, b| Resources::new(a.cpu.max(b.cpu), a.memory.max(b.memory)))
 }
 
 fn pools(world: &World) -> impl Iterator<Item = &NodePool> {

@@ -3,24 +3,24 @@
 //!
 //! A node goes that has been little used for long enough and whose tasks all fit on the others. Nodes of one
 //! pool go together as long as no service has more of its instances on them than its policy lets be
-//! disrupted; the next ones go when they are gone. Where none can go, a node of a cheaper pool may be made
-//! that takes the place of several: they go once it is there.
+//! disrupted; the next ones go when they are gone. Where none can go, a node may be made that takes the place of
+//! several: they go once it is there, all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::node::{Node, NodePool, NodeState};
+use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::plan::Step;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster::{KeptNode, PoolDecision, price_of, requested_share};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
-use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, plan};
+use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, moves, plan};
 
 /// Nodes named in a reason one by one, and tasks of each; the others are counted.
 const NAMED_MAX: usize = 10;
@@ -35,15 +35,30 @@ pub(super) fn decide<'w>(
     prices: &Prices,
     now: Timestamp,
 ) -> (Option<PoolDecision>, Vec<KeptNode>) {
-    // What is being emptied now needs room that the plan counts as taken; the rest stands still.
+    // What is being emptied now needs room that the plan counts as taken; the rest stands still. Where only
+    // runs are left, nothing moves any more.
+    let on = |moving: bool| -> HashSet<&NodeName> {
+        world
+            .tasks
+            .values()
+            .filter(|task| task.state.holds_resources() && moves(task) == moving)
+            .filter_map(|task| task.node.as_ref())
+            .collect()
+    };
+    let (serving, running) = (on(true), on(false));
     let emptying = |node: &Node| {
-        node.state == NodeState::Removing || (node.state == NodeState::Draining && node.remove_when_empty)
+        let leaves = node.state == NodeState::Draining && node.remove_when_empty;
+        let only_runs = running.contains(&node.name) && !serving.contains(&node.name);
+        node.state == NodeState::Removing || leaves && !only_runs
     };
     let limit = (world.nodes.len() as f64 * EMPTYING_MOST) as usize;
     if world.nodes.values().filter(|node| emptying(node)).count() > limit {
         return (None, Vec::new());
     }
-    let Consolidation { emptied, replacement, kept } = plan(world, ahead, prices, now);
+    let Consolidation { emptied, takeover, replacement, kept } = plan(world, ahead, prices, now);
+    if let Some(found) = takeover {
+        return (take_over(world, &found, prices), kept);
+    }
     let mut together = together(world, &emptied);
     // Each by itself has room; all at once they must have it as well.
     while together.len() > 1 && !fit_together(world, ahead, &together, (prices, now)) {
@@ -147,55 +162,95 @@ fn shrink(world: &World, pool: &NodePool, nodes: &[&Emptied], prices: &Prices) -
         (format!("node {}", emptied.node), format!("{} of {size} requested", percent(requested(emptied))))
     }));
     inputs.insert("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max));
-    let candidates = nodes.iter().take(NAMED_MAX).map(|emptied| Candidate {
-        source: format!("node {}", emptied.node),
-        answer: where_to(emptied),
-        chosen: true,
-    });
     let proposal = Proposal {
         kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
         rule: if nodes.len() == 1 { "underused node" } else { "underused nodes" }.to_owned(),
         reason: reason.clone(),
         inputs,
-        candidates: candidates.collect(),
+        candidates: candidates(nodes),
         price_before: price_of(pool, pool.target, prices),
         price_after: price_of(pool, target, prices),
     };
     let shrink = Change::PoolTargetSet { pool: pool.name.clone(), target, decision: None };
     let mut steps = vec![Step { change: shrink, reason }];
-    steps.extend(nodes.iter().map(|emptied| {
-        let (node, reason) = (emptied.node.clone(), reason_of(emptied));
-        let state = NodeState::Draining;
-        let drain = Change::NodeMoved { node, state, reason: reason.clone(), remove_when_empty: true };
-        Step { change: drain, reason }
-    }));
+    steps.extend(nodes.iter().map(|emptied| drained(emptied, reason_of(emptied))));
     PoolDecision { proposal, steps }
 }
 
-fn replace(pool: &NodePool, found: &Replacement, prices: &Prices) -> PoolDecision {
-    let target = pool.target + 1;
+/// Lets nodes go whose place an empty one takes. Services replace what is on them in turn, as far as their
+/// policies let them be disrupted.
+fn take_over(world: &World, found: &Replacement, prices: &Prices) -> Option<PoolDecision> {
     let nodes: Vec<&Emptied> = found.instead_of.iter().collect();
+    let mut targets: BTreeMap<&PoolName, (&NodePool, u32)> = BTreeMap::new();
+    for node in &nodes {
+        let pool = world.pools.get(&node.pool)?;
+        let (_, target) = targets.entry(&pool.name).or_insert((pool, pool.target));
+        *target = target.saturating_sub(1);
+    }
+    let price = |target: fn(&(&NodePool, u32)) -> u32| {
+        let each = targets.values().map(|of| price_of(of.0, target(of), prices));
+        each.fold(MicroCents::ZERO, |a, b| a + b)
+    };
+    let (first, to) = targets.values().next()?;
+    let reason_of = |emptied: &Emptied| {
+        format!("{} takes the place of {}; {}", found.node, emptied.node, where_to(emptied))
+    };
+    let reason = format!("{} takes the place of {}", found.node, names(&nodes));
+    let proposal = Proposal {
+        kind: DecisionKind::Pool { pool: first.name.clone(), from: first.target, to: *to },
+        rule: "cheaper node".to_owned(),
+        reason: reason.clone(),
+        inputs: effect(found.saves, &nodes),
+        candidates: candidates(&nodes),
+        price_before: price(|(pool, _)| pool.target),
+        price_after: price(|(_, target)| *target),
+    };
+    let shrinks = targets.values().map(|(pool, target)| {
+        let (pool, target) = (pool.name.clone(), *target);
+        Step { change: Change::PoolTargetSet { pool, target, decision: None }, reason: reason.clone() }
+    });
+    let steps = shrinks.chain(nodes.iter().map(|emptied| drained(emptied, reason_of(emptied)))).collect();
+    Some(PoolDecision { proposal, steps })
+}
+
+fn drained(emptied: &Emptied, reason: String) -> Step {
+    let (node, state) = (emptied.node.clone(), NodeState::Draining);
+    let drain = Change::NodeMoved { node, state, reason: reason.clone(), remove_when_empty: true };
+    Step { change: drain, reason }
+}
+
+fn names(nodes: &[&Emptied]) -> String {
     let names: Vec<String> = nodes.iter().map(|node| node.node.to_string()).collect();
-    let reason = format!(
-        "one more node of pool {} takes the place of {}, which go once it is there: {} an hour less",
-        pool.name,
-        names.join(", "),
-        found.saves
-    );
-    let before = nodes.iter().map(|node| node.saves).fold(price_of(pool, pool.target, prices), |a, b| a + b);
-    let mut inputs = effect(found.saves, &nodes);
-    inputs.insert("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max));
+    names.join(", ")
+}
+
+fn candidates(nodes: &[&Emptied]) -> Vec<Candidate> {
     let candidates = nodes.iter().take(NAMED_MAX).map(|emptied| Candidate {
         source: format!("node {}", emptied.node),
         answer: where_to(emptied),
         chosen: true,
     });
+    candidates.collect()
+}
+
+fn replace(pool: &NodePool, found: &Replacement, prices: &Prices) -> PoolDecision {
+    let target = pool.target + 1;
+    let nodes: Vec<&Emptied> = found.instead_of.iter().collect();
+    let reason = format!(
+        "one more node of pool {} takes the place of {}, which go once it is there: {} an hour less",
+        pool.name,
+        names(&nodes),
+        found.saves
+    );
+    let before = nodes.iter().map(|node| node.saves).fold(price_of(pool, pool.target, prices), |a, b| a + b);
+    let mut inputs = effect(found.saves, &nodes);
+    inputs.insert("bounds".to_owned(), format!("{} to {}", pool.spec.min, pool.spec.max));
     let proposal = Proposal {
         kind: DecisionKind::Pool { pool: pool.name.clone(), from: pool.target, to: target },
         rule: "cheaper node".to_owned(),
         reason: reason.clone(),
         inputs,
-        candidates: candidates.collect(),
+        candidates: candidates(&nodes),
         price_before: before,
         price_after: price_of(pool, target, prices),
     };

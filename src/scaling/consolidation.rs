@@ -1,13 +1,16 @@
 //! Which nodes can go, and where their tasks would go instead.
 //!
 //! In: the world, what is about to need room, prices. Out: nodes that can be emptied onto those that stay, in the
-//! order of the price saved for each task that moves; one node of a cheaper pool that takes the place of
-//! several, where that saves more; and why the others stay.
+//! order of the price saved for each task that moves; one node that takes the place of several, where that
+//! saves (`consolidation_swap`); and why the others stay.
 //!
 //! Placement itself is asked where each task goes, so attributes, reservations, neighbours, evenness and
 //! zones hold as they do for any task. Room that a move leaves behind is counted on by none: an instance
 //! starts beside the old one, so whatever the order in which the nodes of a plan are emptied, and however far
 //! each of them has come, everything that runs has room.
+//!
+//! An empty node takes nothing while the others are looked at: it goes, or takes the place of others,
+//! whichever saves more.
 //! Not here: when a plan is carried out, and how much of it at a time (`cluster_shrink`).
 
 use std::cmp::Reverse;
@@ -23,6 +26,7 @@ use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::domain::world::{Workload, World};
 use crate::placement::{Ask, Board, Slot, dominant_share};
+use crate::scaling::ahead::usual_time;
 use crate::scaling::cluster::{KeptNode, price_of, requested_share};
 use crate::scaling::cluster_fit::{Item, used_by_node};
 use crate::scaling::consolidation_board::{Homes, imagined, repelled, slot};
@@ -31,9 +35,13 @@ use crate::scaling::consolidation_board::{Homes, imagined, repelled, slot};
 /// while requests are drained ...
 const MOVE_LASTS: SignedDuration = SignedDuration::from_mins(5);
 /// ... and must be paid back within this one.
-const PAID_BACK_WITHIN: SignedDuration = SignedDuration::from_mins(60);
-/// A replacement is not looked for any longer after so many nodes that it did not help.
-const FAILURES_MAX: usize = 50;
+pub(super) const PAID_BACK_WITHIN: SignedDuration = SignedDuration::from_mins(60);
+/// A node on which runs will end so soon can be left by services; what it saves begins when they have ended.
+const RUNS_WAITED_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// An empty node is kept so long for others that are still to make way for it.
+const HELD_FOR: SignedDuration = SignedDuration::from_mins(15);
+/// Empty nodes that are held against others: the dearest.
+const EMPTIES_LOOKED_AT: usize = 10;
 
 /// A task that leaves a node, and where there is room for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +65,14 @@ pub struct Emptied {
     pub saves: MicroCents,
 }
 
-/// A new node that takes the place of others.
+/// A node that takes the place of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// The pool that it is of.
     pub pool: PoolName,
-    /// The nodes that can be emptied once it is there.
+    /// What it is called, or would be.
+    pub node: NodeName,
+    /// The nodes that can be emptied, all at once, where it is there.
     pub instead_of: Vec<Emptied>,
     /// Price per hour saved in all.
     pub saves: MicroCents,
@@ -73,45 +83,47 @@ pub struct Replacement {
 pub struct Consolidation {
     /// Nodes that can be emptied onto others, those that save most for each task moved first.
     pub emptied: Vec<Emptied>,
-    /// A replacement for some of the others.
+    /// An empty node that is there and takes the place of others.
+    pub takeover: Option<Replacement>,
+    /// A node still to be made that would take the place of some of the others.
     pub replacement: Option<Replacement>,
     /// Nodes that are little used and stay.
     pub kept: Vec<KeptNode>,
 }
 
 /// A node that is little used.
-struct Candidate<'w> {
-    slot: usize,
-    node: &'w Node,
-    pool: &'w NodePool,
-    tasks: Vec<&'w Task>,
-    price: MicroCents,
+pub(super) struct Candidate<'w> {
+    pub(super) slot: usize,
+    pub(super) node: &'w Node,
+    pub(super) pool: &'w NodePool,
+    pub(super) tasks: Vec<&'w Task>,
+    pub(super) price: MicroCents,
     used: Resources,
 }
 
 impl Candidate<'_> {
     /// What moving its tasks costs: as much as they do for a while, of the price of the node.
-    fn cost_of_moving(&self) -> MicroCents {
+    pub(super) fn cost_of_moving(&self) -> MicroCents {
         let of_node = |task: &&Task| dominant_share(task.size.request, self.node.size) as f64 / 1e6;
-        let share: f64 = self.tasks.iter().map(of_node).sum();
+        let share: f64 = self.tasks.iter().filter(|task| moves(task)).map(of_node).sum();
         self.price.scale(share * MOVE_LASTS.as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64())
     }
 }
 
 /// What is looked at while a plan is made.
-struct Planner<'w> {
-    world: &'w World,
-    prices: &'w Prices,
+pub(super) struct Planner<'w> {
+    pub(super) world: &'w World,
+    pub(super) prices: &'w Prices,
     now: Timestamp,
     by_node: HashMap<&'w NodeName, Vec<&'w Task>>,
     /// Nodes that take tasks of others and so stay.
-    receives: Vec<bool>,
+    pub(super) receives: Vec<bool>,
     /// Room that is kept for tasks about to come, by node.
-    expected: HashMap<usize, Vec<Ask<'w>>>,
+    pub(super) expected: HashMap<usize, Vec<Ask<'w>>>,
     /// Ready nodes of each pool.
     ready: HashMap<&'w PoolName, u32>,
     /// Nodes of each pool that go.
-    gone: BTreeMap<&'w PoolName, u32>,
+    pub(super) gone: BTreeMap<&'w PoolName, u32>,
     unbound: &'w PlacementSpec,
 }
 
@@ -228,54 +240,115 @@ impl<'w> Planner<'w> {
 
     fn plan(mut self, board: &mut Board<'_>, imagined: &[Node]) -> Consolidation {
         let mut found = Consolidation::default();
+        let empties = self.empties(board);
+        for empty in &empties {
+            board.close(empty.slot);
+        }
         let mut stuck = Vec::new();
         for candidate in self.candidates(board) {
-            let room = |planner: &mut Self, board: &mut Board<'_>| planner.empty(board, &candidate);
-            let kept = match self.stays(&candidate) {
+            let reason = match self.stays(&candidate) {
                 Some(reason) => reason,
                 None if self.receives[candidate.slot] => "tasks of other nodes are to go there".to_owned(),
-                None => match room(&mut self, board) {
+                None => match self.empty(board, &candidate) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
                         found.emptied.push(emptied);
                         continue;
                     }
-                    Err(reason) => {
-                        let node = candidate.node.name.clone();
-                        found.kept.push(KeptNode { node, reason });
-                        stuck.push(candidate);
-                        continue;
-                    }
+                    Err(reason) => reason,
                 },
             };
-            found.kept.push(KeptNode { node: candidate.node.name.clone(), reason: kept });
+            found.kept.push(KeptNode { node: candidate.node.name.clone(), reason });
+            stuck.push(candidate);
         }
+        self.place_empties(board, empties, &stuck, &mut found);
         found.replacement = imagined
             .iter()
-            .filter_map(|node| self.replace(board, node, &stuck))
+            .filter_map(|node| {
+                let slot = board.find(&node.name)?;
+                self.replace(board, (slot, node), &stuck, false)
+            })
             .max_by(|one, other| one.saves.cmp(&other.saves).then(other.pool.cmp(&one.pool)));
         found
+    }
+
+    /// Lets each empty node go, or take the place of others.
+    fn place_empties(
+        &mut self,
+        board: &mut Board<'_>,
+        empties: Vec<Candidate<'w>>,
+        stuck: &[Candidate<'w>],
+        found: &mut Consolidation,
+    ) {
+        let mut go = Vec::new();
+        for (turn, empty) in empties.into_iter().enumerate() {
+            let looked_at = turn < EMPTIES_LOOKED_AT;
+            let at = (empty.slot, empty.node);
+            let saves = |one: &Option<Replacement>| one.as_ref().map(|one| one.saves);
+            let takeover = if looked_at { self.replace(board, at, stuck, false) } else { None };
+            let takes_over = takeover.is_some();
+            if saves(&takeover) > saves(&found.takeover) {
+                found.takeover = takeover;
+            }
+            if !self.has_rested(&empty) {
+                continue;
+            }
+            let held = self.now.duration_since(empty.node.state_since) < HELD_FOR;
+            let purpose = takes_over || looked_at && held && self.replace(board, at, stuck, true).is_some();
+            let reason =
+                if purpose { Some("it can take the place of others".to_owned()) } else { self.stays(&empty) };
+            let node = empty.node.name.clone();
+            if let Some(reason) = reason {
+                found.kept.push(KeptNode { node, reason });
+            } else {
+                *self.gone.entry(&empty.pool.name).or_default() += 1;
+                let pool = empty.pool.name.clone();
+                go.push(Emptied { node, pool, moves: Vec::new(), saves: empty.price });
+            }
+        }
+        found.emptied.splice(0..0, go);
+    }
+
+    /// Nodes with nothing on them and nothing expected, the dearest first.
+    fn empties(&self, board: &Board<'_>) -> Vec<Candidate<'w>> {
+        let mut empties: Vec<Candidate<'w>> = self
+            .ready()
+            .filter_map(|node| self.candidate(board, node))
+            .filter(|candidate| self.is_empty(candidate))
+            .collect();
+        empties.sort_by(|a, b| b.price.cmp(&a.price).then_with(|| a.node.name.cmp(&b.node.name)));
+        empties
+    }
+
+    fn ready(&self) -> impl Iterator<Item = &'w Node> + use<'w> {
+        self.world.nodes.values().filter(|node| node.state == NodeState::Ready)
+    }
+
+    fn candidate(&self, board: &Board<'_>, node: &'w Node) -> Option<Candidate<'w>> {
+        let pool = self.world.pools.get(&node.pool).filter(|pool| !pool.deleted)?;
+        let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
+        let used = tasks.iter().map(|task| task.size.request).sum::<Resources>();
+        let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, self.prices));
+        Some(Candidate { slot, node, pool, used, tasks, price })
+    }
+
+    fn is_empty(&self, candidate: &Candidate<'w>) -> bool {
+        candidate.tasks.is_empty() && !self.expected.contains_key(&candidate.slot)
+    }
+
+    /// Whether it has been little used for long enough.
+    fn has_rested(&self, candidate: &Candidate<'w>) -> bool {
+        let since = candidate.node.underused_since;
+        since.is_some_and(|since| self.now.duration_since(since) >= candidate.pool.spec.scale_down_after)
     }
 
     /// Nodes that have been little used for long enough: those that save most for each task moved first,
     /// then the emptiest.
     fn candidates(&self, board: &Board<'_>) -> Vec<Candidate<'w>> {
-        let used = |tasks: &[&Task]| tasks.iter().map(|task| task.size.request).sum::<Resources>();
         let mut candidates: Vec<Candidate<'w>> = self
-            .world
-            .nodes
-            .values()
-            .filter(|node| node.state == NodeState::Ready)
-            .filter_map(|node| {
-                let pool = self.world.pools.get(&node.pool).filter(|pool| !pool.deleted)?;
-                let since = node.underused_since?;
-                if self.now.duration_since(since) < pool.spec.scale_down_after {
-                    return None;
-                }
-                let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
-                let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, self.prices));
-                Some(Candidate { slot, node, pool, used: used(&tasks), tasks, price })
-            })
+            .ready()
+            .filter_map(|node| self.candidate(board, node))
+            .filter(|candidate| !self.is_empty(candidate) && self.has_rested(candidate))
             .collect();
         candidates.sort_by(|a, b| {
             // Price over tasks, compared without a division: an empty node saves all for nothing.
@@ -293,7 +366,12 @@ impl<'w> Planner<'w> {
     }
 
     /// Why a node stays, apart from the room that its tasks need.
-    fn stays(&self, candidate: &Candidate<'w>) -> Option<String> {
+    pub(super) fn stays(&self, candidate: &Candidate<'w>) -> Option<String> {
+        self.stays_for_good(candidate).or_else(|| self.stays_for_now(candidate))
+    }
+
+    /// Why a node stays however long one waits.
+    pub(super) fn stays_for_good(&self, candidate: &Candidate<'w>) -> Option<String> {
         let Candidate { pool, .. } = candidate;
         let gone = self.gone.get(&pool.name).copied().unwrap_or(0);
         let ready = self.ready.get(&pool.name).copied().unwrap_or(0);
@@ -301,26 +379,34 @@ impl<'w> Planner<'w> {
         if pool.target.min(ready) <= min + gone {
             return Some(format!("pool {} has its least of {min} nodes", pool.name));
         }
+        // A service's instance moves without harm; a run would lose the work that it has done.
+        let runs = candidate.tasks.iter().filter(|task| !moves(task));
+        let last = runs.map(|run| (remaining(self.world, run, self.now), run)).max_by_key(|one| one.0);
+        if let Some((end, run)) = last
+            && end > RUNS_WAITED_FOR
+        {
+            return Some(format!("{} runs on it and would have to begin again", run.id));
+        }
+        let cost = candidate.cost_of_moving();
+        (candidate.price < cost).then(|| {
+            format!(
+                "{} an hour would be saved, and moving its {} tasks costs {cost}",
+                candidate.price,
+                candidate.tasks.len()
+            )
+        })
+    }
+
+    /// Why a node stays until something is over.
+    fn stays_for_now(&self, candidate: &Candidate<'w>) -> Option<String> {
+        let Candidate { pool, .. } = candidate;
         // A node that has just joined has a purpose that may still be on its way.
         let changed = candidate.node.state_since.max(pool.shrunk_at.unwrap_or(Timestamp::MIN));
         let wait = pool.settles_in().saturating_sub(self.now.duration_since(changed));
         if wait.is_positive() {
             return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
         }
-        // A service's instance moves without harm; a run would lose the work that it has done.
-        if let Some(run) = candidate.tasks.iter().find(|task| task.kind != WorkloadKind::Service) {
-            return Some(format!("{} runs on it and would have to begin again", run.id));
-        }
-        self.disturbed(candidate).or_else(|| {
-            let cost = candidate.cost_of_moving();
-            (candidate.price < cost).then(|| {
-                format!(
-                    "{} an hour would be saved, and moving its {} tasks costs {cost}",
-                    candidate.price,
-                    candidate.tasks.len()
-                )
-            })
-        })
+        self.disturbed(candidate)
     }
 
     /// A service on it that has as many instances on the move as its policy lets be disrupted.
@@ -337,9 +423,10 @@ impl<'w> Planner<'w> {
 
     /// The tasks that leave, in the order in which the scheduler will look for room: one of each service at a
     /// time, those of higher priority first, then by name.
-    fn in_turn(&self, tasks: &[&'w Task]) -> Vec<Ask<'w>> {
+    pub(super) fn in_turn(&self, tasks: &[&'w Task]) -> Vec<Ask<'w>> {
         let mut before: HashMap<&WorkloadName, usize> = HashMap::new();
-        let mut sorted: Vec<&Task> = tasks.iter().copied().filter(|task| task.state.is_active()).collect();
+        let mut sorted: Vec<&Task> =
+            tasks.iter().copied().filter(|task| task.state.is_active() && moves(task)).collect();
         sorted.sort_by(|one, other| one.id.cmp(&other.id));
         let mut asks: Vec<(usize, Ask<'w>)> = sorted
             .into_iter()
@@ -354,7 +441,11 @@ impl<'w> Planner<'w> {
     }
 
     /// Finds room elsewhere for all that is on a node, or tells which task has none.
-    fn empty(&mut self, board: &mut Board<'_>, candidate: &Candidate<'w>) -> Result<Emptied, String> {
+    pub(super) fn empty(
+        &mut self,
+        board: &mut Board<'_>,
+        candidate: &Candidate<'w>,
+    ) -> Result<Emptied, String> {
         let at = candidate.slot;
         let mut without = String::new();
         let seats = board.attempt(|board| {
@@ -387,47 +478,20 @@ impl<'w> Planner<'w> {
         let (node, pool) = (candidate.node.name.clone(), candidate.pool.name.clone());
         Ok(Emptied { node, pool, moves, saves: candidate.price })
     }
+}
 
-    /// What a new node would take the place of, if that pays.
-    fn replace(&mut self, board: &mut Board<'_>, new: &Node, stuck: &[Candidate<'w>]) -> Option<Replacement> {
-        let pool = self.world.pools.get(&new.pool)?;
-        let price = price_of(pool, 1, self.prices);
-        let slot = board.find(&new.name)?;
-        let before = (self.receives.clone(), self.expected.clone(), self.gone.clone());
-        let mut found = None;
-        // Only a trial: all of it is taken back.
-        board.attempt(|board| {
-            board.open(slot);
-            let (mut instead_of, mut cost, mut failures) = (Vec::new(), MicroCents::ZERO, 0);
-            // Each of them by itself is dearer: were only some of them emptied, it would still pay.
-            let dearer =
-                stuck.iter().filter(|candidate| candidate.price > price && candidate.pool.name != pool.name);
-            for candidate in dearer {
-                if failures >= FAILURES_MAX {
-                    break;
-                }
-                if self.receives[candidate.slot] || self.stays(candidate).is_some() {
-                    continue;
-                }
-                match self.empty(board, candidate) {
-                    Ok(emptied) => {
-                        *self.gone.entry(&candidate.pool.name).or_default() += 1;
-                        cost += candidate.cost_of_moving();
-                        instead_of.push(emptied);
-                    }
-                    Err(_) => failures += 1,
-                }
-            }
-            let saved = instead_of.iter().map(|emptied| emptied.saves).fold(MicroCents::ZERO, |a, b| a + b);
-            let saves = saved - price;
-            if saves > cost && saves > MicroCents::ZERO {
-                found = Some(Replacement { pool: pool.name.clone(), instead_of, saves });
-            }
-            None::<()>
-        });
-        (self.receives, self.expected, self.gone) = before;
-        found
-    }
+/// Whether a task is replaced elsewhere where its node is emptied; runs end where they are.
+pub(super) fn moves(task: &Task) -> bool {
+    task.kind == WorkloadKind::Service
+}
+
+/// How long a run will still take.
+fn remaining(world: &World, run: &Task, now: Timestamp) -> SignedDuration {
+    let usual = world.workloads.get(run.workload()).and_then(usual_time);
+    let Some((usual, began)) = usual.zip(run.started_at) else { return SignedDuration::MAX };
+    let gone = now.duration_since(began);
+    // One that takes longer than usual may take as long again.
+    if gone < usual { usual - gone } else { gone }
 }
 
 /// What already disturbs a service, where that is as much as its policy lets be disrupted.

@@ -35,8 +35,7 @@ impl<'w> Homes<'w> {
 
 /// One more node of a pool, where it may have one.
 pub(super) fn imagined(world: &World, pool: &NodePool, now: Timestamp) -> Option<Node> {
-    // One that could go at once would not stay until the others are empty.
-    let grows = !pool.deleted && pool.target < pool.spec.max && pool.spec.cooldown_down.is_positive();
+    let grows = !pool.deleted && pool.target < pool.spec.max;
     let grew = pool.grown_at.is_some_and(|at| now.duration_since(at) < pool.spec.cooldown_up);
     let backs_off = grew || pool.joins.not_before.is_some_and(|until| until > now);
     let name = NodeName::new(&format!("{}-{}", pool.name, pool.next_node)).ok()?;

@@ -12,6 +12,7 @@ pub mod consolidation;
 mod consolidation_board;
 #[cfg(test)]
 mod consolidation_properties;
+mod consolidation_swap;
 pub mod counts;
 pub mod cron_advice;
 pub mod horizontal;

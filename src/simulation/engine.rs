@@ -152,7 +152,7 @@ impl<'a> Simulation<'a> {
                 // The engine's own policy alone reads these: each node may be emptied whose tasks fit
                 // elsewhere. The peers have thresholds and times of their own.
                 scale_down_below: Share::new(1.0),
-                scale_down_after: SignedDuration::from_mins(5),
+                scale_down_after: SignedDuration::from_mins(1),
                 cooldown_up: SignedDuration::ZERO,
                 cooldown_down: SignedDuration::from_mins(1),
                 source: NodeSource::default(),

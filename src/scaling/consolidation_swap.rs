@@ -1,0 +1,121 @@
+//! One node in the place of several.
+//!
+//! In: a node that is empty or not made yet, and nodes whose tasks find no room on those that stay. Out: which of
+//! these it can take the place of, where that costs less. They go at once: one after the other, half of them
+//! might stay for a reason that is new, and both the new node and they would be paid for.
+//! Not here: nodes that need no other (`consolidation`).
+
+use std::collections::HashMap;
+
+use crate::domain::money::MicroCents;
+use crate::domain::node::{Node, NodeName};
+use crate::domain::task::TaskId;
+use crate::placement::{Ask, Board};
+use crate::scaling::ahead::boot_time;
+use crate::scaling::cluster::price_of;
+use crate::scaling::consolidation::{Candidate, Emptied, Move, PAID_BACK_WITHIN, Planner, Replacement};
+
+/// So many nodes at most make way for one.
+const REPLACED_MAX: usize = 10;
+/// No more of them are tried after so many that it did not help.
+const FAILURES_MAX: usize = 50;
+
+impl<'w> Planner<'w> {
+    /// What a node would take the place of, if that pays. With patience, those count as well that only a wait
+    /// or a disruption holds now. Only a trial: nothing of it stays on the board.
+    pub(super) fn replace(
+        &mut self,
+        board: &mut Board<'_>,
+        (slot, new): (usize, &Node),
+        stuck: &[Candidate<'w>],
+        patient: bool,
+    ) -> Option<Replacement> {
+        let pool = self.world.pools.get(&new.pool)?;
+        let price = price_of(pool, 1, self.prices);
+        // While it boots, both it and what it is to replace are paid for.
+        let twice = boot_time(self.world, pool).as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64();
+        let before = (self.receives.clone(), self.expected.clone(), self.gone.clone());
+        let mut chosen = self.choose(board, (slot, new), stuck, patient);
+        (self.receives, self.expected, self.gone) = before;
+        loop {
+            let add = |a, b| a + b;
+            let saves = chosen.iter().map(|one| one.price).fold(MicroCents::ZERO, add) - price;
+            let cost = chosen.iter().map(|one| one.cost_of_moving()).fold(price.scale(twice), add);
+            if chosen.is_empty() || saves <= cost {
+                return None;
+            }
+            if let Some(instead_of) = self.at_once(board, slot, &chosen) {
+                let (pool, node) = (pool.name.clone(), new.name.clone());
+                return Some(Replacement { pool, node, instead_of, saves });
+            }
+            chosen.pop();
+        }
+    }
+
+    /// Nodes whose tasks find room where one more node is there.
+    fn choose<'c>(
+        &mut self,
+        board: &mut Board<'_>,
+        (slot, new): (usize, &Node),
+        stuck: &'c [Candidate<'w>],
+        patient: bool,
+    ) -> Vec<&'c Candidate<'w>> {
+        let (mut chosen, mut failures) = (Vec::new(), 0);
+        board.attempt(|board| {
+            board.open(slot);
+            for candidate in stuck.iter().filter(|candidate| candidate.pool.name != new.pool) {
+                if failures >= FAILURES_MAX || chosen.len() >= REPLACED_MAX {
+                    break;
+                }
+                let held =
+                    if patient { self.stays_for_good(candidate) } else { self.stays(candidate) }.is_some();
+                if held || self.receives[candidate.slot] {
+                    continue;
+                }
+                if self.empty(board, candidate).is_ok() {
+                    *self.gone.entry(&candidate.pool.name).or_default() += 1;
+                    chosen.push(candidate);
+                } else {
+                    failures += 1;
+                }
+            }
+            None::<()>
+        });
+        chosen
+    }
+
+    /// Room for all that is on some nodes, in the order in which it will be looked for where they are emptied
+    /// at the same time.
+    fn at_once(&self, board: &mut Board<'_>, slot: usize, nodes: &[&Candidate<'w>]) -> Option<Vec<Emptied>> {
+        let mut homes: HashMap<&TaskId, NodeName> = HashMap::new();
+        let mut all_fit = true;
+        board.attempt(|board| {
+            board.open(slot);
+            for node in nodes {
+                board.close(node.slot);
+            }
+            let expected = nodes.iter().filter_map(|node| self.expected.get(&node.slot)).flatten().copied();
+            let tasks: Vec<_> = nodes.iter().flat_map(|node| node.tasks.iter().copied()).collect();
+            let asks: Vec<Ask<'w>> = expected.chain(self.in_turn(&tasks)).collect();
+            for ask in asks {
+                let Some(to) = board.seat(&ask) else {
+                    all_fit = false;
+                    break;
+                };
+                homes.insert(ask.task, board.slot(to).node.name.clone());
+            }
+            None::<()>
+        });
+        let emptied = |node: &&Candidate<'w>| {
+            let moves = node.tasks.iter().filter_map(|task| {
+                let to = homes.get(&task.id)?.clone();
+                Some(Move { task: task.id.clone(), to })
+            });
+            let mut moves: Vec<Move> = moves.collect();
+            moves.sort_by(|one, other| one.task.cmp(&other.task));
+            let (pool, saves) = (node.pool.name.clone(), node.price);
+            Emptied { node: node.node.name.clone(), pool, moves, saves }
+        };
+        all_fit.then(|| nodes.iter().map(emptied).collect())
+    }
+}

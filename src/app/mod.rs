@@ -72,6 +72,7 @@ use crate::ports::logs::LogSource;
 use crate::ports::metric_source::MetricSource;
 use crate::ports::store::{EventQuery, Store};
 use crate::ports::telemetry::Telemetry;
+use crate::scaling::cluster::ClusterTerms;
 use crate::scaling::horizontal::HorizontalParameters;
 use crate::scaling::vertical::VerticalParameters;
 use crate::scheduling::PlanSettings;
@@ -154,6 +155,7 @@ impl App {
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
+        let terms = ClusterTerms { prices, headroom: config.engine.cluster_scaler.headroom_risk };
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
@@ -178,7 +180,7 @@ impl App {
             analyst,
             autoscaler,
             housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock)),
-            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
+            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, terms)),
             disasters: Arc::new(watch.disasters),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);

@@ -44,7 +44,8 @@ pub(super) struct SimulateArgs {
     /// of slow-boot, failed-boot and lost-messages.
     #[arg(long, default_value = "none", value_name = "FAULTS")]
     faults: Faults,
-    /// A policy of nodes: fixed, cluster-autoscaler, karpenter or loadline; repeat it to compare. Default: all.
+    /// A policy of nodes: fixed, cluster-autoscaler, karpenter, loadline, or loadline:RISK with room for runs that
+    /// nobody announced (`headroom_risk`); repeat it to compare. Default: the first four.
     #[arg(long = "policy", value_name = "POLICY")]
     policies: Vec<String>,
     /// The policy of counts of services, the same for all policies of nodes; as in `backtest --load`.
@@ -105,11 +106,7 @@ impl SimulateArgs {
         let days = self.days.is_finite() && self.days > 0.0 && self.days <= 366.0;
         anyhow::ensure!(days, "--days should be a number above 0, at most 366");
         for policy in self.policies() {
-            let known = ALL.join(", ");
-            anyhow::ensure!(
-                ALL.contains(&policy),
-                "`{policy}` is not a policy of nodes; those known are {known}"
-            );
+            policies::check(policy).map_err(anyhow::Error::msg)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::config::simulated::{ClusterKind, SimulatedSettings, cluster_kind, sim
 use crate::config::source::{Source, read_files};
 use crate::config::values::{cores, duration, duration_from, interval, memory, number, whole};
 use crate::domain::money::{MicroCents, Prices};
-use crate::domain::quantity::{Bytes, Millicores};
+use crate::domain::quantity::{Bytes, Millicores, Share};
 use crate::scheduling::disaster::DisasterSettings;
 
 /// Least time that anything is kept: what is younger is still looked at.
@@ -26,6 +26,8 @@ const HALF_LIFE_MIN: SignedDuration = SignedDuration::from_mins(1);
 const LIMIT_MIN: SignedDuration = SignedDuration::from_secs(1);
 const POLICY_EXPECTED: &str = "a policy such as \"krr:margin=1.3\"; `loadline policy list` has them";
 const TIMEOUT_MIN: SignedDuration = SignedDuration::from_millis(1);
+const RISK_MIN: f64 = 0.0001;
+const RISK_MAX: f64 = 0.49;
 const ROWS_MIN: i64 = 1_000;
 const ROWS_MAX: i64 = 1_000_000_000;
 const SAMPLES_MAX: i64 = 1_000_000;
@@ -46,6 +48,8 @@ pub struct EngineConfig {
     pub estimator: EstimatorOverrides,
     /// The loop that sets counts and pool sizes.
     pub autoscaler: AutoscalerConfig,
+    /// What the number of nodes is decided by.
+    pub cluster_scaler: ClusterScalerConfig,
     /// The loop that recommends sizes.
     pub recommender: RecommenderConfig,
     /// What is learnt of load.
@@ -119,6 +123,14 @@ pub struct EstimatorOverrides {
     pub memory_interval: Option<SignedDuration>,
     /// With fewer samples nothing is recommended.
     pub min_samples: Option<u64>,
+}
+
+/// `[cluster_scaler]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ClusterScalerConfig {
+    /// Room is kept for runs that nobody announced, such that it is too little in this share of the times that a
+    /// node takes to come. None is kept where it is absent.
+    pub headroom_risk: Option<Share>,
 }
 
 /// `[autoscaler]`
@@ -299,6 +311,9 @@ fn settings(root: &Table<'_>) -> EngineConfig {
             size_min_age: table.or("size_min_age", default.size_min_age, duration),
             size_soak: table.or("size_soak", default.size_soak, duration),
         }),
+        cluster_scaler: section(root, "cluster_scaler", |table, _| ClusterScalerConfig {
+            headroom_risk: table.optional("headroom_risk", risk).map(Share::new),
+        }),
         recommender: section(root, "recommender", |table, default: RecommenderConfig| RecommenderConfig {
             interval: table.or("interval", default.interval, interval),
         }),
@@ -320,6 +335,11 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         command_hooks: hooks(root, "command_hook", command_hook),
         providers: hooks(root, "provider", provider),
     }
+}
+
+/// How often something may be too little.
+fn risk(value: &Value<'_>) -> Option<f64> {
+    number(RISK_MIN..=RISK_MAX, "a share from 0.0001 to 0.49")(value)
 }
 
 /// A table of settings, or its defaults.

@@ -11,20 +11,19 @@ use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
 use crate::domain::decision::DecisionId;
-use crate::domain::money::Prices;
 use crate::domain::plan::Step;
 use crate::domain::policy::PolicyMode;
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::ports::store::StoreError;
-use crate::scaling::cluster::{decide, node_use};
+use crate::scaling::cluster::{ClusterTerms, decide, node_use};
 
 /// The cluster scaler's loop body.
 pub struct ClusterScaler {
     state: Arc<EngineState>,
     passes: watch::Receiver<Pass>,
     recorder: Recorder,
-    prices: Prices,
+    terms: ClusterTerms,
     /// What was said about tasks that no growth helps, so that it is said once.
     told: Mutex<BTreeMap<TaskId, String>>,
 }
@@ -35,9 +34,9 @@ impl ClusterScaler {
         state: Arc<EngineState>,
         passes: watch::Receiver<Pass>,
         recorder: Recorder,
-        prices: Prices,
+        terms: ClusterTerms,
     ) -> Self {
-        Self { state, passes, recorder, prices, told: Mutex::default() }
+        Self { state, passes, recorder, terms, told: Mutex::default() }
     }
 
     /// Notes the use of nodes, then changes at most one pool.
@@ -51,7 +50,7 @@ impl ClusterScaler {
             })
             .await?;
         let (world, waiting) = (self.state.world().await, Arc::clone(&self.passes.borrow().waiting));
-        let verdict = decide(&world, &waiting, &self.prices, now);
+        let verdict = decide(&world, &waiting, &self.terms, now);
         let mut told = self.told.lock().await;
         told.retain(|task, _| verdict.unserved.iter().any(|unserved| unserved.task == *task));
         for unserved in &verdict.unserved {

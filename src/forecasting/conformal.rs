@@ -34,7 +34,7 @@ pub(super) fn first_score(level: f64) -> f64 {
 }
 
 /// Quantile of the normal distribution (Abramowitz & Stegun 26.2.23; wrong by less than 0.0005).
-pub(super) fn probit(level: f64) -> f64 {
+pub(crate) fn probit(level: f64) -> f64 {
     let tail = level.min(1.0 - level).max(1e-9);
     let t = (-2.0 * tail.ln()).sqrt();
     let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);

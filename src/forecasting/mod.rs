@@ -31,5 +31,6 @@ pub mod expected;
 pub mod load_model;
 pub mod usual_load;
 
+pub(crate) use conformal::probit;
 pub use event::{Event, Planned};
 pub use forecaster::{Forecaster, Path, Refused, Structure};

@@ -77,7 +77,7 @@ pub fn within_boot(world: &World, now: Timestamp) -> Vec<Coming> {
 }
 
 /// From asking for a node until it is there for certain, of the slowest pool that may grow.
-fn join_time(world: &World) -> Option<SignedDuration> {
+pub(super) fn join_time(world: &World) -> Option<SignedDuration> {
     let pools = world.pools.values().filter(|pool| !pool.deleted && pool.target < pool.spec.max);
     pools.map(|pool| boot_time(world, pool)).max().map(|boot| boot + MARGIN)
 }

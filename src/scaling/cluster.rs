@@ -19,6 +19,7 @@ use crate::domain::task::TaskId;
 use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster_fit::{share, used_by_node};
+use crate::scaling::headroom::unannounced;
 use crate::scaling::{ahead, cluster_grow, cluster_shrink};
 
 /// A change of a pool, with what has to be done for it. The steps belong together: they are applied in
@@ -29,6 +30,16 @@ pub struct PoolDecision {
     pub proposal: Proposal,
     /// The new target, and for a shrinking pool the node that is drained.
     pub steps: Vec<Step>,
+}
+
+/// What nodes are decided by beside the world.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClusterTerms {
+    /// Prices of resources, for pools without a price.
+    pub prices: Prices,
+    /// Room is kept for runs that nobody announced, such that it is too little in this share of the times that a
+    /// node takes to come; none where it is absent.
+    pub headroom: Option<Share>,
 }
 
 /// A task that no growth helps now.
@@ -64,14 +75,16 @@ pub struct ClusterVerdict {
 
 /// Decides whether a pool grows for the waiting tasks, or shrinks where none waits. A task that fits no
 /// pool's node is reported; it neither grows a pool nor keeps one from shrinking.
-pub fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
+pub fn decide(world: &World, waiting: &[Waiting], terms: &ClusterTerms, now: Timestamp) -> ClusterVerdict {
+    let prices = &terms.prices;
     let growth = cluster_grow::decide(world, waiting, prices, now);
     let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
     if still_waits || growth.decision.is_some() {
         return growth;
     }
-    let coming = ahead::kept_for(world, now);
+    let mut coming = ahead::kept_for(world, now);
+    coming.extend(terms.headroom.into_iter().flat_map(|risk| unannounced(world, risk, now)));
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
     let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
     ClusterVerdict { decision, kept, ..growth }
@@ -142,6 +155,10 @@ mod tests {
 
     fn prices() -> Prices {
         Prices { core_hour: MicroCents::from_units(0.04), gib_hour: MicroCents::from_units(0.004) }
+    }
+
+    fn terms() -> ClusterTerms {
+        ClusterTerms { prices: prices(), headroom: None }
     }
 
     fn resources(cpu: u64, mib: u64) -> Resources {
@@ -261,7 +278,7 @@ mod tests {
                     narrowed: Arc::default(),
                 })
                 .collect();
-            decide(&self.0, &waiting, &prices(), now())
+            decide(&self.0, &waiting, &terms(), now())
         }
     }
 
@@ -522,7 +539,7 @@ mod tests {
         // Room is there, yet for a task that waits for its backoff.
         let mut build = two_with_room();
         build = build.task("job", 1, resources(400, 100), None);
-        let verdict = decide(&build.0, &[], &prices(), now());
+        let verdict = decide(&build.0, &[], &terms(), now());
         assert_eq!(change(&verdict), None);
         // The constraint keeps it where it is.
         let build = two_with_room().edit(|world| {

@@ -17,7 +17,7 @@ use crate::domain::task::{Task, TaskId, TaskOrigin, TaskState};
 use crate::domain::workload::{WorkloadKind, WorkloadName, WorkloadSpec};
 use crate::domain::world::World;
 use crate::placement::{Ask, Board, Resident, Residents, Slot};
-use crate::scaling::cluster::decide;
+use crate::scaling::cluster::{ClusterTerms, decide};
 use crate::scaling::consolidation::{Consolidation, plan};
 
 /// Numbers from a seed (`SplitMix64`).
@@ -286,7 +286,8 @@ fn decide_on(seed: u64) -> Result<(), TestCaseError> {
     let mut quiet = 0;
     let mut at = now();
     for _ in 0..100 {
-        let verdict = decide(&world, &[], &prices(), at);
+        let terms = ClusterTerms { prices: prices(), headroom: None };
+        let verdict = decide(&world, &[], &terms, at);
         let Some(decision) = verdict.decision else {
             // Pools that have just changed wait; later they do not.
             quiet += 1;

@@ -15,6 +15,7 @@ mod consolidation_properties;
 mod consolidation_swap;
 pub mod counts;
 pub mod cron_advice;
+mod headroom;
 pub mod horizontal;
 pub mod joint;
 #[cfg(test)]

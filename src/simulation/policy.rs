@@ -106,7 +106,7 @@ impl<'a> Sight<'a> {
 /// Decides about nodes. What it answers depends on what it saw before, and on nothing else.
 pub trait ClusterPolicy {
     /// What it is called.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What is to change now. Called after each plan of the scheduler.
     fn decide(&mut self, sight: &Sight<'_>) -> Vec<Step>;

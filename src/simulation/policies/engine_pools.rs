@@ -1,16 +1,28 @@
 //! What the engine itself runs: the very code of `scaling::cluster`. Not here: any decision.
 
 use crate::domain::plan::Step;
-use crate::scaling::cluster::{decide, node_use};
+use crate::domain::quantity::Share;
+use crate::scaling::cluster::{ClusterTerms, decide, node_use};
 use crate::simulation::policy::{ClusterPolicy, Sight};
 
 /// The policy.
 #[derive(Debug)]
-pub struct EnginePools;
+pub struct EnginePools {
+    name: String,
+    headroom: Option<Share>,
+}
+
+impl EnginePools {
+    /// With room for runs that nobody announced, or without.
+    pub fn new(headroom: Option<Share>) -> Self {
+        let name = headroom.map_or("loadline".to_owned(), |risk| format!("loadline:{}", risk.get()));
+        Self { name, headroom }
+    }
+}
 
 impl ClusterPolicy for EnginePools {
-    fn name(&self) -> &'static str {
-        "loadline"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     /// As the cluster scaler's loop does it: the use of nodes is noted, then at most one pool changes.
@@ -19,7 +31,8 @@ impl ClusterPolicy for EnginePools {
         let mut steps: Vec<Step> = noted
             .map(|change| Step { change, reason: "use against the pool's threshold".to_owned() })
             .collect();
-        let verdict = decide(sight.world, sight.waiting, sight.prices, sight.now);
+        let terms = ClusterTerms { prices: *sight.prices, headroom: self.headroom };
+        let verdict = decide(sight.world, sight.waiting, &terms, sight.now);
         steps.extend(verdict.decision.into_iter().flat_map(|decision| decision.steps));
         steps
     }

@@ -15,6 +15,7 @@ pub mod fixed;
 pub mod karpenter;
 mod packing;
 
+use crate::domain::quantity::Share;
 use crate::simulation::machines::Machine;
 use crate::simulation::policy::ClusterPolicy;
 use crate::simulation::scene::Scene;
@@ -28,7 +29,25 @@ pub fn named(name: &str, scene: &Scene, machines: &[Machine]) -> Result<Box<dyn 
         "fixed" => Box::new(fixed::Fixed::for_peak(scene, machines)),
         "cluster-autoscaler" => Box::new(cluster_autoscaler::ClusterAutoscaler::default()),
         "karpenter" => Box::new(karpenter::Karpenter::default()),
-        "loadline" => Box::new(engine_pools::EnginePools),
-        _ => return Err(format!("`{name}` is not a policy of nodes; those known are {}", ALL.join(", "))),
+        _ => Box::new(engine_pools::EnginePools::new(headroom(name)?)),
     })
+}
+
+/// What `loadline`, or `loadline:RISK`, keeps room by.
+fn headroom(name: &str) -> Result<Option<Share>, String> {
+    if name == "loadline" {
+        return Ok(None);
+    }
+    let Some(risk) = name.strip_prefix("loadline:") else {
+        let known = ALL.join(", ");
+        return Err(format!("`{name}` is not a policy of nodes; those known are {known}, loadline:RISK"));
+    };
+    let risk = risk.parse::<f64>().ok().filter(|risk| *risk > 0.0 && *risk < 0.5);
+    risk.map(|risk| Some(Share::new(risk)))
+        .ok_or_else(|| format!("`{name}`: the risk should be a number above 0 and below 0.5"))
+}
+
+/// Whether there is such a policy; if not, why.
+pub fn check(name: &str) -> Result<(), String> {
+    if ALL.contains(&name) { Ok(()) } else { headroom(name).map(|_| ()) }
 }

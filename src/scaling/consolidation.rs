@@ -329,7 +329,7 @@ impl<'w> Planner<'w> {
         let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
         let used = tasks.iter().map(|task| task.size.request).sum::<Resources>();
         let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, self.prices));
-        Some(Candidate { slot, node, pool, used, tasks, price })
+        Some(Candidate { slot, node, pool, tasks, price, used })
     }
 
     fn is_empty(&self, candidate: &Candidate<'w>) -> bool {

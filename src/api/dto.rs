@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::advice::AdviceActDto;
 pub use crate::api::scaling::{ConditionDto, ScaleDto};
 use crate::domain::advice::Confidence;
 use crate::domain::decision::{Decision, DecisionId};
@@ -274,6 +275,12 @@ pub struct RecommendationDto {
     /// What its usage shows besides a size.
     #[serde(default)]
     pub findings: Vec<FindingDto>,
+    /// That somebody dismissed it, where somebody did.
+    #[serde(default)]
+    pub dismissed: Option<AdviceActDto>,
+    /// That it is to be applied later, where it is.
+    #[serde(default)]
+    pub scheduled: Option<AdviceActDto>,
 }
 
 /// A memory request that could be chosen.
@@ -394,7 +401,7 @@ pub struct SpecFile {
 }
 
 /// What a call changed, in words; empty where everything was so already.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// A line a change.
     pub changes: Vec<String>,

@@ -3,6 +3,7 @@
 //! view and write intents; they decide nothing and know no adapter. For people: `docs/api.md`.
 
 pub mod access;
+pub mod advice;
 pub mod answers;
 pub mod client;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -19,6 +20,7 @@ mod scaling;
 pub mod server;
 pub mod size_policies;
 pub mod totals;
+pub mod usage_courses;
 
 mod actions;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -116,6 +118,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(engine::routes())
         .merge(workloads::routes())
         .merge(recommendations::routes())
+        .merge(advice::routes())
         .merge(load_models::routes())
         .merge(cron_advice::routes())
         .merge(courses::routes())

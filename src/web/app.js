@@ -50,7 +50,8 @@ document.addEventListener("submit", (event) => {
   if (form.method !== "post") return;
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "1";
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
+  // Later: a button that is disabled now would not say its name with the form.
+  setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
 });
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {

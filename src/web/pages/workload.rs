@@ -209,7 +209,7 @@ fn acts(visitor: &Visitor, known: &Known) -> Markup {
                 }))
             }
             @if known.advice.recommendation.recommended.is_some() {
-                (act(visitor, &one("apply-sizes", "Apply recommended size", &known.advice.recommendation.reason, false), &html! {
+                (act(visitor, &one("bulk-apply", "Apply recommended size", &known.advice.recommendation.reason, false), &html! {
                     input type="hidden" name="workload" value=(workload.name);
                 }))
             }

@@ -87,6 +87,9 @@ pub struct WorkloadDto {
     pub requests_per_second: Option<f64>,
     /// The 95th percentile of latency, in seconds.
     pub latency_p95: Option<f64>,
+    /// What that is to stay under, in seconds, where the spec says so.
+    #[serde(default)]
+    pub latency_objective: Option<f64>,
     /// The stable addresses: number by port name.
     pub front_doors: BTreeMap<String, u16>,
     /// The schedule (cron jobs).
@@ -360,6 +363,9 @@ pub struct StatusDto {
     pub waiting: Vec<WaitingDto>,
     /// What the nodes that are there cost per hour, in currency units.
     pub price_per_hour: f64,
+    /// What the nodes cost in this month of UTC so far, by their prices; absent before it was first looked at.
+    #[serde(default)]
+    pub price_this_month: Option<f64>,
 }
 
 /// A task without a node.

@@ -8,11 +8,14 @@ pub mod answers;
 pub mod client;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod cron_advice;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod cron_ahead;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod load_models;
+pub mod month;
 pub mod present;
 pub mod problem;
 pub mod requests;
@@ -121,6 +124,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(advice::routes())
         .merge(load_models::routes())
         .merge(cron_advice::routes())
+        .merge(cron_ahead::routes())
         .merge(courses::routes())
         .merge(deploys::routes())
         .merge(runs::routes())

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::month::MonthCost;
 use crate::api::present;
 use crate::api::usage_courses::{self, UsageCourses, UsageCoursesDto};
 use crate::domain::money::Prices;
@@ -63,6 +64,8 @@ pub struct TotalsDto {
 #[derive(Debug, Default)]
 pub struct Totals {
     kept: Mutex<Kept>,
+    /// What the nodes cost in this month.
+    pub month: MonthCost,
 }
 
 #[derive(Debug, Default)]

@@ -157,6 +157,8 @@ async fn every_page_answers_in_time_where_many_tasks_run() {
         "/cron",
         "/nodes",
         "/recommendations",
+        "/recommendations?show=applied",
+        "/recommendations?show=dismissed",
         "/decisions",
         "/reports",
         "/backtest",

@@ -3,21 +3,32 @@
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
+use crate::api::cron_advice::CronAdviceDto;
+use crate::api::cron_ahead::{CronAheadDto, JobAheadDto, RunUsageDto};
 use crate::api::dto::{RunDto, WorkloadDto};
+use crate::domain::cron_advice::CronAdvice;
 use crate::domain::workload::WorkloadKind;
 use crate::domain::world::RunOutcome;
 use crate::web::backend::Failure;
 use crate::web::forms::{Act, act};
-use crate::web::frame::{Page, Sheet, page};
-use crate::web::parts::{away, empty, lasting, path, state, time};
+use crate::web::frame::{Page, Sheet, json_link, page};
+use crate::web::parts::{away, bytes, cores, counted, empty, lasting, money, path, state, time};
 use crate::web::visitor::Visitor;
 
 /// Runs that are read for the strips of all jobs together.
 const RUNS: usize = 1_000;
 /// Runs on a strip.
 const STRIP: usize = 60;
+/// Jobs on the line of the coming day.
+const JOBS: usize = 40;
+/// Parts of the coming day: quarters of an hour.
+const PARTS: usize = 96;
+/// A page waits no longer for advice.
+const ADVICE_TIME: std::time::Duration = std::time::Duration::from_millis(60);
 
 pub(super) async fn show(visitor: Visitor) -> Result<Page, Failure> {
+    let planned: CronAheadDto = visitor.get("/v1/cron/ahead").await?;
+    let advice = advice(&visitor).await;
     let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads").await?;
     let runs: Vec<RunDto> = visitor.get(&format!("/v1/runs?limit={RUNS}")).await?;
     let mut jobs: Vec<&WorkloadDto> =
@@ -30,7 +41,8 @@ pub(super) async fn show(visitor: Visitor) -> Result<Page, Failure> {
                 (crate::web::parts::command("[cron.report]\ncommand = \"./report --yesterday\"\nschedule = \"0 6 * * *\"\ntime_zone = \"Europe/Berlin\""))
             }))
         } @else {
-            section #ahead data-live { h2 { "The coming day" } (ahead(&visitor, &jobs)) }
+            section #ahead data-live { h2 { "The coming day " (json_link("/v1/cron/ahead")) } (ahead(&visitor, &planned)) }
+            @if let Some(advice) = &advice { section #advice data-live { h2 { "Advice " (json_link("/v1/cron/advice")) } (advised(&visitor, advice)) } }
             section { h2 { "Jobs" } div.cards { @for job in &jobs { (card(&visitor, job, &runs)) } } }
         }
     };
@@ -39,27 +51,109 @@ pub(super) async fn show(visitor: Visitor) -> Result<Page, Failure> {
     Ok(page(&visitor, &sheet, &body))
 }
 
-/// The next run of each job on a line of 24 hours.
-fn ahead(visitor: &Visitor, jobs: &[&WorkloadDto]) -> Markup {
-    let day = 86_400.0;
-    let planned = jobs.iter().filter_map(|job| Some((job, job.next_run?)));
-    let planned: Vec<_> =
-        planned.filter(|(_, at)| at.duration_since(visitor.now).as_secs_f64() < day).take(40).collect();
-    let x = |at: Timestamp| (at.duration_since(visitor.now).as_secs_f64() / day * 100.0).clamp(0.2, 99.5);
-    let hour = |hours: i64| visitor.now.checked_add(SignedDuration::from_hours(hours)).unwrap_or(visitor.now);
+/// Which schedules are better moved. It takes a while to work out where there are many: then the page does without.
+async fn advice(visitor: &Visitor) -> Option<CronAdvice> {
+    let answer = tokio::time::timeout(ADVICE_TIME, visitor.get::<CronAdviceDto>("/v1/cron/advice")).await;
+    answer.ok()?.ok().map(|told| told.advice).filter(|advice| advice.jobs > 0)
+}
+
+fn advised(visitor: &Visitor, advice: &CronAdvice) -> Markup {
+    let most = advice.most.as_secs() / 60;
     html! {
-        @if planned.is_empty() { p.quiet { "No run is planned within a day." } }
-        @else { div.ahead {
-            div.scale { @for hours in [0, 6, 12, 18] { span { (time(visitor, hour(hours))) } } }
-            @for (job, at) in &planned { div.row {
-                a href=(path("/workloads", &job.name)) { (job.name) }
-                svg viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=(format!("{} {}", job.name, away(visitor, *at))) {
-                    rect.whole x="0" y="2.6" width="100" height="0.8" {}
-                    rect.run x=(format!("{:.2}", x(*at))) y="0" width="0.6" height="6" {}
-                }
-                small { (time(visitor, *at)) ", " (away(visitor, *at)) }
+        p { "At the peak, " (time(visitor, advice.peak_at)) ", services and jobs need "
+            b { (counted(advice.peak_before as usize, "node", "nodes")) } ". "
+            @if advice.shifts.is_empty() {
+                "No schedule is better moved, by up to " (most) " minutes: nodes cost " (money(advice.cost_before.units())) " a day."
+            } @else {
+                "Moved by up to " (most) " minutes, jobs need " b { (advice.peak_after) } ", and nodes cost "
+                (money(advice.cost_after.units())) " a day in place of " (money(advice.cost_before.units())) "."
             } }
-        } }
+        @if !advice.shifts.is_empty() { div.scroll tabindex="0" { table {
+            thead { tr { th { "Job" } th { "Schedule" } th { "Move" } th { "Becomes" } th.number { "Saves a day" } } }
+            tbody { @for shift in &advice.shifts { tr {
+                th scope="row" { a href=(path("/workloads", shift.workload.as_str())) { (shift.workload) } }
+                td { code { (shift.schedule) } }
+                td { (shift.minutes.abs()) " min " @if shift.minutes < 0 { "earlier" } @else { "later" } }
+                td { @if let Some(becomes) = &shift.becomes { code { (becomes) } } @else { "-" } }
+                td.number { (money(shift.saves.units())) }
+            } } }
+        } } }
+    }
+}
+
+/// The runs of each job on a line of 24 hours, each as long as it usually takes, and how many go on at a time.
+fn ahead(visitor: &Visitor, planned: &CronAheadDto) -> Markup {
+    let day = planned.to.duration_since(planned.from).as_secs_f64().max(1.0);
+    let x = |at: Timestamp| (at.duration_since(planned.from).as_secs_f64() / day * 100.0).clamp(0.0, 99.6);
+    let hour = |hours: i64| visitor.now.checked_add(SignedDuration::from_hours(hours)).unwrap_or(visitor.now);
+    let width = |job: &JobAheadDto| (job.takes_seconds.unwrap_or(60.0) / day * 100.0).clamp(0.4, 100.0);
+    html! {
+        @if planned.jobs.is_empty() { p.quiet { "No run is planned within a day." } }
+        @else {
+            p { @if let Some(at) = planned.most_at.filter(|_| planned.most_at_once > 1) {
+                    b { (planned.most_at_once) " runs overlap" } " at " (time(visitor, at)) ", if each takes as long as usual."
+                } @else { "No two runs overlap, if each takes as long as usual." } }
+            div.ahead {
+                div.scale { @for hours in [0, 6, 12, 18] { span { (time(visitor, hour(hours))) } } }
+                @for job in planned.jobs.iter().take(JOBS) { div.row {
+                    a href=(path("/workloads", &job.workload)) { (job.workload) }
+                    svg viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=(format!("{} {}", job.workload, job.due.first().map(|at| away(visitor, *at)).unwrap_or_default())) {
+                        rect.whole x="0" y="2.6" width="100" height="0.8" {}
+                        @for at in &job.due {
+                            rect.run.paused[job.paused] x=(format!("{:.2}", x(*at))) y="0" width=(format!("{:.2}", width(job).min(100.0 - x(*at)))) height="6" { title { (time_words(visitor, *at)) } }
+                        }
+                    }
+                    small {
+                        @if let Some(at) = job.due.first() { (time(visitor, *at)) ", " (away(visitor, *at)) }
+                        @if job.due.len() > 1 { ", " (job.due.len()) @if job.more { "+" } " times" }
+                        @if let Some(seconds) = job.takes_seconds { ", takes " (lasting(SignedDuration::from_secs_f64(seconds))) }
+                        @if job.paused { ", paused" }
+                    }
+                } }
+                @if planned.jobs.len() > JOBS { p.quiet { "and " (planned.jobs.len() - JOBS) " more" } }
+                (load(planned, day))
+            }
+        }
+    }
+}
+
+/// How many runs go on in each part of the day: overlaps stand out.
+fn load(planned: &CronAheadDto, day: f64) -> Markup {
+    let mut parts = [0_u32; PARTS];
+    let part = |second: f64| ((second / day * PARTS as f64) as usize).min(PARTS - 1);
+    for job in planned.jobs.iter().filter(|job| !job.paused) {
+        let takes = job.takes_seconds.unwrap_or(60.0);
+        for at in &job.due {
+            let begins = at.duration_since(planned.from).as_secs_f64().max(0.0);
+            for count in &mut parts[part(begins)..=part((begins + takes).min(day))] {
+                *count += 1;
+            }
+        }
+    }
+    let most = parts.iter().copied().max().unwrap_or(0).max(1);
+    let width = 100.0 / PARTS as f64;
+    html! { div.row.together {
+        span.quiet { "together" }
+        svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="Runs of a part of the day together" {
+            rect.whole x="0" y="9.4" width="100" height="0.6" {}
+            @for (place, count) in parts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                @let high = f64::from(*count) / f64::from(most) * 10.0;
+                rect.run.overlap[*count > 1] x=(format!("{:.2}", place as f64 * width)) y=(format!("{:.2}", 10.0 - high)) width=(format!("{:.2}", width * 0.9)) height=(format!("{high:.2}")) { title { (count) " runs" } }
+            }
+        }
+        small { "by quarters of an hour, up to " (most) }
+    } }
+}
+
+/// How long runs took that ended well, in a line.
+pub(super) fn took(runs: &[RunDto]) -> Markup {
+    let mut spans: Vec<SignedDuration> =
+        runs.iter().filter(|run| run.outcome == RunOutcome::Succeeded).filter_map(taken).collect();
+    spans.sort();
+    html! {
+        @if let (Some(middle), Some(longest)) = (spans.get(spans.len() / 2), spans.last()) {
+            p.quiet { "Takes " (lasting(*middle)) " usually, " (lasting(*longest)) " at most, of " (counted(spans.len(), "run", "runs")) " that ended well." }
+        }
     }
 }
 
@@ -73,6 +167,7 @@ fn card(visitor: &Visitor, job: &WorkloadDto, runs: &[RunDto]) -> Markup {
                 p { (state(&job.state)) " " @if let Some(schedule) = &job.schedule { code { (schedule) } }
                     @if let Some(next) = job.next_run { " next " (away(visitor, next)) ", at " (time(visitor, next)) } }
                 (strip(visitor, &own))
+                (took(&own))
                 @for note in &job.notes { p.quiet { (note) } }
             }
             @if visitor.may_change(job.team.as_deref()) { div.acts {
@@ -114,15 +209,18 @@ fn taken(run: &RunDto) -> Option<SignedDuration> {
     Some(run.ended_at?.duration_since(run.started_at?))
 }
 
-/// Runs as rows, newest first.
-pub(super) fn runs(visitor: &Visitor, runs: &[RunDto]) -> Markup {
+/// Runs as rows, newest first, with what they used.
+pub(super) fn runs(visitor: &Visitor, runs: &[RunDto], used: &[RunUsageDto]) -> Markup {
+    let of = |run: &RunDto| used.iter().find(|used| used.at == run.at);
     html! {
         @if !runs.is_empty() { div.scroll tabindex="0" { table {
-            thead { tr { th { "Planned" } th { "Outcome" } th { "Took" } th { "Tasks" } th { "Why" } } }
+            thead { tr { th { "Planned" } th { "Outcome" } th.number { "Took" } th.number { "Cores" } th.number { "Memory" } th { "Tasks" } th { "Why" } } }
             tbody { @for run in runs { tr {
                 td { (time(visitor, run.at)) @if run.manual { " " small { "by hand" } } }
                 td { (state(outcome(run))) }
                 td.number { @if let Some(span) = taken(run) { (lasting(span)) } @else { "-" } }
+                td.number { @if let Some(mean) = of(run).and_then(|used| used.cpu_mean) { (cores(mean)) } @else { "-" } }
+                td.number { @if let Some(most) = of(run).and_then(|used| used.memory_max) { (bytes(most)) } @else { "-" } }
                 td { @for task in &run.tasks { a href=(path("/tasks", task)) { (task) } " " } }
                 td.words { (why(&run.outcome)) }
             } } }

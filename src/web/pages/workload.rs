@@ -5,17 +5,18 @@ use axum::extract::{Path, Query};
 use maud::{Markup, html};
 
 use crate::api::answers::{ActionDto, EventDto, RevisionDto};
-use crate::api::courses::LoadCourseDto;
+use crate::api::courses::{ForecastDto, LoadCourseDto};
+use crate::api::cron_ahead::RunUsageDto;
 use crate::api::dto::{ExplanationDto, RunDto, TaskDto, WorkloadDto};
 use crate::api::load_models::LoadModelDto;
+use crate::domain::load_forecast::LoadForecast;
 use crate::domain::workload::WorkloadKind;
 use crate::web::backend::Failure;
 use crate::web::forms::{self, Act, act};
 use crate::web::frame::{Page, Sheet, json_link, page};
 use crate::web::pages::overview::{Span, spans};
-use crate::web::pages::workload_parts::{
-    cost_curve, events, load_chart, model, revisions, tasks, usage_charts,
-};
+use crate::web::pages::workload_charts::{load_chart, size_curve};
+use crate::web::pages::workload_parts::{cost_curve, events, model, revisions, tasks, usage_charts};
 use crate::web::pages::{cron, decisions, workloads};
 use crate::web::parts::{bytes, cores, figure, path, size, state, time};
 use crate::web::visitor::Visitor;
@@ -24,6 +25,12 @@ use crate::web::visitor::Visitor;
 const PARTS: u32 = 120;
 /// Instances that are listed.
 const TASKS: usize = 100;
+/// Runs that are listed.
+const RUNS: usize = 20;
+/// Hours ahead that forecasts reach.
+const AHEAD_MAX: u32 = 48;
+/// A page waits no longer for a forecast.
+const FORECAST_TIME: std::time::Duration = std::time::Duration::from_millis(60);
 
 /// What a page of a workload is made from.
 struct Known {
@@ -55,11 +62,13 @@ pub(super) async fn show(
         WorkloadKind::Service => {
             let load = visitor.get(&format!("/v1/workloads/{name}/load?hours={hours}&parts={PARTS}")).await?;
             let model = visitor.get(&format!("/v1/workloads/{name}/model")).await?;
-            service(&visitor, &known, hours, &(load, model))
+            let forecast = forecast(&visitor, &name, hours).await?;
+            service(&visitor, &known, hours, &(load, model, forecast))
         }
         WorkloadKind::CronJob | WorkloadKind::Job => {
             let runs: Vec<RunDto> = visitor.get(&format!("/v1/runs?workload={name}&limit=100")).await?;
-            job(&visitor, &known, hours, &runs)
+            let used = visitor.get(&format!("/v1/runs/usage?workload={name}&limit={RUNS}")).await?;
+            job(&visitor, &known, hours, &(runs, used))
         }
     };
     let title = known.workload.name.clone();
@@ -68,11 +77,25 @@ pub(super) async fn show(
     Ok(page(&visitor, &sheet, &body))
 }
 
+/// What is to come, half as far as the page looks back. The first answer of an engine takes a while, where much is
+/// known: then the page does without, and the next one has it.
+async fn forecast(visitor: &Visitor, name: &str, hours: u32) -> Result<ForecastDto, Failure> {
+    let ahead = hours.div_ceil(2).min(AHEAD_MAX);
+    let path = format!("/v1/workloads/{name}/forecast?hours={ahead}&parts={}", PARTS / 2);
+    match tokio::time::timeout(FORECAST_TIME, visitor.get(&path)).await {
+        Ok(answer) => answer,
+        Err(_) => Ok(ForecastDto {
+            workload: name.to_owned(),
+            forecast: LoadForecast { points: Vec::new(), words: "it is being made".to_owned() },
+        }),
+    }
+}
+
 fn service(
     visitor: &Visitor,
     known: &Known,
     hours: u32,
-    (load, modelled): &(LoadCourseDto, LoadModelDto),
+    (load, modelled, forecast): &(LoadCourseDto, LoadModelDto, ForecastDto),
 ) -> Markup {
     let name = &known.workload.name;
     html! {
@@ -80,7 +103,7 @@ fn service(
         (acts(visitor, known))
         section { h2 { "Usage and load" } (spans(&path("/workloads", name), hours))
             div.columns {
-                (load_chart(visitor, name, load, &known.advice.decisions, modelled, hours))
+                (load_chart(visitor, (load, forecast), &known.advice.decisions, modelled, hours))
                 (usage_charts(visitor, name, &known.advice, hours))
             }
         }
@@ -90,7 +113,12 @@ fn service(
     }
 }
 
-fn job(visitor: &Visitor, known: &Known, hours: u32, runs: &[RunDto]) -> Markup {
+fn job(
+    visitor: &Visitor,
+    known: &Known,
+    hours: u32,
+    (runs, used): &(Vec<RunDto>, Vec<RunUsageDto>),
+) -> Markup {
     let name = &known.workload.name;
     html! {
         (head(visitor, known))
@@ -98,7 +126,8 @@ fn job(visitor: &Visitor, known: &Known, hours: u32, runs: &[RunDto]) -> Markup 
         section #runs data-live {
             h2 { "Runs " (json_link(&format!("/v1/runs?workload={}&limit=100", crate::api::client::encoded(name)))) }
             (cron::strip(visitor, runs))
-            (cron::runs(visitor, &runs[..runs.len().min(20)]))
+            (cron::took(runs))
+            (cron::runs(visitor, &runs[..runs.len().min(RUNS)], used))
         }
         section { h2 { "Usage" } (spans(&path("/workloads", name), hours))
             div.columns { (usage_charts(visitor, name, &known.advice, hours)) } }
@@ -227,6 +256,7 @@ fn shared(visitor: &Visitor, known: &Known) -> Markup {
         }
         section #advice data-live {
             h2 { "Why this size " (json_link(&format!("/v1/recommendations/{name}"))) }
+            (size_curve(&known.advice.recommendation))
             (cost_curve(&known.advice.recommendation))
         }
     }
@@ -242,7 +272,7 @@ fn record(visitor: &Visitor, known: &Known) -> Markup {
         }
         section #revisions data-live {
             h2 { "Revisions " (json_link(&format!("/v1/workloads/{name}/revisions"))) }
-            (revisions(visitor, &known.revisions))
+            (revisions(visitor, &known.workload, &known.revisions))
         }
         section #events data-live {
             h2 { "Events " (json_link(&format!("/v1/events?workload={name}"))) }

@@ -54,6 +54,7 @@ mod reports;
 mod rules;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod runs;
+pub mod savings;
 mod secret;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod tasks;

@@ -99,10 +99,10 @@ mod tests {
             to: None,
             prices: vec![price(10, 1.0), price(14, 3.0)],
         };
-        let cost = |life: &NodeLife, from, to| (cost_of(life, at(from), at(to)) * 1e6).round() / 1e6;
-        assert_eq!([cost(&life, 0, 20), cost(&life, 12, 20), cost(&life, 15, 16)], [22.0, 20.0, 3.0]);
-        assert_eq!(cost(&life, 0, 9), 0.0);
+        let cost = |life: &NodeLife, from, to| (cost_of(life, at(from), at(to)) * 1e3).round() as i64;
+        assert_eq!([cost(&life, 0, 20), cost(&life, 12, 20), cost(&life, 15, 16)], [22_000, 20_000, 3_000]);
+        assert_eq!(cost(&life, 0, 9), 0);
         life.to = Some(at(15));
-        assert_eq!(cost(&life, 0, 20), 7.0);
+        assert_eq!(cost(&life, 0, 20), 7_000);
     }
 }

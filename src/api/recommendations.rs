@@ -154,8 +154,8 @@ fn recommendation(view: &View, workload: &Workload, prices: &Prices) -> Recommen
         reasons: Vec::new(),
         candidates: Vec::new(),
         findings: Vec::new(),
-        dismissed: act(view, ActionKey::Dismiss(workload.name.clone())),
-        scheduled: act(view, ActionKey::Schedule(workload.name.clone())),
+        dismissed: act(view, &ActionKey::Dismiss(workload.name.clone())),
+        scheduled: act(view, &ActionKey::Schedule(workload.name.clone())),
     };
     match view.recommendations.get(&workload.name) {
         None => {}
@@ -165,8 +165,8 @@ fn recommendation(view: &View, workload: &Workload, prices: &Prices) -> Recommen
     dto
 }
 
-fn act(view: &View, key: ActionKey) -> Option<AdviceActDto> {
-    view.world.actions.get(&key).map(AdviceActDto::from)
+fn act(view: &View, key: &ActionKey) -> Option<AdviceActDto> {
+    view.world.actions.get(key).map(AdviceActDto::from)
 }
 
 fn fill(dto: &mut RecommendationDto, found: &Recommendation, per_month: impl Fn(Resources) -> f64) {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::api::month::MonthCost;
 use crate::api::present;
+use crate::api::savings::LastSavings;
 use crate::api::usage_courses::{self, UsageCourses, UsageCoursesDto};
 use crate::domain::money::Prices;
 use crate::domain::node::NodeState;
@@ -66,6 +67,8 @@ pub struct Totals {
     kept: Mutex<Kept>,
     /// What the nodes cost in this month.
     pub month: MonthCost,
+    /// What applied advice saved, as it was worked out last.
+    pub savings: LastSavings,
 }
 
 #[derive(Debug, Default)]

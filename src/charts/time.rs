@@ -220,7 +220,7 @@ fn between(under: &TimeLine, over: &TimeLine, origin: f64) -> BandPlot {
     let x = pairs().map(|((at, _), _)| at - origin).collect::<Vec<_>>();
     let low = pairs().map(|((_, low), (_, high))| low.min(*high)).collect::<Vec<_>>();
     let high = pairs().map(|(_, (_, high))| *high).collect::<Vec<_>>();
-    BandPlot::new(x, low, high).with_color(page_colour(over.place)).with_opacity(0.3)
+    BandPlot::new(x, low, high).with_color(page_colour(over.place)).with_opacity(0.24)
 }
 
 /// The parts of a line between gaps.

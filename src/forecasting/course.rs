@@ -101,9 +101,9 @@ impl Course {
             high: *high,
         };
         let structure = match self.forecaster.structure() {
-            Structure::Seasonal => "it follows the rhythm of days and weeks",
-            Structure::None => "no rhythm was found: the recent level, and wide",
-            Structure::Unknown => "under two days are known: little more than the recent level",
+            Structure::Seasonal => "the rhythm of days and weeks",
+            Structure::None => "no rhythm was found, so the recent level",
+            Structure::Unknown => "under two days are known, so the recent level",
         };
         LoadForecast { points: values.map(point).collect(), words: structure.to_owned() }
     }

@@ -196,7 +196,7 @@ mod tests {
         let Estimate::Recommended(found) = advised(200) else { panic!("advice") };
         let prices = Prices { core_hour: MicroCents::ZERO, gib_hour: MicroCents::from_units(1.024) };
         let made = proposal(&found, &workload(), None, &prices, "applied by ann").expect("a change");
-        let before = workload().size().request.memory.as_f64() / (1 << 20) as f64;
+        let before = workload().size().request.memory.as_f64() / 1_048_576.0;
         let saved = made.price_before - made.price_after;
         assert_eq!(saved, MicroCents::from_units(0.003 * (before - 200.0)));
         assert!(made.reason.starts_with("applied by ann; memory p90"), "{}", made.reason);

@@ -135,7 +135,8 @@ async fn what_cannot_be_is_refused_and_withdrawn_advice_is_not_applied() {
     text(&loadline(&engine, &["unfreeze", "scaling"], &[]));
 
     // The policy is switched off: there is no advice, and nothing to be applied later.
-    engine.apply("[policy.default]\nsize = \"off\"\n").await;
+    let off = SPECS.replace("[service.steady]\n", "[service.steady]\npolicy = \"default\"\n");
+    engine.apply(&off.replace("\"observe\"", "\"off\"")).await;
     engine.wait("it is cancelled", async || row(&engine, "steady").await.scheduled.is_none()).await;
     let events = text(&loadline(&engine, &["events", "--workload", "steady"], &[]));
     assert!(events.contains("withdrawn"), "{events}");

@@ -65,6 +65,10 @@ pub(super) async fn looks_around(browser: &mut Chromium, base: &str, client: &Cl
     let decisions: Vec<Decision> = client.get("/v1/decisions?subject=extra").await.expect("decisions");
     assert!(decisions.iter().any(|one| one.proposal.rule == "by hand"), "{decisions:?}");
     browser.open(&format!("{base}/recommendations?show=applied"));
+    browser.until(
+        "savings are worked out",
+        "document.querySelector('#applied')?.innerText.includes('Promised') ?? false",
+    );
     let shown = text_of(browser, "main");
     assert!(shown.contains("Promised this month") && shown.contains("extra"), "{shown}");
     browser.picture(&pictures.join("recommendations-applied-1920-light.png"));

@@ -99,6 +99,9 @@ fn ahead(visitor: &Visitor, planned: &CronAheadDto) -> Markup {
                     a href=(path("/workloads", &job.workload)) { (job.workload) }
                     svg viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=(format!("{} {}", job.workload, job.due.first().map(|at| away(visitor, *at)).unwrap_or_default())) {
                         rect.whole x="0" y="2.6" width="100" height="0.8" {}
+                        @if let Some(last) = job.due.last().filter(|_| job.more) {
+                            rect.run.on x=(format!("{:.2}", x(*last))) y="1.5" width=(format!("{:.2}", 100.0 - x(*last))) height="3" { title { "and so on" } }
+                        }
                         @for at in &job.due {
                             rect.run.paused[job.paused] x=(format!("{:.2}", x(*at))) y="0" width=(format!("{:.2}", width(job).min(100.0 - x(*at)))) height="6" { title { (time_words(visitor, *at)) } }
                         }
@@ -117,31 +120,44 @@ fn ahead(visitor: &Visitor, planned: &CronAheadDto) -> Markup {
     }
 }
 
-/// How many runs go on in each part of the day: overlaps stand out.
-fn load(planned: &CronAheadDto, day: f64) -> Markup {
-    let mut parts = [0_u32; PARTS];
-    let part = |second: f64| ((second / day * PARTS as f64) as usize).min(PARTS - 1);
+/// The most runs that go on at one time in each part of the day.
+fn together(planned: &CronAheadDto, day: f64) -> [u32; PARTS] {
+    let mut steps: Vec<(f64, i32)> = Vec::new();
     for job in planned.jobs.iter().filter(|job| !job.paused) {
-        let takes = job.takes_seconds.unwrap_or(60.0);
         for at in &job.due {
             let begins = at.duration_since(planned.from).as_secs_f64().max(0.0);
-            for count in &mut parts[part(begins)..=part((begins + takes).min(day))] {
-                *count += 1;
-            }
+            steps.extend([(begins, 1), (begins + job.takes_seconds.unwrap_or(60.0), -1)]);
         }
     }
+    // One that ends as another one begins is not beside it.
+    steps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let part = |second: f64| ((second / day * PARTS as f64) as usize).min(PARTS - 1);
+    let (mut parts, mut now) = ([0_u32; PARTS], 0_i32);
+    for (place, (at, step)) in steps.iter().enumerate().filter(|(_, (at, _))| *at < day) {
+        now += step;
+        let until = steps.get(place + 1).map_or(*at, |(next, _)| next.min(day));
+        for most in &mut parts[part(*at)..=part(until)] {
+            *most = (*most).max(u32::try_from(now).unwrap_or(0));
+        }
+    }
+    parts
+}
+
+/// How many runs go on at a time: overlaps stand out.
+fn load(planned: &CronAheadDto, day: f64) -> Markup {
+    let parts = together(planned, day);
     let most = parts.iter().copied().max().unwrap_or(0).max(1);
     let width = 100.0 / PARTS as f64;
     html! { div.row.together {
         span.quiet { "together" }
-        svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="Runs of a part of the day together" {
+        svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="Runs at a time" {
             rect.whole x="0" y="9.4" width="100" height="0.6" {}
             @for (place, count) in parts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 @let high = f64::from(*count) / f64::from(most) * 10.0;
-                rect.run.overlap[*count > 1] x=(format!("{:.2}", place as f64 * width)) y=(format!("{:.2}", 10.0 - high)) width=(format!("{:.2}", width * 0.9)) height=(format!("{high:.2}")) { title { (count) " runs" } }
+                rect.run.overlap[*count > 1] x=(format!("{:.2}", place as f64 * width)) y=(format!("{:.2}", 10.0 - high)) width=(format!("{:.2}", width * 0.9)) height=(format!("{high:.2}")) { title { (counted(*count as usize, "run", "runs")) " at a time" } }
             }
         }
-        small { "by quarters of an hour, up to " (most) }
+        small { "runs at a time, up to " (most) }
     } }
 }
 
@@ -236,5 +252,27 @@ fn why(outcome: &RunOutcome) -> &str {
         | RunOutcome::Cancelled { reason } => reason,
         RunOutcome::SkippedOverlap => "the run before it was still going on",
         RunOutcome::Active | RunOutcome::Succeeded => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_one_after_the_other_do_not_overlap() {
+        let at = |second: i64| Timestamp::from_second(second).expect("an instant");
+        let job = |due: &[i64], seconds: f64| JobAheadDto {
+            workload: "a".to_owned(),
+            due: due.iter().map(|second| at(*second)).collect(),
+            more: false,
+            takes_seconds: Some(seconds),
+            paused: false,
+        };
+        let jobs = vec![job(&[0, 60, 120, 180], 60.0), job(&[86_399], 9_999.0), job(&[1_000], 2_000.0)];
+        let planned = CronAheadDto { from: at(0), to: at(86_400), jobs, most_at_once: 1, most_at: None };
+        let parts = together(&planned, 86_400.0);
+        assert_eq!(parts[..5], [1, 1, 1, 1, 0]);
+        assert_eq!((parts[94], parts[95]), (0, 1));
     }
 }

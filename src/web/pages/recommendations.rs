@@ -2,13 +2,15 @@
 //! once; what was made of them; what those that were applied promised, and what they did save.
 
 use axum::extract::Query;
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::accounting::bill::savings::Saving;
 use crate::api::advice::AdviceActDto;
-use crate::api::dto::{RecommendationDto, WorkloadDto};
+use crate::api::dto::{RecommendationDto, SizeDto, WorkloadDto};
 use crate::domain::money::MicroCents;
+use crate::domain::quantity::TaskSize;
 use crate::web::backend::Failure;
 use crate::web::forms;
 use crate::web::frame::{Page, Sheet, page};
@@ -22,6 +24,10 @@ const SHOWN: [(&str, &str); 4] =
     [("", "Open"), ("scheduled", "Scheduled"), ("dismissed", "Dismissed"), ("applied", "Applied")];
 /// What savings are read from.
 const SAVINGS: &str = "/v1/reports/savings";
+/// A page waits no longer for them.
+const SAVINGS_TIME: std::time::Duration = std::time::Duration::from_millis(80);
+/// What was in force so lately, is: savings may be a minute old.
+const STILL: SignedDuration = SignedDuration::from_mins(2);
 
 /// What is shown.
 #[derive(Default, Deserialize)]
@@ -53,7 +59,7 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
         (sums(&open, &all, &dismissed))
         (tabs(&visitor, &filter.show, &counts))
         @match filter.show.as_str() {
-            "applied" if visitor.may_report() => (applied(&visitor, &visitor.get::<Vec<Saving>>(SAVINGS).await?)),
+            "applied" if visitor.may_report() => (applied(&visitor, saved(&visitor).await?.as_deref())),
             "scheduled" => (settled(&visitor, &scheduled, &may, Settled::Scheduled)),
             "dismissed" => (settled(&visitor, &dismissed, &may, Settled::Dismissed)),
             _ => { (waiting(&visitor, &open, &may)) (without(&withheld)) }
@@ -204,8 +210,23 @@ fn due(visitor: &Visitor, act: &AdviceActDto) -> Markup {
     }
 }
 
+/// What applied advice came to; none where that is still being worked out.
+async fn saved(visitor: &Visitor) -> Result<Option<Vec<Saving>>, Failure> {
+    let path = format!("{SAVINGS}?max_age_seconds=60");
+    tokio::time::timeout(SAVINGS_TIME, visitor.get(&path)).await.ok().transpose()
+}
+
 /// What applied advice came to this month.
-fn applied(visitor: &Visitor, savings: &[Saving]) -> Markup {
+fn applied(visitor: &Visitor, savings: Option<&[Saving]>) -> Markup {
+    let Some(savings) = savings else {
+        return html! { div #applied data-live { p.quiet { "What was saved is being worked out, and shows in a moment." } } };
+    };
+    html! { div #applied data-live { (comparison(visitor, savings)) } }
+}
+
+fn comparison(visitor: &Visitor, savings: &[Saving]) -> Markup {
+    let still = |one: &Saving| visitor.now.duration_since(one.until) < STILL;
+    let size = |of: TaskSize| size(&SizeDto::from(of));
     let sum = |of: fn(&Saving) -> MicroCents| savings.iter().map(of).sum::<MicroCents>().units();
     html! {
         @if savings.is_empty() {
@@ -221,8 +242,8 @@ fn applied(visitor: &Visitor, savings: &[Saving]) -> Markup {
                 tbody { @for one in savings.iter().rev().take(ROWS) { tr {
                     th scope="row" { a href=(path("/workloads", one.workload.as_str())) { (one.workload) } }
                     td { (time(visitor, one.at)) }
-                    td { (time(visitor, one.until)) }
-                    td { (one.from) " → " b { (one.to) } }
+                    td { @if still(one) { "still" } @else { (time(visitor, one.until)) } }
+                    td { (size(one.from)) " → " b { (size(one.to)) } }
                     td.number { (money(one.promised.units())) }
                     td.number { (money(one.realised.units())) }
                     td.number { (money(one.difference.units())) }

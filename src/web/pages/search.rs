@@ -27,8 +27,10 @@ const ROOMS: [(&str, &str, &str); 9] = [
     ("/engine", "Engine", "engine freeze unfreeze audit agents version"),
 ];
 
-/// What can be done with a workload: the word of its form, the one that is shown, and whether jobs have it.
-const VERBS: [(&str, &str, fn(bool) -> bool); 4] = [
+/// The word of a form, the one that is shown, and whether it takes jobs or services.
+type Verb = (&'static str, &'static str, fn(bool) -> bool);
+/// What can be done with a workload; the argument is whether it is a job.
+const VERBS: [Verb; 4] = [
     ("scale", "Scale", |job| !job),
     ("restart", "Restart", |job| !job),
     ("pause", "Pause", |_| true),

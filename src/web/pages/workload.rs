@@ -18,7 +18,7 @@ use crate::web::pages::overview::{Span, spans};
 use crate::web::pages::workload_charts::{load_chart, size_curve};
 use crate::web::pages::workload_parts::{cost_curve, events, model, revisions, tasks, usage_charts};
 use crate::web::pages::{cron, decisions, workloads};
-use crate::web::parts::{bytes, cores, figure, path, size, state, time};
+use crate::web::parts::{bytes, cores, counted, figure, path, size, state, time};
 use crate::web::visitor::Visitor;
 
 /// Parts of a chart.
@@ -40,6 +40,7 @@ struct Known {
     actions: Vec<ActionDto>,
     revisions: Vec<RevisionDto>,
     events: Vec<EventDto>,
+    settings: Vec<String>,
 }
 
 pub(super) async fn show(
@@ -56,6 +57,7 @@ pub(super) async fn show(
         actions: visitor.get("/v1/actions").await?,
         revisions: visitor.get(&format!("/v1/workloads/{name}/revisions")).await?,
         events: visitor.get(&format!("/v1/events?workload={name}&limit=25")).await?,
+        settings: visitor.get(&format!("/v1/workloads/{name}/settings")).await?,
         workload,
     };
     let body = match known.workload.kind {
@@ -173,7 +175,7 @@ fn figures(visitor: &Visitor, workload: &WorkloadDto) -> Markup {
             @if let Some(used) = workload.cpu_used { (figure("CPU used", &format!("{} cores", cores(used)), "over all tasks")) }
             @if let Some(used) = workload.memory_used { (figure("Memory used", &bytes(used), "over all tasks")) }
             @if let Some(rate) = workload.requests_per_second { (figure("Requests", &format!("{rate:.1} /s"),
-                &workload.latency_p95.map(|p95| format!("95 % within {:.0} ms", p95 * 1000.0)).unwrap_or_default())) }
+                &latency(workload))) }
             @if !doors.is_empty() { (figure("Front door", &doors.join(", "), "")) }
             @if let Some(schedule) = &workload.schedule { (figure("Schedule", schedule, "")) }
             @if let Some(next) = workload.next_run { div.figure { span.name { "Next run" } b { (time(visitor, next)) } } }
@@ -182,6 +184,13 @@ fn figures(visitor: &Visitor, workload: &WorkloadDto) -> Markup {
             p.quiet { "Count by " b { (scale.policy) } ": " (scale.reason) " (" (scale.rule) ")" }
         }
     }
+}
+
+/// How fast it answers, and how fast it is to be.
+fn latency(workload: &WorkloadDto) -> String {
+    let wanted = workload.latency_objective.map(|most| format!(", wanted {:.0} ms", most * 1e3));
+    let found = workload.latency_p95.map(|p95| format!("95 % within {:.0} ms", p95 * 1e3));
+    found.map(|found| found + &wanted.unwrap_or_default()).unwrap_or_default()
 }
 
 /// The banner of a rollout that moves or waits.
@@ -273,6 +282,14 @@ fn record(visitor: &Visitor, known: &Known) -> Markup {
         section #revisions data-live {
             h2 { "Revisions " (json_link(&format!("/v1/workloads/{name}/revisions"))) }
             (revisions(visitor, &known.workload, &known.revisions))
+        }
+        section #settings data-live {
+            h2 { "Settings " (json_link(&format!("/v1/workloads/{name}/settings"))) }
+            details.revision { summary { (counted(known.settings.len(), "field", "fields")) " of the spec in force" }
+                dl { @for line in &known.settings {
+                    @if let Some((field, value)) = line.split_once(": ") { dt { (field) } dd { code { (value) } } }
+                } }
+            }
         }
         section #events data-live {
             h2 { "Events " (json_link(&format!("/v1/events?workload={name}"))) }

@@ -60,11 +60,9 @@ pub(super) fn load_chart(
     };
     let ready = vec![line("ready instances", 2, Stroke::Area, points(&|part| part.ready))];
     let none = "No requests came through the front door in this time.";
-    let mut note = vec![format!("forecast: {}", forecast.forecast.words)];
-    if full.is_none() {
-        note.push("capacity shows once the model knows when an instance is full".to_owned());
-    }
-    let note = if load.parts.is_empty() { String::new() } else { note.join("; ") };
+    let unknown = if full.is_none() { "; no capacity before an instance was seen full" } else { "" };
+    let note = format!("forecast: {}{unknown}", forecast.forecast.words);
+    let note = if load.parts.is_empty() { String::new() } else { note };
     html! {
         (chart("load", &drawn("Load", lines, rate, end), &note, &json, none))
         (chart("ready", &drawn("Instances", ready, |value| format!("{value:.1}"), load.to), "", &json, none))
@@ -128,5 +126,39 @@ pub(super) fn size_curve(advice: &RecommendationDto) -> Markup {
                 @for one in all { rect.spot x=(place(one.memory) - 4.0) y="0" width="8" height=(HEIGHT) { title { (told(one)) } } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_drawn_from_the_least_to_the_most_with_the_one_in_force() {
+        let candidate = |mib: u64, risk: f64| CandidateDto {
+            memory: mib << 20,
+            risk,
+            oom_kills_per_month: risk * 91.0,
+            price_per_month: mib as f64 / 100.0,
+        };
+        let row = serde_json::json!({
+            "workload": "web", "samples": 9, "confidence_days": 1.0, "price_per_month": -1.0, "reason": "", "mode": "auto",
+            "current": {"cpu_request": 1.0, "memory_request": 512 << 20, "memory_limit": 512 << 20},
+            "recommended": {"cpu_request": 1.0, "memory_request": 256 << 20, "memory_limit": 256 << 20},
+        });
+        let mut advice: RecommendationDto = serde_json::from_value(row).expect("advice");
+        assert_eq!(size_curve(&advice).into_string(), "", "without candidates there is no curve");
+        advice.candidates = vec![candidate(128, 0.5), candidate(256, 0.01), candidate(512, 0.0)];
+        let drawn = size_curve(&advice).into_string();
+        // The least stands left, the most right, and twice as much half-way.
+        assert!(
+            drawn.contains("points=\"6.0,") && drawn.contains(" 170.0,") && drawn.contains(" 334.0,"),
+            "{drawn}"
+        );
+        assert!(
+            drawn.contains("class=\"now\" x1=\"334\"") && drawn.contains("class=\"then\" x1=\"170\""),
+            "{drawn}"
+        );
+        assert!(drawn.contains("256.0 MiB: 2.56 a month, 0.91 kills"), "{drawn}");
     }
 }

@@ -135,10 +135,10 @@ async fn schedule(
     At(name): At<String>,
     Body(request): Body<ScheduleRequest>,
 ) -> Result<Json<Changed>, Problem> {
+    let (workload, size) = advised(&api, &writing, &name).await?;
     if request.at.is_some() == request.next_rollout {
         return Err(Problem::unprocessable("expected either `at`, an instant, or `next_rollout`"));
     }
     let at = instant("at", request.at.as_deref())?;
-    let (workload, size) = advised(&api, &writing, &name).await?;
     writing.submit(&api, request.message, Intent::ScheduleAdvice { workload, size, at }).await
 }

@@ -225,6 +225,10 @@ async fn a_developer_acts_on_what_is_the_team_s() {
         "{page}"
     );
     assert!(!dev.get("/workloads/ours").await.text.contains("Done: "), "it is said once");
+    for does in ["bulk-apply", "bulk-dismiss", "bulk-schedule"] {
+        let fields = [("csrf", csrf.as_str()), ("do", does), ("workload", "theirs"), ("message", "x")];
+        assert_eq!(dev.post("/act", &fields, &[]).await.status, StatusCode::FORBIDDEN, "{does}");
+    }
     // Of many, what is not the team's is refused and told, and the rest is done.
     let many = [
         ("csrf", csrf.as_str()),

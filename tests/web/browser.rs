@@ -205,6 +205,7 @@ async fn walk(browser: &mut Chromium, demo: &Demo, client: &Client) {
         ("overview", "/".to_owned()),
         ("workloads", "/workloads?sort=waste".to_owned()),
         ("service", "/workloads/web".to_owned()),
+        ("service-revisions", "/workloads/extra".to_owned()),
         ("worker", "/workloads/worker".to_owned()),
         ("task", format!("/tasks/{}", task[0].id)),
         ("cron", "/cron".to_owned()),

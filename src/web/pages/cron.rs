@@ -157,7 +157,7 @@ fn load(planned: &CronAheadDto, day: f64) -> Markup {
                 rect.run.overlap[*count > 1] x=(format!("{:.2}", place as f64 * width)) y=(format!("{:.2}", 10.0 - high)) width=(format!("{:.2}", width * 0.9)) height=(format!("{high:.2}")) { title { (counted(*count as usize, "run", "runs")) " at a time" } }
             }
         }
-        small { "runs at a time, up to " (most) }
+        small { "runs at a time, up to " (most) @if planned.jobs.iter().any(|job| job.more) { ", as far as they are told" } }
     } }
 }
 

@@ -13,7 +13,7 @@ use crate::api::extract::{At, Body, Params};
 use crate::api::names::lasting;
 use crate::api::requests::LastingRequest;
 use crate::api::workloads::MessageQuery;
-use crate::domain::action::{Action, ActionKey, Switch};
+use crate::domain::action::{Action, ActionKey, Due, Switch};
 use crate::domain::intent::Intent;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -36,6 +36,11 @@ fn present(action: &Action) -> ActionDto {
         until: action.until,
         count_before: action.count_before,
         task: action.task.as_ref().map(ToString::to_string),
+        size: action.size.map(|size| size.to_string()),
+        due: match action.due {
+            Some(Due::At(at)) => Some(at),
+            Some(Due::Rollout { .. }) | None => None,
+        },
     }
 }
 
@@ -50,7 +55,8 @@ async fn list(State(api): State<ApiState>) -> Json<Vec<ActionDto>> {
 /// End an action and undo what it did.
 #[utoipa::path(delete, path = "/v1/actions/{kind}/{subject}", tag = "actions", operation_id = "cancel_action",
     security(("token" = ["write"])),
-    params(("kind" = String, Path, description = "`scale`, `pause`, `bounce`, `drain` or `freeze`"),
+    params(("kind" = String, Path, description = "`scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss` or \
+            `schedule`"),
         ("subject" = String, Path, description = "The workload, the node or the kind of change"),
         MessageQuery),
     responses((status = 200, description = "What changed", body = Changed)))]

@@ -44,7 +44,7 @@ pub struct RevisionDto {
 /// Something that is in force by hand, or by the engine in an emergency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActionDto {
-    /// `scale`, `pause`, `bounce`, `drain` or `freeze`.
+    /// `scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss` or `schedule`.
     pub kind: String,
     /// The workload, the node or the kind of change.
     pub subject: String,
@@ -62,6 +62,13 @@ pub struct ActionDto {
     pub count_before: Option<u32>,
     /// The one instance that is bounced.
     pub task: Option<String>,
+    /// The size that was advised, in words, of advice that is dismissed or scheduled.
+    #[serde(default)]
+    pub size: Option<String>,
+    /// When scheduled advice is applied; with the next rollout where absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due: Option<Timestamp>,
 }
 
 /// A kind of change that can be frozen.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -163,19 +163,32 @@ impl MonthQuery {
     }
 }
 
+/// A month, and how old the answer may be.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct SavingsQuery {
+    /// A month of UTC, for example `2026-11`; the current one without it.
+    month: Option<String>,
+    /// The answer may be as old as this: it is not worked out again. It is new without it.
+    max_age_seconds: Option<u32>,
+}
+
 /// What applied recommendations promised to save, and what they did save.
 #[utoipa::path(get, path = "/v1/reports/savings", tag = "reports", operation_id = "savings_report",
-    security(("token" = ["report"])), params(MonthQuery),
+    security(("token" = ["report"])), params(SavingsQuery),
     responses((status = 200, description = "A saving an applied recommendation", body = Vec<serde_json::Value>)))]
 async fn savings(
     State(api): State<ApiState>,
-    Params(query): Params<MonthQuery>,
+    Params(SavingsQuery { month, max_age_seconds }): Params<SavingsQuery>,
 ) -> Result<Json<Vec<Saving>>, Problem> {
     let now = api.clock.now();
-    let asked = Asked { window: query.window(now)?, detail: Detail::default(), tasks: false };
+    let window = MonthQuery { month }.window(now)?;
+    let age = SignedDuration::from_secs(max_age_seconds.unwrap_or(0).into());
     let view = api.control.view().await;
-    let made = tokio::task::spawn_blocking(move || gather(&api, &view, asked, now));
-    Ok(Json(made.await??.savings))
+    let made =
+        tokio::task::spawn_blocking(move || crate::api::savings::savings(&api, &view, (window, age), now));
+    Ok(Json(made.await??))
 }
 
 /// The bill that was imported for a month: its lines; none where prices come from the price list.

@@ -14,6 +14,7 @@ use crate::domain::rollout::Actor;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::ports::access::Role;
+use crate::ports::control::AdviceAsked;
 
 /// Who calls. The gate puts it into each request that it lets through; a handler that asks for it
 /// cannot be reached in another way.
@@ -113,7 +114,6 @@ impl Caller {
 
 /// The one workload that an intent changes, if it changes one.
 fn workload_of(intent: &Intent) -> Option<&WorkloadName> {
-    use crate::domain::action::ActionKey;
     match intent {
         Intent::Delete(workload)
         | Intent::Scale { workload, .. }
@@ -125,9 +125,9 @@ fn workload_of(intent: &Intent) -> Option<&WorkloadName> {
         | Intent::Bounce { workload, .. }
         | Intent::Pause { workload, .. }
         | Intent::Resume(workload)
-        | Intent::CancelAction(
-            ActionKey::Scale(workload) | ActionKey::Pause(workload) | ActionKey::Bounce(workload),
-        ) => Some(workload),
+        | Intent::DismissAdvice { workload, .. }
+        | Intent::ScheduleAdvice { workload, .. } => Some(workload),
+        Intent::CancelAction(key) => key.workload(),
         Intent::CancelRun(run) => Some(&run.workload),
         Intent::StopTask(task) => Some(task.workload()),
         Intent::Apply(_)
@@ -137,7 +137,6 @@ fn workload_of(intent: &Intent) -> Option<&WorkloadName> {
         | Intent::SetSizePolicy(_)
         | Intent::Freeze { .. }
         | Intent::Unfreeze(_)
-        | Intent::CancelAction(ActionKey::Drain(_) | ActionKey::Freeze(_))
         | Intent::Drain { .. }
         | Intent::Activate(_) => None,
     }
@@ -169,6 +168,20 @@ impl FromRequestParts<ApiState> for Writing {
 }
 
 impl Writing {
+    /// Asks for the size that is advised for a workload.
+    pub(super) async fn apply_advice(
+        self,
+        api: &ApiState,
+        message: String,
+        workload: WorkloadName,
+    ) -> Result<Json<Changed>, Problem> {
+        self.caller.owns(&api.control.view().await.world, &workload)?;
+        let by = self.caller.actor();
+        let (request, expected) = (self.caller.request, self.generation);
+        let asked = AdviceAsked { by, message, workload, request, expected };
+        Ok(Json(Changed { changes: api.control.apply_advice(asked).await? }))
+    }
+
     /// Asks for `intent`.
     pub(super) async fn submit(
         self,

@@ -1,4 +1,5 @@
-//! `/v1/totals` and `/v1/workloads/{name}/load`: what was, over time, in as many parts as are wanted.
+//! `/v1/totals`, `/v1/usage`, `/v1/workloads/{name}/load` and `/v1/workloads/{name}/forecast`: what was, and what is
+//! expected, over time.
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use crate::api::dto::Problem;
 use crate::api::extract::{At, Params};
 use crate::api::names::workload_name;
 use crate::api::totals::TotalsDto;
+use crate::api::usage_courses::UsageCoursesDto;
 use crate::domain::load::LoadSample;
+use crate::domain::load_forecast::LoadForecast;
 
 /// Hours that are told where none are asked for, and at most.
 const HOURS_DEFAULT: u32 = 1;
@@ -23,9 +26,18 @@ const HOURS_MAX: u32 = 168;
 /// Parts of them.
 const PARTS_DEFAULT: u32 = 120;
 const PARTS_MAX: u32 = 1_000;
+/// Hours ahead that are told where none are asked for, and at most: forecasts reach no further.
+const AHEAD_DEFAULT: u32 = 6;
+const AHEAD_MAX: u32 = 48;
+/// Parts of them.
+const AHEAD_PARTS: u32 = 60;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(totals)).routes(routes!(load))
+    OpenApiRouter::new()
+        .routes(routes!(totals))
+        .routes(routes!(load))
+        .routes(routes!(forecast))
+        .routes(routes!(usage))
 }
 
 /// How far back.
@@ -81,6 +93,16 @@ pub struct LoadPartDto {
     pub ready: f64,
 }
 
+/// The load on a service to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ForecastDto {
+    /// The service.
+    pub workload: String,
+    /// Expected values with a band, and what they rest on.
+    #[schema(value_type = Object)]
+    pub forecast: LoadForecast,
+}
+
 /// The load on a service over time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LoadCourseDto {
@@ -124,6 +146,58 @@ async fn load(
     let parts =
         parts.map(|samples| part(samples, at(from.as_second() + part_of(&samples[0], from, width) * width)));
     Ok(Json(LoadCourseDto { from, to, part_seconds: width.unsigned_abs(), parts: parts.collect() }))
+}
+
+/// How far ahead.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ForecastQuery {
+    /// Hours, from now on; six without it.
+    #[param(minimum = 1, maximum = 48)]
+    hours: Option<u32>,
+    /// Parts that they are cut into; 60 without it.
+    #[param(minimum = 1, maximum = 1000)]
+    parts: Option<u32>,
+}
+
+/// The load on a service, as it is forecast.
+#[utoipa::path(get, path = "/v1/workloads/{name}/forecast", tag = "workloads", operation_id = "forecast",
+    security(("token" = ["read"])),
+    params(("name" = String, Path, description = "The service"), ForecastQuery),
+    responses((status = 200, description = "Expected requests per second with the 5 % and 95 % quantiles, no further \
+        ahead than the past that is known; or why there are none", body = ForecastDto)))]
+async fn forecast(
+    State(api): State<ApiState>,
+    At(name): At<String>,
+    Params(query): Params<ForecastQuery>,
+) -> Result<Json<ForecastDto>, Problem> {
+    let hours = within("hours", query.hours, AHEAD_DEFAULT, AHEAD_MAX)?;
+    let parts = within("parts", query.parts, AHEAD_PARTS, PARTS_MAX)?;
+    let workload = workload_name(&name)?;
+    let ahead = SignedDuration::from_hours(hours.into());
+    let step = SignedDuration::from_secs((i64::from(hours) * 3600 / i64::from(parts)).max(1));
+    let forecast = api.control.forecast(&workload, ahead, step).await?;
+    Ok(Json(ForecastDto { workload: name, forecast }))
+}
+
+/// Whose usage is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct UsageQuery {
+    /// Workloads, with commas between them; all without it.
+    workloads: Option<String>,
+}
+
+/// What workloads used lately, for small charts.
+#[utoipa::path(get, path = "/v1/usage", tag = "workloads", operation_id = "usage",
+    security(("token" = ["read"])), params(UsageQuery),
+    responses((status = 200, description = "Cores and bytes over all tasks of each workload, at the same 64 instants at \
+        most since the engine started, the newest last", body = UsageCoursesDto)))]
+async fn usage(State(api): State<ApiState>, Params(query): Params<UsageQuery>) -> Json<UsageCoursesDto> {
+    let names = query.workloads.as_deref().map(|names| names.split(',').collect::<Vec<_>>());
+    Json(api.totals.courses(names.as_deref()))
 }
 
 fn part_of(sample: &LoadSample, from: Timestamp, width: i64) -> i64 {

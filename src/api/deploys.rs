@@ -20,6 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(apply))
         .routes(routes!(revisions))
+        .routes(routes!(settings))
         .routes(routes!(advance))
         .routes(routes!(abort))
         .routes(routes!(rollback))
@@ -51,6 +52,18 @@ async fn apply(
     let intent = Intent::Apply(Box::new(declared));
     let changes = writing.ask(&api, request.message, intent, request.dry_run).await?;
     Ok(Json(Applied { changes, diffs }))
+}
+
+/// Everything that the spec of a workload says, with what it leaves to the engine; secrets are not shown.
+#[utoipa::path(get, path = "/v1/workloads/{name}/settings", tag = "deploys", security(("token" = ["read"])),
+    params(("name" = String, Path, description = "The workload")),
+    responses((status = 200, description = "A line a field, for example `instances: 2`", body = Vec<String>)))]
+async fn settings(State(api): State<ApiState>, At(name): At<String>) -> Result<Json<Vec<String>>, Problem> {
+    let workload = workload_name(&name)?;
+    let world = api.control.view().await.world;
+    let found = world.workloads.get(&workload).filter(|found| !found.deleted);
+    let found = found.ok_or_else(|| Problem::not_found("workload", &name))?;
+    Ok(Json(diff::specs(None, &found.spec)))
 }
 
 /// The revisions of a workload that are still known.

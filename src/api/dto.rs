@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::advice::AdviceActDto;
 pub use crate::api::scaling::{ConditionDto, ScaleDto};
 use crate::domain::advice::Confidence;
 use crate::domain::decision::{Decision, DecisionId};
@@ -86,6 +87,9 @@ pub struct WorkloadDto {
     pub requests_per_second: Option<f64>,
     /// The 95th percentile of latency, in seconds.
     pub latency_p95: Option<f64>,
+    /// What that is to stay under, in seconds, where the spec says so.
+    #[serde(default)]
+    pub latency_objective: Option<f64>,
     /// The stable addresses: number by port name.
     pub front_doors: BTreeMap<String, u16>,
     /// The schedule (cron jobs).
@@ -274,6 +278,12 @@ pub struct RecommendationDto {
     /// What its usage shows besides a size.
     #[serde(default)]
     pub findings: Vec<FindingDto>,
+    /// That somebody dismissed it, where somebody did.
+    #[serde(default)]
+    pub dismissed: Option<AdviceActDto>,
+    /// That it is to be applied later, where it is.
+    #[serde(default)]
+    pub scheduled: Option<AdviceActDto>,
 }
 
 /// A memory request that could be chosen.
@@ -353,6 +363,9 @@ pub struct StatusDto {
     pub waiting: Vec<WaitingDto>,
     /// What the nodes that are there cost per hour, in currency units.
     pub price_per_hour: f64,
+    /// What the nodes cost in this month of UTC so far, by their prices; absent before it was first looked at.
+    #[serde(default)]
+    pub price_this_month: Option<f64>,
 }
 
 /// A task without a node.
@@ -394,7 +407,7 @@ pub struct SpecFile {
 }
 
 /// What a call changed, in words; empty where everything was so already.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// A line a change.
     pub changes: Vec<String>,

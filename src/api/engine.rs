@@ -31,7 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 200, description = "The engine, its pools and its workloads", body = StatusDto)))]
 async fn status(State(api): State<ApiState>) -> Json<StatusDto> {
     let view = api.control.view().await;
-    Json(present::status(&view, &api.prices, api.clock.now()))
+    let told = present::status(&view, &api.prices, api.clock.now());
+    Json(StatusDto { price_this_month: api.totals.month.told(), ..told })
 }
 
 /// What wants a person's eye.

@@ -3,15 +3,19 @@
 //! view and write intents; they decide nothing and know no adapter. For people: `docs/api.md`.
 
 pub mod access;
+pub mod advice;
 pub mod answers;
 pub mod client;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod cron_advice;
+#[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
+pub mod cron_ahead;
 pub mod dto;
 pub mod exec;
 pub mod idempotency;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod load_models;
+pub mod month;
 pub mod present;
 pub mod problem;
 pub mod requests;
@@ -19,6 +23,7 @@ mod scaling;
 pub mod server;
 pub mod size_policies;
 pub mod totals;
+pub mod usage_courses;
 
 mod actions;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -49,6 +54,7 @@ mod reports;
 mod rules;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod runs;
+pub mod savings;
 mod secret;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod tasks;
@@ -116,8 +122,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(engine::routes())
         .merge(workloads::routes())
         .merge(recommendations::routes())
+        .merge(advice::routes())
         .merge(load_models::routes())
         .merge(cron_advice::routes())
+        .merge(cron_ahead::routes())
         .merge(courses::routes())
         .merge(deploys::routes())
         .merge(runs::routes())

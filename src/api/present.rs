@@ -27,6 +27,7 @@ pub fn status(view: &View, prices: &Prices, now: Timestamp) -> StatusDto {
         pools,
         waiting: view.waiting.iter().enumerate().map(|(at, each)| waiting(each, at)).collect(),
         price_per_hour: price_per_hour(view, prices).units(),
+        price_this_month: None,
     }
 }
 
@@ -76,6 +77,7 @@ pub fn workload(view: &View, workload: &Workload, now: Timestamp) -> WorkloadDto
         memory_used: used.map(|(_, memory)| memory.get()),
         requests_per_second: load.map(|sample| sample.requests_per_second),
         latency_p95: load.and_then(|sample| sample.latency_p95),
+        latency_objective: service.and_then(|s| s.latency_objective).map(|most| most.as_secs_f64()),
         front_doors: view.front_doors.get(&workload.name).cloned().unwrap_or_default(),
         schedule: spec.as_cron().map(|cron| cron.schedule.to_string()),
         next_run: match workload.jobs.next {

@@ -11,11 +11,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::ApiState;
+use crate::api::advice::AdviceActDto;
 use crate::api::dto::{
     CandidateDto, ExplanationDto, FindingDto, Problem, RecommendationDto, SizeDto, UsagePartDto,
 };
 use crate::api::extract::{At, Params};
 use crate::api::names::workload_name;
+use crate::domain::action::ActionKey;
 use crate::domain::advice::{Confidence, grounds, kills_per_month};
 use crate::domain::money::Prices;
 use crate::domain::quantity::{Millicores, Resources};
@@ -152,6 +154,8 @@ fn recommendation(view: &View, workload: &Workload, prices: &Prices) -> Recommen
         reasons: Vec::new(),
         candidates: Vec::new(),
         findings: Vec::new(),
+        dismissed: act(view, &ActionKey::Dismiss(workload.name.clone())),
+        scheduled: act(view, &ActionKey::Schedule(workload.name.clone())),
     };
     match view.recommendations.get(&workload.name) {
         None => {}
@@ -159,6 +163,10 @@ fn recommendation(view: &View, workload: &Workload, prices: &Prices) -> Recommen
         Some(Estimate::Recommended(found)) => fill(&mut dto, found, per_month),
     }
     dto
+}
+
+fn act(view: &View, key: &ActionKey) -> Option<AdviceActDto> {
+    view.world.actions.get(key).map(AdviceActDto::from)
 }
 
 fn fill(dto: &mut RecommendationDto, found: &Recommendation, per_month: impl Fn(Resources) -> f64) {

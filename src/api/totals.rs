@@ -8,7 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::month::MonthCost;
 use crate::api::present;
+use crate::api::savings::LastSavings;
+use crate::api::usage_courses::{self, UsageCourses, UsageCoursesDto};
 use crate::domain::money::Prices;
 use crate::domain::node::NodeState;
 use crate::domain::quantity::Resources;
@@ -62,24 +65,36 @@ pub struct TotalsDto {
 #[derive(Debug, Default)]
 pub struct Totals {
     kept: Mutex<Kept>,
+    /// What the nodes cost in this month.
+    pub month: MonthCost,
+    /// What applied advice saved, as it was worked out last.
+    pub savings: LastSavings,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     fine: VecDeque<TotalsDto>,
     coarse: VecDeque<TotalsDto>,
+    courses: UsageCourses,
 }
 
 impl Totals {
     /// Adds the sums of a view.
     pub fn record(&self, view: &View, prices: &Prices, now: Timestamp) {
         let sums = sums(view, prices, now);
+        let used = usage_courses::used(view);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let due = |last: &TotalsDto| now.duration_since(last.at) >= COARSE_INTERVAL;
         if kept.coarse.back().is_none_or(due) {
             push(&mut kept.coarse, sums.clone(), COARSE_MAX);
         }
         push(&mut kept.fine, sums, FINE_MAX);
+        kept.courses.push(now, used);
+    }
+
+    /// What these workloads used, or all where none are named.
+    pub fn courses(&self, names: Option<&[&str]>) -> UsageCoursesDto {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).courses.told(names)
     }
 
     /// What is known from an instant on, oldest first: coarse where fine sums do not reach back so far.

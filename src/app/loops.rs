@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::EngineConfig;
+use crate::controllers::advice_desk::AdviceDesk;
 use crate::controllers::analyst::Analyst;
 use crate::controllers::autoscaler::Autoscaler;
 use crate::controllers::cluster_scaler::ClusterScaler;
@@ -40,6 +41,7 @@ pub(super) struct Bodies {
     pub(super) cluster_scaler: Arc<ClusterScaler>,
     pub(super) disasters: Arc<DisasterWatch>,
     pub(super) housekeeper: Arc<Housekeeper>,
+    pub(super) advice: Arc<AdviceDesk>,
 }
 
 /// The loops that run.
@@ -88,6 +90,11 @@ impl Loops {
         loops.periodic(Schedule { name: "cluster scaler", interval }, telemetry, move || {
             let cluster = Arc::clone(&cluster);
             async move { cluster.pass().await }
+        });
+        let advice = bodies.advice;
+        loops.periodic(every("advice desk", config.autoscaler.interval), telemetry, move || {
+            let advice = Arc::clone(&advice);
+            async move { advice.pass().await }
         });
         let disasters = bodies.disasters;
         loops.periodic(every("disaster watch", config.disaster.interval), telemetry, move || {

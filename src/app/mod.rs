@@ -39,6 +39,7 @@ use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
 use crate::config::{ApiLimits, EngineConfig, PriceConfig, TlsConfig};
+use crate::controllers::advice_desk::AdviceDesk;
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
 use crate::controllers::bookkeeper::Bookkeeper;
@@ -48,6 +49,7 @@ use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
 use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
+use crate::controllers::load_forecasts::LoadForecasts;
 use crate::controllers::machines::Machines;
 use crate::controllers::notices::Sources;
 use crate::controllers::real_use::RealUse;
@@ -156,6 +158,7 @@ impl App {
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
         let terms = ClusterTerms { prices, headroom: config.engine.cluster_scaler.headroom_risk };
+        let advice = Arc::new(AdviceDesk::new(&state, analysed.clone(), &recorder, prices));
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
@@ -169,12 +172,15 @@ impl App {
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
             what_if: WhatIfSources { history: store.clone(), prices },
+            advice: Arc::clone(&advice),
+            forecasts: LoadForecasts::new(store.clone()),
             scaling: autoscaler.scaling(),
             hooks,
             limitations: cluster.limitations(),
             started_at: clock.now(),
         });
         let bodies = Bodies {
+            advice,
             waker: waker(&state, &front_door, &recorder, prices),
             scheduler,
             analyst,

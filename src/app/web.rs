@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use crate::api::month::MonthCost;
 use crate::api::{ApiState, router, totals};
 use crate::app::loops::Loops;
 
@@ -17,14 +18,20 @@ pub(super) fn everything(api: ApiState, port: u16, tls: bool, loops: &mut Loops)
 /// Notes the sums of the cluster until the engine ends.
 fn record(api: &ApiState, loops: &mut Loops) {
     let (control, kept, clock) = (Arc::clone(&api.control), Arc::clone(&api.totals), Arc::clone(&api.clock));
-    let (prices, shutdown) = (api.prices, loops.shutdown());
+    let (prices, shutdown, api) = (api.prices, loops.shutdown(), api.clone());
     loops.spawn(async move {
         let mut due = tokio::time::interval(totals::INTERVAL.unsigned_abs());
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = due.tick() => kept.record(&control.view().await, &prices, clock.now()),
+                _ = due.tick() => {
+                    let view = control.view().await;
+                    kept.record(&view, &prices, clock.now());
+                    if let Err(problem) = MonthCost::keep(&api, &view).await {
+                        tracing::warn!(problem = %problem.detail, "what this month cost is not known");
+                    }
+                }
             }
         }
     });

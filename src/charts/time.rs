@@ -36,6 +36,8 @@ pub enum Stroke {
     Area,
     /// Dashed: a bound, a limit, an advice.
     Dashed,
+    /// What lies between the line before it in the list, which has the same instants, and this one; no line itself.
+    Over,
 }
 
 /// A line over time.
@@ -97,7 +99,12 @@ impl TimeChart<'_> {
             let band = BandPlot::new([left, right], [low.min(top); 2], [high.min(top); 2]);
             plots.push(Plot::Band(band.with_color("var(--band)").with_opacity(1.0)));
         }
-        for line in &self.lines {
+        for (place, line) in self.lines.iter().enumerate() {
+            if line.stroke == Stroke::Over {
+                let under = place.checked_sub(1).and_then(|before| self.lines.get(before));
+                plots.extend(under.map(|under| Plot::Band(between(under, line, origin))));
+                continue;
+            }
             plots.extend(segments(&line.points).map(|points| Plot::Line(drawn(line, points, origin))));
         }
         let zone = self.zone.clone();
@@ -203,7 +210,17 @@ fn drawn(line: &TimeLine, points: &[(f64, f64)], origin: f64) -> LinePlot {
         Stroke::Line => plot,
         Stroke::Area => plot.with_fill().with_fill_opacity(0.16),
         Stroke::Dashed => plot.with_dashed(),
+        Stroke::Over => plot.with_stroke_width(0.0),
     }
+}
+
+/// What lies between two lines.
+fn between(under: &TimeLine, over: &TimeLine, origin: f64) -> BandPlot {
+    let pairs = || under.points.iter().zip(&over.points);
+    let x = pairs().map(|((at, _), _)| at - origin).collect::<Vec<_>>();
+    let low = pairs().map(|((_, low), (_, high))| low.min(*high)).collect::<Vec<_>>();
+    let high = pairs().map(|(_, (_, high))| *high).collect::<Vec<_>>();
+    BandPlot::new(x, low, high).with_color(page_colour(over.place)).with_opacity(0.24)
 }
 
 /// The parts of a line between gaps.
@@ -265,6 +282,19 @@ mod tests {
             !drawn.contains("<style") && !drawn.contains("style=") && !drawn.contains("<script"),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn what_lies_between_two_lines_is_one_area() {
+        let zone = TimeZone::UTC;
+        let mut chart = chart(&zone);
+        chart.band = None;
+        let high = chart.lines[0].points.iter().map(|(at, value)| (*at, value + 3.0)).collect();
+        let plain = chart.svg(Frame { width: 900.0, height: 220.0 });
+        chart.lines.push(TimeLine { name: "waste".to_owned(), place: 1, stroke: Stroke::Over, points: high });
+        let drawn = chart.svg(Frame { width: 900.0, height: 220.0 });
+        assert!(drawn.contains("var(--s1)") && !plain.contains("var(--s1)"), "{drawn}");
+        assert!(chart.figures().contains("waste"));
     }
 
     #[test]

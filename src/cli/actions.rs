@@ -30,10 +30,15 @@ pub(super) async fn list(client: &Client, output: Output, _args: ActionsArgs) ->
         let now = now();
         let mut rows = table(&["action", "since", "ends", "by", "about", "message"]);
         for action in &actions {
-            let about = match (action.count_before, &action.task) {
-                (Some(count), _) => format!("back to {count} instances"),
-                (None, Some(task)) => task.clone(),
-                (None, None) => "-".to_owned(),
+            let about = match (action.count_before, &action.task, &action.size) {
+                (Some(count), ..) => format!("back to {count} instances"),
+                (None, Some(task), _) => task.clone(),
+                (None, None, Some(size)) if action.kind == "schedule" => match action.due {
+                    Some(at) => format!("{size} at {at:.0}"),
+                    None => format!("{size} with the next rollout"),
+                },
+                (None, None, Some(size)) => size.clone(),
+                (None, None, None) => "-".to_owned(),
             };
             rows.add_row(vec![
                 format!("{}/{}", action.kind, action.subject),

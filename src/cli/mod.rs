@@ -43,6 +43,7 @@ mod pause;
 mod plan;
 mod policy;
 mod recommend;
+mod recommend_acts;
 mod recommend_explain;
 mod report;
 mod report_table;

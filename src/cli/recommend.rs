@@ -9,6 +9,7 @@ use crate::api::dto::{RecommendationDto, SizeDto};
 use crate::cli::output::{
     DIM, Output, cores, line_width, memory, paint, plain, say, say_json, say_table, table, wrapped,
 };
+use crate::cli::recommend_acts::{self, ActArgs};
 use crate::cli::recommend_explain::{self, PARTS_MAX, PARTS_MIN};
 use crate::domain::advice::{Confidence, risk_words};
 
@@ -22,19 +23,28 @@ const ABSENT: &str = "-";
 /// `loadline recommend`
 #[derive(Debug, Args)]
 pub(super) struct RecommendArgs {
-    /// This workload only.
-    name: Option<String>,
+    /// These workloads only.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// Draw the usage of one workload, and what other sizes would cost and risk.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
     /// Hours of usage that are drawn.
     #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=744), requires = "explain")]
     hours: u32,
+    /// List advice that was dismissed, in place of what was not.
+    #[arg(long, conflicts_with = "explain")]
+    dismissed: bool,
+    #[command(flatten)]
+    act: ActArgs,
 }
 
 pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) -> anyhow::Result<()> {
+    if let Some(act) = args.act.asked()? {
+        return recommend_acts::run(client, output, &args.names, act).await;
+    }
     if let Some(explained) = args.explain {
-        let name = Some(explained).filter(|name| !name.is_empty()).or(args.name);
+        let name = Some(explained).filter(|name| !name.is_empty()).or(args.names.into_iter().next());
         let Some(name) = name else {
             anyhow::bail!("--explain needs the name of a workload: `loadline recommend NAME --explain`");
         };
@@ -47,12 +57,18 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
             Output::Table => recommend_explain::say_explanation(&found, width),
         };
     }
+    let mut hidden = 0;
     let mut rows = client.recommendations().await?;
-    if let Some(name) = &args.name {
-        rows.retain(|row| row.workload == *name);
-        if rows.is_empty() {
-            anyhow::bail!("there is no workload named `{name}`");
-        }
+    if let Some(name) = args.names.iter().find(|name| rows.iter().all(|row| row.workload != **name)) {
+        anyhow::bail!("there is no workload named `{name}`");
+    }
+    if !args.names.is_empty() {
+        rows.retain(|row| args.names.contains(&row.workload));
+    }
+    // Who asks for a workload, or for JSON, gets it whatever was made of its advice.
+    if args.dismissed || (args.names.is_empty() && output == Output::Table) {
+        hidden = rows.iter().filter(|row| row.dismissed.is_some()).count();
+        rows.retain(|row| row.dismissed.is_some() == args.dismissed);
     }
     // What has no recommendation comes last; equal savings by name, as they came.
     rows.sort_by(|a, b| {
@@ -63,7 +79,12 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
         return say_json(&rows);
     }
     if rows.is_empty() {
-        return Ok(say("there are no workloads")?);
+        let nothing = match (args.dismissed, hidden) {
+            (true, _) => "no advice is dismissed".to_owned(),
+            (false, 0) => "there are no workloads".to_owned(),
+            (false, hidden) => format!("all advice is dismissed, of {hidden}: `--dismissed` lists it"),
+        };
+        return Ok(say(&nothing)?);
     }
     let width = line_width();
     say_table(&sizes(&rows, width))?;
@@ -74,6 +95,9 @@ pub(super) async fn run(client: &Client, output: Output, args: RecommendArgs) ->
         }
     }
     say("")?;
+    if hidden > 0 && !args.dismissed {
+        say(&format!("Dismissed: {hidden}; `loadline recommend --dismissed` lists them."))?;
+    }
     Ok(say(&total(&rows))?)
 }
 
@@ -160,6 +184,9 @@ pub(super) fn notes(row: &RecommendationDto, width: usize) -> Vec<String> {
         note("bounds", &bounds.join(", "));
     }
     note("rests on", &row.grounds);
+    for text in recommend_acts::words(row) {
+        note("by hand", &text);
+    }
     for found in &row.findings {
         note("shows", &found.words);
         note("", &format!("-> {}", found.advice));
@@ -236,6 +263,8 @@ pub(super) mod tests {
                 advice: "a leak to report, not a size to chase".to_owned(),
                 finding: Finding::Leak { bytes_per_day: 120.0 * MIB as f64 },
             }],
+            dismissed: None,
+            scheduled: None,
         }
     }
 

@@ -232,7 +232,7 @@ impl Autoscaler {
             if policy.count != PolicyMode::Off {
                 self.keep_count(&seen, workload, &mut memory).await?;
             }
-            if policy.size != PolicyMode::Off {
+            if policy.size != PolicyMode::Off && !world.advice_is_settled(&workload.name) {
                 self.decide_size(&world, workload, &analysis, now).await?;
             }
         }
@@ -260,7 +260,7 @@ impl Autoscaler {
         memory: &mut Memory,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if is_by_hand(world, workload) {
+        if is_by_hand(world, workload) || world.advice_is_settled(&workload.name) {
             return Ok(false);
         }
         let late = self.settings.scrape_interval * SCRAPES_MISSED_MAX;

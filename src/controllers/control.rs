@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
+use crate::controllers::advice_desk::AdviceDesk;
 use crate::controllers::analyst::Analysis;
 use crate::controllers::autoscaler::Scaling;
 use crate::controllers::decisions::freeze_in_words;
 use crate::controllers::driver::chain;
+use crate::controllers::load_forecasts::LoadForecasts;
 use crate::controllers::notices::HookHealth;
 use crate::controllers::scheduler::{Pass, Scheduler};
 use crate::controllers::state::EngineState;
@@ -21,6 +23,7 @@ use crate::domain::change::Change;
 use crate::domain::cron_advice::CronAdvice;
 use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
 use crate::domain::intent::{Intent, Submission};
+use crate::domain::load_forecast::LoadForecast;
 use crate::domain::node::{NodeName, NodePool, PoolName, PoolSpec};
 use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
@@ -30,7 +33,9 @@ use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::estimation::catalogue::Entry;
 use crate::estimation::policy_estimator::{entries, recipe};
-use crate::ports::control::{Control, ControlError, EngineHealth, SizePolicyEntry, View, WhatIfAsked};
+use crate::ports::control::{
+    AdviceAsked, Control, ControlError, EngineHealth, SizePolicyEntry, View, WhatIfAsked,
+};
 use crate::ports::exec::{ExecLimits, ExecOutput, TaskExec};
 use crate::ports::health::{HealthSource, ProbeResult};
 use crate::ports::node_provider::NodeProvider;
@@ -76,6 +81,10 @@ pub struct EngineControl {
     pub hooks: Vec<watch::Receiver<HookHealth>>,
     /// For questions about other loads.
     pub what_if: WhatIfSources,
+    /// For advice that people apply.
+    pub advice: Arc<AdviceDesk>,
+    /// For loads to come.
+    pub forecasts: LoadForecasts,
     /// What the cluster does not enforce.
     pub limitations: Vec<String>,
     /// When the engine started.
@@ -187,6 +196,23 @@ impl Control for EngineControl {
         let now = self.state.clock().now();
         let advice = tokio::task::spawn_blocking(move || advise(&world, &prices, now, most)).await;
         advice.map_err(|error| ControlError::Refused(format!("schedules could not be looked at: {error}")))
+    }
+
+    async fn apply_advice(&self, asked: AdviceAsked) -> Result<Vec<String>, ControlError> {
+        if let Some(words) = self.answered(asked.request.as_deref()).await? {
+            return Ok(words);
+        }
+        self.advice.apply(asked).await
+    }
+
+    async fn forecast(
+        &self,
+        workload: &WorkloadName,
+        ahead: SignedDuration,
+        step: SignedDuration,
+    ) -> Result<LoadForecast, ControlError> {
+        let world = self.state.world().await;
+        self.forecasts.course(&world, workload, (ahead, step), self.state.clock().now()).await
     }
 
     fn last_change(&self) -> u64 {
@@ -321,7 +347,7 @@ fn joined(alarms: Arc<Vec<Alarm>>, more: &[Alarm]) -> Arc<Vec<Alarm>> {
 }
 
 /// Why a writer does not act on what it saw, if so.
-fn outdated(world: &World, (name, generation): &(WorkloadName, u64)) -> Option<ControlError> {
+pub(super) fn outdated(world: &World, (name, generation): &(WorkloadName, u64)) -> Option<ControlError> {
     let present = world.workloads.get(name).map(|workload| workload.generation);
     (present != Some(*generation)).then(|| {
         let found = present.map_or_else(|| "gone".to_owned(), |number| format!("at generation {number}"));

@@ -11,6 +11,8 @@ use crate::domain::decision::{Decision, DecisionId, DecisionKind, DecisionOutcom
 use crate::domain::plan::Step;
 use crate::domain::policy::PolicyMode;
 use crate::domain::rollout::Actor;
+use crate::domain::world::World;
+use crate::ports::control::ControlError;
 use crate::ports::store::{DecisionLog, StoreError};
 
 /// Decisions looked back at to find the last one on the same matter.
@@ -91,6 +93,36 @@ impl Recorder {
                 Err(error)
             }
         }
+    }
+
+    /// Records what a person decided and carries it out: `steps` are made of the world as it is then, or say why
+    /// not.
+    pub(super) async fn by_hand(
+        &self,
+        (by, request): (&Actor, Option<&str>),
+        (mode, proposal): (PolicyMode, Proposal),
+        steps: impl FnOnce(&World, DecisionId) -> Result<Vec<Step>, ControlError>,
+    ) -> Result<DecisionId, ControlError> {
+        let waits = |last: &Decision| last.outcome == DecisionOutcome::AwaitingApproval;
+        if let Some(last) = self.last_on(&proposal.kind).await?.filter(waits) {
+            self.settle(last.id, DecisionOutcome::Superseded).await?;
+        }
+        let (at, log, told) = (self.state.clock().now(), Arc::clone(&self.log), proposal.clone());
+        let id = blocking(move || log.record(at, mode, &DecisionOutcome::Applied, &told)).await?;
+        let committed = self.state.update(by, request, |world| match steps(world, id) {
+            Ok(steps) => (steps, Ok(())),
+            Err(refused) => (Vec::new(), Err(refused)),
+        });
+        let done = committed.await.map_err(ControlError::from).flatten();
+        if let Err(error) = done {
+            // What was not committed was not done; the record must not claim it.
+            self.settle(id, DecisionOutcome::Reverted { reason: error.to_string() }).await?;
+            return Err(error);
+        }
+        let outcome = DecisionOutcome::Applied;
+        self.state.telemetry().decided(&Decision { id, at, mode, outcome, proposal });
+        self.state.wake();
+        Ok(id)
     }
 
     async fn settle(&self, id: DecisionId, outcome: DecisionOutcome) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The loops: observe, decide, act. They see ports and pure functions, no adapter.
 
+pub mod advice_desk;
 pub mod analyst;
 pub mod autoscaler;
 pub mod bookkeeper;
@@ -13,6 +14,7 @@ pub mod housekeeper;
 mod joint;
 mod judges;
 pub mod load_feed;
+pub mod load_forecasts;
 pub mod machines;
 pub mod notices;
 mod read_ahead;

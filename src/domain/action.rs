@@ -1,6 +1,6 @@
 //! What people, or the engine in an emergency, set in force for a while: scaled counts, paused
-//! workloads, bounces, drained nodes, frozen kinds of change. Each has at most one in force on a
-//! subject, may revert by itself, and can be cancelled; who did it and why stays with it.
+//! workloads, bounces, drained nodes, frozen kinds of change, advice that was dismissed or is applied later. Each
+//! has at most one in force on a subject, may revert by itself, and can be cancelled; who did it and why stays with it.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::node::NodeName;
+use crate::domain::quantity::TaskSize;
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
@@ -71,6 +72,37 @@ pub enum ActionKey {
     Drain(NodeName),
     /// A kind of change is frozen.
     Freeze(Switch),
+    /// The size that is advised for a workload is not wanted.
+    Dismiss(WorkloadName),
+    /// The size that is advised for a workload is applied later.
+    Schedule(WorkloadName),
+}
+
+impl ActionKey {
+    /// The workload that it is about, if it is about one.
+    pub fn workload(&self) -> Option<&WorkloadName> {
+        match self {
+            Self::Scale(name)
+            | Self::Pause(name)
+            | Self::Bounce(name)
+            | Self::Dismiss(name)
+            | Self::Schedule(name) => Some(name),
+            Self::Drain(_) | Self::Freeze(_) => None,
+        }
+    }
+}
+
+/// When advice is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Due {
+    /// At an instant.
+    At(Timestamp),
+    /// With the rollout of the first revision after this one: its tasks are new anyway.
+    Rollout {
+        /// The newest revision when it was asked for.
+        after: u64,
+    },
 }
 
 impl fmt::Display for ActionKey {
@@ -81,6 +113,8 @@ impl fmt::Display for ActionKey {
             Self::Bounce(name) => format!("bounce/{name}"),
             Self::Drain(node) => format!("drain/{node}"),
             Self::Freeze(switch) => format!("freeze/{switch}"),
+            Self::Dismiss(name) => format!("dismiss/{name}"),
+            Self::Schedule(name) => format!("schedule/{name}"),
         })
     }
 }
@@ -97,6 +131,8 @@ impl std::str::FromStr for ActionKey {
             "bounce" => workload().map(Self::Bounce),
             "drain" => NodeName::new(subject).map(Self::Drain).map_err(|_| invalid()),
             "freeze" => subject.parse().map(Self::Freeze).map_err(|_| invalid()),
+            "dismiss" => workload().map(Self::Dismiss),
+            "schedule" => workload().map(Self::Schedule),
             _ => Err(invalid()),
         }
     }
@@ -139,6 +175,12 @@ pub struct Action {
     /// nothing old that is new.
     #[serde(default)]
     pub before_task: Option<u64>,
+    /// The size that was advised (`Dismiss`, `Schedule`).
+    #[serde(default)]
+    pub size: Option<TaskSize>,
+    /// When it is applied (`Schedule`).
+    #[serde(default)]
+    pub due: Option<Due>,
 }
 
 impl Action {
@@ -146,7 +188,8 @@ impl Action {
     pub fn new(key: ActionKey, by: Actor, message: &str, at: Timestamp) -> Self {
         let message = message.to_owned();
         let (until, count_before, task, count, before_task) = Default::default();
-        Self { key, by, message, at, until, count_before, task, count, before_task }
+        let (size, due) = (None, None);
+        Self { key, by, message, at, until, count_before, task, count, before_task, size, due }
     }
 
     /// Who did it and why, for reasons and messages.
@@ -187,7 +230,15 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for text in ["scale/web", "pause/web", "bounce/web-2", "drain/small-1", "freeze/cron"] {
+        for text in [
+            "scale/web",
+            "pause/web",
+            "bounce/web-2",
+            "drain/small-1",
+            "freeze/cron",
+            "dismiss/web",
+            "schedule/web",
+        ] {
             let key: ActionKey = text.parse().expect("a key");
             assert_eq!(key.to_string(), text);
         }

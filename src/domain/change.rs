@@ -361,13 +361,10 @@ impl Change {
 /// An action comes with the workload that it is about, so that it is found in that one's history.
 fn action_subjects(key: &ActionKey) -> Vec<EntityKey> {
     let mut keys = vec![EntityKey::Action(key.clone())];
-    match key {
-        ActionKey::Scale(name) | ActionKey::Pause(name) | ActionKey::Bounce(name) => {
-            keys.push(EntityKey::Workload(name.clone()));
-        }
-        ActionKey::Drain(node) => keys.push(EntityKey::Node(node.clone())),
-        ActionKey::Freeze(_) => {}
+    if let ActionKey::Drain(node) = key {
+        keys.push(EntityKey::Node(node.clone()));
     }
+    keys.extend(key.workload().cloned().map(EntityKey::Workload));
     keys
 }
 

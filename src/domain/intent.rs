@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::action::{ActionKey, Switch};
@@ -141,6 +141,24 @@ pub enum Intent {
     },
     /// Let a drained node take tasks again.
     Activate(NodeName),
+    /// The size that is advised is not wanted.
+    DismissAdvice {
+        /// The workload.
+        workload: WorkloadName,
+        /// The size that is advised.
+        size: TaskSize,
+        /// After this it is shown again; a month where absent.
+        lasting: Option<SignedDuration>,
+    },
+    /// The size that is advised is to be applied later.
+    ScheduleAdvice {
+        /// The workload.
+        workload: WorkloadName,
+        /// The size that is advised.
+        size: TaskSize,
+        /// At this instant; with the next rollout where absent.
+        at: Option<Timestamp>,
+    },
 }
 
 /// An intent with its circumstances.

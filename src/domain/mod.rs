@@ -10,6 +10,7 @@ pub mod decision;
 pub mod intent;
 mod interned;
 pub mod load;
+pub mod load_forecast;
 pub mod load_model;
 pub mod load_series;
 pub mod money;

@@ -383,6 +383,14 @@ impl World {
         self.actions.get(&ActionKey::Pause(workload.clone()))
     }
 
+    /// Whether somebody dismissed what is advised for a workload's size, or said when it is to be applied: then nobody
+    /// else applies it.
+    pub fn advice_is_settled(&self, workload: &WorkloadName) -> bool {
+        let has = |key| self.actions.contains_key(&key);
+        !self.actions.is_empty()
+            && (has(ActionKey::Dismiss(workload.clone())) || has(ActionKey::Schedule(workload.clone())))
+    }
+
     /// Whether somebody paused the workload, or set its count to 0.
     pub fn stopped_by_hand(&self, workload: &Workload) -> bool {
         let scaled = || self.actions.get(&ActionKey::Scale(workload.name.clone()));

@@ -13,6 +13,7 @@
 //! - `conformal`: intervals that track their own coverage.
 //! - `event`: what is planned. `forecaster`: all of it for one series, with the answers.
 //! - `expected`: a forecast for one instant from recorded samples, in words.
+//! - `course`: the same over the next hours, for charts, kept up to date as samples come.
 //! - `load_model`: CPU, memory and latency of an instance as functions of its load.
 //! - `usual_load`: the load by hour of the week, where nothing better is asked for.
 
@@ -27,6 +28,7 @@ mod ridge;
 mod seasons;
 
 pub mod baselines;
+pub mod course;
 pub mod expected;
 pub mod load_model;
 pub mod usual_load;

@@ -11,6 +11,7 @@ use crate::domain::cron_advice::CronAdvice;
 use crate::domain::decision::DecisionId;
 use crate::domain::intent::Submission;
 use crate::domain::load::LoadSample;
+use crate::domain::load_forecast::LoadForecast;
 use crate::domain::load_model::LoadModel;
 use crate::domain::node::NodeName;
 use crate::domain::observation::Observed;
@@ -86,6 +87,21 @@ pub struct WhatIfAsked {
     pub peak: Option<Timestamp>,
 }
 
+/// Advice that is to be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdviceAsked {
+    /// Who asks.
+    pub by: Actor,
+    /// Why, in words.
+    pub message: String,
+    /// The workload.
+    pub workload: WorkloadName,
+    /// Names the request, so that sending it again does nothing twice.
+    pub request: Option<String>,
+    /// The workload must be at this generation.
+    pub expected: Option<u64>,
+}
+
 /// Everything as it is now. Parts are shared, so a view costs little.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -149,6 +165,17 @@ pub trait Control: Send + Sync {
 
     /// What a service would need under another load.
     async fn what_if(&self, asked: WhatIfAsked) -> Result<WhatIf, ControlError>;
+
+    /// Applies the size that is advised for a workload, as a decision of its own; the answer is as `submit`'s.
+    async fn apply_advice(&self, asked: AdviceAsked) -> Result<Vec<String>, ControlError>;
+
+    /// The load of a service as it is forecast from now on, over `ahead` in steps of `step`.
+    async fn forecast(
+        &self,
+        workload: &WorkloadName,
+        ahead: SignedDuration,
+        step: SignedDuration,
+    ) -> Result<LoadForecast, ControlError>;
 
     /// Which schedules, moved by at most so much, need fewer nodes.
     async fn cron_advice(&self, most: SignedDuration) -> Result<CronAdvice, ControlError>;

@@ -3,6 +3,7 @@
 //! In: what is wanted, what is there, what was measured. Out: a `Proposal` with everything that it was
 //! decided from, or why nothing changes.
 
+pub mod advice;
 pub mod ahead;
 pub mod cluster;
 mod cluster_fit;

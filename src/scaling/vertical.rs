@@ -133,7 +133,7 @@ fn binding_rule(
 
 /// The sum of |target - current| / current over CPU and memory, and of the memory limit where it moves
 /// apart from the request; a request of nothing counts as wholly off.
-fn relative_change(current: TaskSize, target: TaskSize) -> f64 {
+pub(super) fn relative_change(current: TaskSize, target: TaskSize) -> f64 {
     let of = |now: u64, next: u64| match (now, next) {
         (0, 0) => 0.0,
         (0, _) => 1.0,
@@ -168,7 +168,7 @@ fn outside(request: Resources, recommendation: &Recommendation, node: Option<Res
 }
 
 /// The size cut to what the largest node offers, and whether that changed it.
-fn within_node(size: TaskSize, node: Option<Resources>) -> (TaskSize, bool) {
+pub(super) fn within_node(size: TaskSize, node: Option<Resources>) -> (TaskSize, bool) {
     let Some(node) = node else { return (size, false) };
     let cut = TaskSize {
         request: Resources::new(size.request.cpu.min(node.cpu), size.request.memory.min(node.memory)),

@@ -202,3 +202,32 @@ fn a_freeze_ends_by_itself() {
     let error = sim.ask("", &Intent::Freeze { switch: Switch::Cron, lasting: Some(seconds(-1)) });
     assert!(error.is_err());
 }
+
+#[test]
+fn advice_is_dismissed_for_a_while_scheduled_instead_and_over_once_the_size_is_so() {
+    let mut sim = web(2);
+    let (workload, size) = (name("web"), crate::domain::sample_specs::size(250, 300));
+    let dismiss =
+        |lasting| Intent::DismissAdvice { workload: workload.clone(), size, lasting: Some(seconds(lasting)) };
+    let schedule = |at| Intent::ScheduleAdvice { workload: workload.clone(), size, at };
+    sim.ask("a cache", &dismiss(60)).expect("a dismissal");
+    assert!(sim.world.advice_is_settled(&workload));
+    sim.run_for(70);
+    assert!(sim.world.actions.is_empty(), "{}", sim.tail());
+
+    let past = sim.ask("", &schedule(Some(sim.now))).unwrap_err();
+    assert!(past.contains("is past: apply the advice now"), "{past}");
+    let far = sim.ask("", &schedule(Some(sim.now + SignedDuration::from_hours(100 * 24)))).unwrap_err();
+    assert!(far.contains("ahead"), "{far}");
+
+    sim.ask("", &dismiss(600)).expect("a dismissal");
+    let words = sim.ask("at night", &schedule(None)).expect("an appointment");
+    assert!(words[0].starts_with("dismiss/web") && words[0].ends_with("is overtaken"), "{words:?}");
+    assert_eq!(sim.world.actions.keys().map(ToString::to_string).collect::<Vec<_>>(), ["schedule/web"]);
+    sim.run_for(100);
+    assert_eq!(sim.ready("web"), 2, "it changes no task by itself: {}", sim.tail());
+    sim.ask("", &Intent::Resize { workload, size }).expect("a size");
+    sim.run_for(5);
+    assert!(sim.world.actions.is_empty(), "{}", sim.tail());
+    sim.assert_says("web has got that size");
+}

@@ -54,6 +54,15 @@ fn over(view: &View<'_>, action: &Action) -> Option<(ActionEnd, String)> {
                 return superseded(format!("{node} is gone"));
             }
         },
+        ActionKey::Dismiss(name) | ActionKey::Schedule(name) => {
+            let Some(workload) = view.workload(name).filter(|workload| !workload.deleted) else {
+                return superseded(format!("{name} was deleted"));
+            };
+            // Whether the advice is still the same is told by who knows it (`scaling::advice`).
+            if action.size.is_some_and(|size| size == workload.size()) {
+                return superseded(format!("{name} has got that size"));
+            }
+        }
         ActionKey::Freeze(_) => {}
     }
     let until = action.until.filter(|until| *until <= view.now)?;
@@ -92,6 +101,10 @@ pub(super) fn undone(
                 Change::NodeMoved { node: node.name.clone(), state, reason, remove_when_empty: false };
             Some((change, format!("node {name} takes tasks again")))
         }
-        ActionKey::Pause(_) | ActionKey::Bounce(_) | ActionKey::Freeze(_) => None,
+        ActionKey::Pause(_)
+        | ActionKey::Bounce(_)
+        | ActionKey::Freeze(_)
+        | ActionKey::Dismiss(_)
+        | ActionKey::Schedule(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use crate::domain::intent::{Declared, Intent};
 use crate::domain::policy::PolicyName;
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
 use crate::domain::world::{Workload, World};
+use crate::scheduling::advice;
 use crate::scheduling::intent_runs;
 use crate::scheduling::manual;
 use jiff::Timestamp;
@@ -92,6 +93,10 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
             Ok(one(change, format!("sizes come from policy {policy} from now on")))
         }
         Intent::CancelRun(key) => intent_runs::cancel(world, key),
+        Intent::DismissAdvice { workload, size, lasting } => {
+            advice::dismiss(world, workload, *size, *lasting, asked)
+        }
+        Intent::ScheduleAdvice { workload, size, at } => advice::schedule(world, workload, *size, *at, asked),
     }
 }
 

@@ -27,9 +27,9 @@ pub struct Asked<'a> {
     pub at: Timestamp,
 }
 
-type Answer = Result<Vec<Worded>, Rejection>;
+pub(super) type Answer = Result<Vec<Worded>, Rejection>;
 
-fn refused<T>(text: String) -> Result<T, Rejection> {
+pub(super) fn refused<T>(text: String) -> Result<T, Rejection> {
     Err(Rejection::Refused(text))
 }
 
@@ -51,7 +51,11 @@ fn for_how_long(lasting: Option<SignedDuration>) -> String {
 }
 
 impl Asked<'_> {
-    fn action(&self, key: ActionKey, lasting: Option<SignedDuration>) -> Result<Action, Rejection> {
+    pub(super) fn action(
+        &self,
+        key: ActionKey,
+        lasting: Option<SignedDuration>,
+    ) -> Result<Action, Rejection> {
         let until = match lasting {
             Some(lasting) if lasting <= SignedDuration::ZERO => {
                 return refused("a time to last must be longer than nothing".to_owned());
@@ -64,7 +68,7 @@ impl Asked<'_> {
 }
 
 /// Puts an action in force in place of the one on the same subject.
-fn begin(world: &World, action: Action, words: String) -> Vec<Worded> {
+pub(super) fn begin(world: &World, action: Action, words: String) -> Vec<Worded> {
     let mut worded = Vec::new();
     if let Some(before) = world.actions.get(&action.key) {
         let change = Change::ActionEnded { action: action.key.clone(), end: ActionEnd::Superseded };

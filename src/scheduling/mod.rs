@@ -9,6 +9,7 @@
 
 mod acceptance;
 mod actions;
+mod advice;
 mod alarms;
 mod calm;
 mod cron;

@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value, json};
 
 use crate::api::client::encoded;
-use crate::api::dto::RecommendationDto;
 use crate::web::Web;
 use crate::web::backend::Failure;
 use crate::web::login::local;
@@ -74,9 +73,15 @@ pub(super) async fn act(
         return Err(refused("Say why, in a few words: it stands in the record beside your name.".to_owned()));
     }
     let mut said = Vec::new();
-    for call in calls(&visitor, &fields).await? {
-        let answer = visitor.send((call.method, &call.path), call.body.as_ref()).await?;
-        said.push(told(&answer));
+    let calls = calls(&visitor, &fields)?;
+    let many = calls.len() > 1;
+    for call in calls {
+        match visitor.send((call.method, &call.path), call.body.as_ref()).await {
+            Ok(answer) => said.push(told(&answer)),
+            // Of many, one that is refused does not hold up the others, nor hides what was done.
+            Err(failure) if many => said.push(format!("Not done: {}", failure.detail())),
+            Err(failure) => return Err(failure),
+        }
     }
     let said = if said.is_empty() { "Nothing was chosen.".to_owned() } else { said.join(" ") };
     let said: String = said.chars().take(SAID_MAX).collect();
@@ -95,27 +100,34 @@ fn told(answer: &Value) -> String {
     }
 }
 
-async fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
-    if fields.get("do") == "apply-sizes" {
-        return sizes(visitor, fields).await;
-    }
-    one(fields).map(|call| vec![call])
+fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
+    let does = fields.get("do");
+    let Some(verb) = does.strip_prefix("bulk-") else { return one(fields).map(|call| vec![call]) };
+    let body = match verb {
+        "apply" | "restart" | "resume" => json!({ "message": fields.get("message") }),
+        "pause" | "dismiss" => lasting(fields)?,
+        "scale" => scale(fields)?,
+        "schedule" => scheduled(visitor, fields)?,
+        _ => return Err(refused(format!("`{does}` is nothing that can be done here."))),
+    };
+    let path = |name: &str| match verb {
+        "restart" => format!("/v1/workloads/{}/bounce", encoded(name)),
+        "pause" | "resume" | "scale" => format!("/v1/workloads/{}/{verb}", encoded(name)),
+        _ => format!("/v1/recommendations/{}/{verb}", encoded(name)),
+    };
+    Ok(fields.all("workload").map(|name| Call::post(path(name), body.clone())).collect())
 }
 
-/// The recommended sizes of the workloads that were chosen, as they are now.
-async fn sizes(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
-    let all: Vec<RecommendationDto> = visitor.get("/v1/recommendations").await?;
-    let chosen: Vec<&str> = fields.all("workload").collect();
-    let mut calls = Vec::new();
-    for found in all.iter().filter(|found| chosen.contains(&found.workload.as_str())) {
-        let Some(size) = &found.recommended else { continue };
-        let body = json!({
-            "cpu": size.cpu_request, "memory": size.memory_request, "memory_limit": size.memory_limit,
-            "cpu_limit": size.cpu_limit, "message": fields.get("message"),
-        });
-        calls.push(Call::post(format!("/v1/workloads/{}/resize", encoded(&found.workload)), body));
+/// When advice is applied: at a time by the reader's clock, or with the next rollout where none is said.
+fn scheduled(visitor: &Visitor, fields: &Fields) -> Result<Value, Failure> {
+    let (at, message) = (fields.get("at"), fields.get("message"));
+    if at.is_empty() {
+        return Ok(json!({ "next_rollout": true, "message": message }));
     }
-    Ok(calls)
+    let civil = at.parse::<jiff::civil::DateTime>().ok();
+    let instant = civil.and_then(|civil| visitor.zone.to_timestamp(civil).ok());
+    let instant = instant.ok_or_else(|| refused(format!("`{at}` is no time that `at` can be.")))?;
+    Ok(json!({ "at": instant, "message": message }))
 }
 
 fn one(fields: &Fields) -> Result<Call, Failure> {

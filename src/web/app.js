@@ -44,13 +44,25 @@ for (const all of document.querySelectorAll("input[data-all]")) {
   });
 }
 
+// An address that names a folded form opens it.
+const unfold = () => {
+  const named = location.hash && document.querySelector(`details[id="${CSS.escape(location.hash.slice(1))}"]`);
+  if (!named) return;
+  named.open = true;
+  named.scrollIntoView({ block: "center" });
+  named.querySelector("input:not([type=hidden]), select, textarea")?.focus();
+};
+addEventListener("hashchange", unfold);
+unfold();
+
 // A form is sent once, however often it is pressed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post") return;
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "1";
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
+  // Later: a button that is disabled now would not say its name with the form.
+  setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
 });
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {
@@ -74,6 +86,18 @@ const morph = (old, fresh) => {
   }
   if (old.classList.contains("script")) old.hidden = false;
   const [olds, freshes] = [[...old.childNodes], [...fresh.childNodes]];
+  // Rows with a name stay with it, whatever their order: what is chosen stays chosen.
+  if (freshes.some((node) => node.dataset?.key)) {
+    const named = new Map(olds.filter((node) => node.dataset?.key).map((node) => [node.dataset.key, node]));
+    const next = freshes.map((node) => {
+      const kept = named.get(node.dataset?.key);
+      if (!kept) return node.cloneNode(true);
+      morph(kept, node);
+      return kept;
+    });
+    if (next.length !== olds.length || next.some((node, at) => node !== olds[at])) old.replaceChildren(...next);
+    return;
+  }
   freshes.forEach((node, at) => (at < olds.length ? morph(olds[at], node) : old.append(node.cloneNode(true))));
   for (const node of olds.slice(freshes.length)) node.remove();
 };

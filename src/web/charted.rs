@@ -4,7 +4,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use crate::charts::draw::Frame;
-use crate::charts::time::{MARGINS, TimeChart};
+use crate::charts::time::{MARGINS, Stroke, TimeChart};
 use crate::web::frame::json_link;
 
 const WIDE: Frame = Frame { width: 760.0, height: 230.0 };
@@ -18,7 +18,8 @@ pub(super) fn chart(id: &str, chart: &TimeChart<'_>, note: &str, json: &str, emp
             @if chart.has_points() {
                 div.legend {
                     @for line in &chart.lines {
-                        span { i class=(format!("c{}", line.place)) {} (line.name) }
+                        @let over = if line.stroke == Stroke::Over { " over" } else { "" };
+                        span { i class=(format!("c{}{over}", line.place)) {} (line.name) }
                     }
                     @if chart.band.is_some() { span { i.band {} "bounds of the advice" } }
                     @if !chart.moments.is_empty() { span { i.moment {} "decisions" } }

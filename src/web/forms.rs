@@ -43,16 +43,21 @@ pub(super) fn act(visitor: &Visitor, act: &Act<'_>, fields: &Markup) -> Markup {
                 @if !act.words.is_empty() { p { (act.words) } }
                 (hidden(visitor, act.does, act.subject))
                 (fields)
-                @if act.lasting {
-                    label { "For how long"
-                        select name="for" {
-                            option value="" { "until it is undone" }
-                            @for (seconds, words) in SPANS { option value=(seconds) { (words) } }
-                        }
-                    }
-                }
+                @if act.lasting { (how_long("until it is undone")) }
                 (why())
                 button type="submit" { (act.button) }
+            }
+        }
+    }
+}
+
+/// Asks for how long.
+pub(super) fn how_long(never: &str) -> Markup {
+    html! {
+        label { "For how long"
+            select name="for" {
+                option value="" { (never) }
+                @for (seconds, words) in SPANS { option value=(seconds) { (words) } }
             }
         }
     }
@@ -90,10 +95,15 @@ pub(super) fn in_force(visitor: &Visitor, actions: &[&ActionDto], may: bool) -> 
         @for action in actions {
             div.banner {
                 div {
-                    b { (words(action)) } " by " (action.by) ", " (time(visitor, action.at))
+                    b { (words(action)) } @if let Some(size) = &action.size { " (" (size) ")" } " by " (action.by) ", " (time(visitor, action.at))
                     @if !action.message.is_empty() { ": “" (action.message) "”" }
                     ". "
-                    @if let Some(until) = action.until {
+                    @if action.kind == "schedule" {
+                        @match action.due {
+                            Some(due) => { "It is applied " (away(visitor, due)) ", at " (time(visitor, due)) "." }
+                            None => "It is applied with the next rollout.",
+                        }
+                    } @else if let Some(until) = action.until {
                         "Ends " (away(visitor, until)) ", at " (time(visitor, until)) "."
                     } @else { "Until it is undone." }
                 }
@@ -110,6 +120,8 @@ fn words(action: &ActionDto) -> String {
         ("pause", _) => "Paused".to_owned(),
         ("bounce", _) => "Being restarted".to_owned(),
         ("drain", _) => "Being drained".to_owned(),
+        ("dismiss", _) => "Advice is dismissed".to_owned(),
+        ("schedule", _) => "Advice is applied later".to_owned(),
         ("freeze", _) => format!("Frozen: {}", action.subject),
         (other, _) => other.to_owned(),
     }

@@ -112,7 +112,7 @@ fn top(visitor: &Visitor, sheet: &Sheet<'_>) -> Markup {
         }
         dialog #palette aria-label="Search" {
             form.search role="search" action="/search" {
-                input type="search" name="q" placeholder="A workload, a task, a node, a page" aria-label="Search"
+                input type="search" name="q" placeholder="A workload, a task, a node, a page, or: scale web, freeze deploys" aria-label="Search"
                     autocomplete="off";
             }
             div.results {}

@@ -113,8 +113,9 @@ fn tone(state: &str) -> &'static str {
     match state {
         "healthy" | "ready" | "running" | "succeeded" | "applied" | "finished" | "done" => "good",
         "degraded" | "crash loop" | "failed" | "lost" | "missed" | "failing" => "bad",
-        "waiting" | "pending" | "awaiting approval" | "rolling out" | "starting" | "launching"
-        | "joining" | "draining" | "retiring" | "stopping" | "active" | "removing" | "deleting" => "moving",
+        "waiting" | "pending" | "scheduled" | "awaiting approval" | "rolling out" | "starting"
+        | "launching" | "joining" | "draining" | "retiring" | "stopping" | "active" | "removing"
+        | "deleting" => "moving",
         _ => "rest",
     }
 }

@@ -1,6 +1,7 @@
 //! The whole engine as a process, used through its API, on real tasks.
 
 #[cfg(feature = "analytics")]
+mod advice;
 mod bills;
 mod command_line;
 mod commands;

@@ -24,7 +24,7 @@ const MIB: f64 = 1_048_576.0;
 const MINUTES: i64 = 186 * 60;
 
 /// Services that no node takes: nothing but what was recorded is known of them.
-const SPECS: &str = r#"
+pub(super) const SPECS: &str = r#"
 [service.leaky]
 command = "exec sleep 100000"
 cpu = 0.5
@@ -82,7 +82,7 @@ fn now() -> Timestamp {
 }
 
 /// Puts days of usage into the store of an engine that is not running, and damages what it had learnt.
-fn record(data: &Path) {
+pub(super) fn record(data: &Path) {
     let store = SqliteStore::open(&data.join("loadline.db")).expect("a store");
     let leaky = recorded("leaky", |day| ((day / 3.0) as u64, 300.0 + 120.0 * (day % 3.0)));
     let steady = recorded("steady", |_| (0, 400.0));
@@ -93,7 +93,7 @@ fn record(data: &Path) {
     store.put_document("estimators", b"{}").expect("put");
 }
 
-fn loadline(engine: &Engine, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(super) fn loadline(engine: &Engine, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadline"))
         .args(arguments)
         .env("LOADLINE_SERVER", engine.client.address())
@@ -105,12 +105,12 @@ fn loadline(engine: &Engine, arguments: &[&str], environment: &[(&str, &str)]) -
         .expect("the binary")
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-async fn advised(engine: &Engine) -> Vec<RecommendationDto> {
+pub(super) async fn advised(engine: &Engine) -> Vec<RecommendationDto> {
     engine
         .wait("recommendations from the recorded usage", async || {
             let found = engine.client.recommendations().await.expect("recommendations");

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::harness::binary;
 use crate::machine::{processes_in, signal};
 use crate::web::chromium::{Chromium, program};
+use crate::web::operator;
 
 /// The demo must be open, and its figures there, within this time.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -70,7 +71,7 @@ fn pictures() -> PathBuf {
     folder
 }
 
-async fn within<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+pub(super) async fn within<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = found().await {
@@ -114,6 +115,7 @@ async fn every_page_of_a_running_demo_works_in_a_browser() {
     browser.call("Emulation.setTimezoneOverride", &json!({"timezoneId": "Asia/Tokyo"}));
     browser.look(1920, "light");
     acts(&mut browser, &demo, &client).await;
+    operator::looks_around(&mut browser, &demo.address, &client, &pictures()).await;
     walk(&mut browser, &demo, &client).await;
 
     let elsewhere: Vec<&String> = browser
@@ -174,6 +176,7 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
         all.into_iter().find(|one| one.workload == "extra" && one.recommended.is_some())
     };
     let advised = within("advice", async || advice().await).await.recommended.expect("a size");
+    operator::settles_advice(browser, base, client).await;
     browser.open(&format!("{base}/recommendations"));
     browser.go(
         "(() => { const box = document.querySelector('input[name=workload][value=extra]'); box.checked = true;
@@ -202,12 +205,14 @@ async fn walk(browser: &mut Chromium, demo: &Demo, client: &Client) {
         ("overview", "/".to_owned()),
         ("workloads", "/workloads?sort=waste".to_owned()),
         ("service", "/workloads/web".to_owned()),
+        ("service-revisions", "/workloads/extra".to_owned()),
         ("worker", "/workloads/worker".to_owned()),
         ("task", format!("/tasks/{}", task[0].id)),
         ("cron", "/cron".to_owned()),
         ("cron-job", "/workloads/stocktake".to_owned()),
         ("nodes", "/nodes".to_owned()),
         ("recommendations", "/recommendations".to_owned()),
+        ("recommendations-dismissed", "/recommendations?show=dismissed".to_owned()),
         ("decisions", "/decisions".to_owned()),
         ("decision", format!("/decisions/{}", decisions[0]["id"])),
         ("reports", "/reports".to_owned()),

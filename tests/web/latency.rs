@@ -19,14 +19,16 @@ use loadline::config::ApiLimits;
 use loadline::domain::cron_advice::CronAdvice;
 use loadline::domain::decision::DecisionId;
 use loadline::domain::intent::Submission;
+use loadline::domain::load_forecast::LoadForecast;
 use loadline::domain::money::{MicroCents, Prices};
 use loadline::domain::node::NodeName;
 use loadline::domain::rollout::Actor;
 use loadline::domain::task::TaskId;
 use loadline::domain::what_if::WhatIf;
+use loadline::domain::workload::WorkloadName;
 use loadline::ports::clock::Clock;
 use loadline::ports::cluster::ClusterError;
-use loadline::ports::control::{Control, ControlError, SizePolicyEntry, View, WhatIfAsked};
+use loadline::ports::control::{AdviceAsked, Control, ControlError, SizePolicyEntry, View, WhatIfAsked};
 use loadline::ports::exec::ExecOutput;
 use loadline::ports::health::ProbeResult;
 use loadline::ports::logs::{LogChunk, LogPosition, LogSource, LogStream};
@@ -66,6 +68,17 @@ impl Control for Filled {
     }
     async fn cron_advice(&self, _: SignedDuration) -> Result<CronAdvice, ControlError> {
         refused()
+    }
+    async fn apply_advice(&self, _: AdviceAsked) -> Result<Vec<String>, ControlError> {
+        refused()
+    }
+    async fn forecast(
+        &self,
+        _: &WorkloadName,
+        _: SignedDuration,
+        _: SignedDuration,
+    ) -> Result<LoadForecast, ControlError> {
+        Ok(LoadForecast::default())
     }
     fn last_change(&self) -> u64 {
         0
@@ -144,6 +157,8 @@ async fn every_page_answers_in_time_where_many_tasks_run() {
         "/cron",
         "/nodes",
         "/recommendations",
+        "/recommendations?show=applied",
+        "/recommendations?show=dismissed",
         "/decisions",
         "/reports",
         "/backtest",

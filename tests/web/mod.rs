@@ -3,5 +3,6 @@
 mod browser;
 mod chromium;
 mod latency;
+mod operator;
 mod roles;
 mod visitor;

@@ -173,11 +173,19 @@ async fn a_viewer_neither_sees_nor_sends_an_action() {
         ("undo", "scale/ours"),
         ("freeze", "deploys"),
         ("approve", "1"),
+        ("undo", "dismiss/ours"),
     ] {
         let fields =
             [("csrf", csrf.as_str()), ("do", does), ("subject", subject), ("message", "x"), ("count", "2")];
         let answer = vera.post("/act", &fields, &[]).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{does}: {}", answer.text);
+    }
+    for does in ["apply", "dismiss", "schedule", "pause", "resume", "restart", "scale"] {
+        let word = format!("bulk-{does}");
+        let fields =
+            [("csrf", csrf.as_str()), ("do", &word), ("workload", "ours"), ("message", "x"), ("count", "2")];
+        let answer = vera.post("/act", &fields, &[]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{word}: {}", answer.text);
     }
     given.end();
 }
@@ -217,6 +225,23 @@ async fn a_developer_acts_on_what_is_the_team_s() {
         "{page}"
     );
     assert!(!dev.get("/workloads/ours").await.text.contains("Done: "), "it is said once");
+    for does in ["bulk-apply", "bulk-dismiss", "bulk-schedule"] {
+        let fields = [("csrf", csrf.as_str()), ("do", does), ("workload", "theirs"), ("message", "x")];
+        assert_eq!(dev.post("/act", &fields, &[]).await.status, StatusCode::FORBIDDEN, "{does}");
+    }
+    // Of many, what is not the team's is refused and told, and the rest is done.
+    let many = [
+        ("csrf", csrf.as_str()),
+        ("do", "bulk-pause"),
+        ("workload", "ours"),
+        ("workload", "theirs"),
+        ("message", "a break"),
+        ("for", "600"),
+        ("next", "/workloads"),
+    ];
+    assert_eq!(dev.post("/act", &many, &[]).await.status, StatusCode::SEE_OTHER);
+    let told = dev.get("/workloads").await.text;
+    assert!(told.contains("Done: ours is paused") && told.contains("Not done: "), "{told}");
     // Without a reason nothing is done.
     let silent = [("csrf", csrf.as_str()), ("do", "restart"), ("subject", "ours")];
     assert_eq!(dev.post("/act", &silent, &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);

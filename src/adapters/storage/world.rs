@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::columns::{body, count, instant, read_body};
 use super::fault::Fault;
-use crate::domain::action::{Action, ActionKey};
+use crate::domain::action::Action;
 use crate::domain::change::{Change, RecordedChange};
 use crate::domain::node::{Node, NodeName, NodePool};
 use crate::domain::policy::{Policy, PolicyName};
@@ -297,17 +297,12 @@ pub(super) fn subject(change: &Change) -> (Option<WorkloadName>, Option<TaskId>)
     match change.subjects().into_iter().next() {
         Some(EntityKey::Task(task)) => (Some(task.workload().clone()), Some(task)),
         Some(EntityKey::Run(run)) => (Some(run.workload), None),
-        Some(
-            EntityKey::Workload(workload)
-            | EntityKey::Action(
-                ActionKey::Scale(workload) | ActionKey::Pause(workload) | ActionKey::Bounce(workload),
-            ),
-        ) => (Some(workload), None),
+        Some(EntityKey::Workload(workload)) => (Some(workload), None),
+        Some(EntityKey::Action(key)) => (key.workload().cloned(), None),
         Some(
             EntityKey::Node(_)
             | EntityKey::Pool(_)
             | EntityKey::Policy(_)
-            | EntityKey::Action(_)
             | EntityKey::Quota(_)
             | EntityKey::SizePolicy,
         )

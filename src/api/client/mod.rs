@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod advice;
 mod follow;
 mod routes;
 

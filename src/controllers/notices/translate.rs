@@ -93,14 +93,16 @@ fn classified(change: &Change) -> Option<(NoticeKind, String, Option<WorkloadNam
 }
 
 fn acted<'a>(key: &'a ActionKey, what: &str) -> (NoticeKind, String, Option<&'a WorkloadName>) {
-    let (noun, workload) = match key {
-        ActionKey::Scale(name) => ("scale", Some(name)),
-        ActionKey::Pause(name) => ("pause", Some(name)),
-        ActionKey::Bounce(name) => ("bounce", Some(name)),
-        ActionKey::Drain(_) => ("drain", None),
-        ActionKey::Freeze(_) => ("freeze", None),
+    let noun = match key {
+        ActionKey::Scale(_) => "scale",
+        ActionKey::Pause(_) => "pause",
+        ActionKey::Bounce(_) => "bounce",
+        ActionKey::Drain(_) => "drain",
+        ActionKey::Freeze(_) => "freeze",
+        ActionKey::Dismiss(_) => "dismiss",
+        ActionKey::Schedule(_) => "schedule",
     };
-    (NoticeKind::Action, format!("{noun}-{what}"), workload)
+    (NoticeKind::Action, format!("{noun}-{what}"), key.workload())
 }
 
 /// What others are told of a decision.

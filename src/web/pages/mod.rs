@@ -11,6 +11,7 @@ mod reports;
 mod search;
 mod task;
 mod workload;
+mod workload_charts;
 mod workload_parts;
 mod workloads;
 

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::api::answers::{ActionDto, AlarmDto};
-use crate::api::dto::{RecommendationDto, StatusDto};
+use crate::api::dto::{RecommendationDto, StatusDto, WorkloadDto};
 use crate::api::totals::{ResourceSums, TotalsDto};
 use crate::charts::time::{Moment, Stroke, TimeChart, TimeLine};
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, DecisionOutcome};
 use crate::web::backend::Failure;
 use crate::web::charted::chart;
 use crate::web::forms;
@@ -76,7 +76,7 @@ pub(super) async fn show(visitor: Visitor, Query(span): Query<Span>) -> Result<P
             }
         }
         div.columns {
-            section #waiting data-live { h2 { "Waiting for a node" } (waiting(&status)) }
+            section #waiting data-live { h2 { "Pending, and why" } (waiting(&status)) (pending(&visitor, &newest, &advice)) }
             section #advice data-live { h2 { "Most worthwhile" } (worthwhile(&advice)) }
         }
         section #unwell data-live { h2 { "Not as it should be" } (unwell(&status)) }
@@ -103,6 +103,8 @@ pub(super) fn alarmed(visitor: &Visitor, alarms: &[AlarmDto]) -> Markup {
 fn figures(status: &StatusDto, totals: Option<&TotalsDto>) -> Markup {
     let services: Vec<_> = status.workloads.iter().filter(|workload| workload.wanted.is_some()).collect();
     let well = services.iter().filter(|service| service.state == "healthy").count();
+    let objectives: Vec<_> = services.iter().filter(|service| service.latency_objective.is_some()).collect();
+    let missed = objectives.iter().filter(|service| misses(service)).count();
     let share = |sums: &ResourceSums| {
         if sums.capacity > 0.0 {
             format!("{:.0} % of capacity", sums.used / sums.capacity * 100.0)
@@ -115,6 +117,8 @@ fn figures(status: &StatusDto, totals: Option<&TotalsDto>) -> Markup {
             (figure("Services healthy", &format!("{well} of {}", services.len()), ""))
             (figure("Price now", &format!("{} /h", money(status.price_per_hour)),
                 &format!("{} a month, if it stays so", money(status.price_per_hour * HOURS_PER_MONTH))))
+            @if let Some(cost) = status.price_this_month { (figure("Price this month", &money(cost), "so far, by the prices of nodes")) }
+            @if !objectives.is_empty() { (figure("Within their objective", &format!("{} of {}", objectives.len() - missed, objectives.len()), "services, by the 95th percentile of latency")) }
             @if let Some(totals) = totals {
                 (figure("CPU used", &in_cores(totals.cpu.used), &share(&totals.cpu)))
                 (figure("CPU wasted", &in_cores((totals.cpu.requested - totals.cpu.used).max(0.0)), "requested, not used"))
@@ -125,6 +129,11 @@ fn figures(status: &StatusDto, totals: Option<&TotalsDto>) -> Markup {
             (figure("Waiting", &status.waiting.len().to_string(), "tasks without a node"))
         }
     }
+}
+
+/// Whether a service is slower than it is to be.
+pub(super) fn misses(service: &WorkloadDto) -> bool {
+    service.latency_p95.zip(service.latency_objective).is_some_and(|(latency, most)| latency > most)
 }
 
 #[derive(Clone, Copy)]
@@ -163,10 +172,12 @@ fn course(visitor: &Visitor, hours: u32, totals: &[TotalsDto], decided: &[Decisi
         zone: &visitor.zone,
         format,
         lines: vec![
-            line("capacity", 9, Stroke::Line, |sums| sums.capacity),
-            line("requested (above used: waste)", 1, Stroke::Area, |sums| sums.requested),
-            line("recommended", 2, Stroke::Dashed, |sums| sums.recommended),
             line("used", 0, Stroke::Area, |sums| sums.used),
+            line("waste: requested, not used", 1, Stroke::Over, |sums| sums.requested.max(sums.used)),
+            line("requested", 1, Stroke::Line, |sums| sums.requested),
+            line("free", 9, Stroke::Over, |sums| sums.capacity.max(sums.requested)),
+            line("capacity", 9, Stroke::Line, |sums| sums.capacity),
+            line("recommended", 2, Stroke::Dashed, |sums| sums.recommended),
         ],
         band: None,
         moments: decided.iter().map(moment).collect(),
@@ -193,8 +204,24 @@ fn waiting(status: &StatusDto) -> Markup {
     }
 }
 
+/// What waits for a person or for its time.
+fn pending(visitor: &Visitor, newest: &[Decision], advice: &[RecommendationDto]) -> Markup {
+    let asks = |one: &&Decision| one.outcome == DecisionOutcome::AwaitingApproval;
+    let later = || advice.iter().filter_map(|one| Some((one, one.scheduled.as_ref()?)));
+    html! { ul.plain {
+        @for one in newest.iter().filter(asks) {
+            li { a href=(format!("/decisions/{}", one.id)) { "Decision " (one.id) } " " (state("awaiting approval")) " " (one.proposal.kind.subject()) ": " (one.proposal.kind) }
+        }
+        @for (one, act) in later().take(10) {
+            li { a href=(path("/workloads", &one.workload)) { (one.workload) } " " (state("scheduled")) " gets its recommended size "
+                @match act.due { Some(due) => { "at " (time(visitor, due)) } None => "with its next rollout" } ", by " (act.by) }
+        }
+    } }
+}
+
 fn worthwhile(advice: &[RecommendationDto]) -> Markup {
-    let best = advice.iter().filter(|one| one.recommended.is_some() && one.price_per_month < 0.0);
+    let open = advice.iter().filter(|one| one.dismissed.is_none() && one.scheduled.is_none());
+    let best = open.filter(|one| one.recommended.is_some() && one.price_per_month < 0.0);
     let best = best.min_by(|a, b| a.price_per_month.total_cmp(&b.price_per_month));
     html! {
         @if let Some(best) = best {
@@ -217,11 +244,13 @@ fn worthwhile(advice: &[RecommendationDto]) -> Markup {
 fn unwell(status: &StatusDto) -> Markup {
     let calm = ["healthy", "idle", "running", "finished"];
     let unwell: Vec<_> =
-        status.workloads.iter().filter(|workload| !calm.contains(&workload.state.as_str())).collect();
+        status.workloads.iter().filter(|each| !calm.contains(&each.state.as_str()) || misses(each)).collect();
     html! {
         @if unwell.is_empty() { p.quiet { "Every workload is as it should be." } }
         @else { ul.plain { @for workload in unwell.iter().take(20) {
             li { a href=(path("/workloads", &workload.name)) { (workload.name) } " " (state(&workload.state))
+                @if misses(workload) { " " span.quiet { "95 % within " (format!("{:.0} ms, wanted {:.0} ms",
+                    workload.latency_p95.unwrap_or(0.0) * 1e3, workload.latency_objective.unwrap_or(0.0) * 1e3)) } }
                 @for note in workload.notes.iter().take(3) { " " span.quiet { (note) } } }
         } } }
         @for problem in status.engine.problems.iter().chain(&status.engine.limitations) { p.quiet { "Engine: " (problem) } }

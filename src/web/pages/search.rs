@@ -5,6 +5,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::api::dto::{NodeDto, PoolDto, WorkloadDto};
+use crate::domain::action::Switch;
+use crate::domain::workload::WorkloadKind;
 use crate::web::backend::Failure;
 use crate::web::frame::{Page, Sheet, page};
 use crate::web::parts::{path, state};
@@ -24,6 +26,18 @@ const ROOMS: [(&str, &str, &str); 9] = [
     ("/backtest", "Backtest", "backtest policy"),
     ("/engine", "Engine", "engine freeze unfreeze audit agents version"),
 ];
+
+/// The word of a form, the one that is shown, and whether it takes jobs or services.
+type Verb = (&'static str, &'static str, fn(bool) -> bool);
+/// What can be done with a workload; the argument is whether it is a job.
+const VERBS: [Verb; 4] = [
+    ("scale", "Scale", |job| !job),
+    ("restart", "Restart", |job| !job),
+    ("pause", "Pause", |_| true),
+    ("run", "Run", |job| job),
+];
+/// Workloads that actions are shown of.
+const ACTIONS_MAX: usize = 5;
 
 /// What is looked for.
 #[derive(Deserialize)]
@@ -58,6 +72,44 @@ fn list(hits: &[Hit]) -> Markup {
     }
 }
 
+/// What can be done by this visitor: a verb, alone or with the beginning of a name.
+fn actions(visitor: &Visitor, workloads: &[WorkloadDto], q: &str) -> Vec<Hit> {
+    let (verb, name) = q.split_once(' ').map_or((q, ""), |(verb, name)| (verb, name.trim()));
+    let said = |word: &str| !verb.is_empty() && word.starts_with(verb);
+    let mut hits = Vec::new();
+    let mut hit = |at: String, name: String| {
+        hits.push(Hit { at, name, kind: "action".to_owned(), state: None });
+    };
+    let own = workloads.iter().filter(|each| visitor.may_change(each.team.as_deref()));
+    let named = own.filter(|each| {
+        if name.is_empty() {
+            visitor.has_star(&each.name) || verb == each.name
+        } else {
+            each.name.contains(name)
+        }
+    });
+    for each in named.take(ACTIONS_MAX) {
+        let (whole, is_job) = (verb == each.name && name.is_empty(), each.kind != WorkloadKind::Service);
+        for (word, shown, takes) in VERBS {
+            if (said(word) || whole) && takes(is_job) {
+                let id = each.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+                hit(
+                    format!("{}#{word}-{id}", path("/workloads", &each.name)),
+                    format!("{shown} {}", each.name),
+                );
+            }
+        }
+    }
+    if visitor.may_operate() {
+        for switch in
+            Switch::ALL.into_iter().filter(|switch| said("freeze") && switch.as_str().starts_with(name))
+        {
+            hit(format!("/engine#freeze-{switch}"), format!("Freeze {switch}"));
+        }
+    }
+    hits
+}
+
 async fn find(visitor: &Visitor, q: &str) -> Result<Vec<Hit>, Failure> {
     let q = q.to_lowercase();
     let hit = |at: String, name: &str, kind: &str, state: Option<String>| Hit {
@@ -79,6 +131,7 @@ async fn find(visitor: &Visitor, q: &str) -> Result<Vec<Hit>, Failure> {
     // What begins with it comes first; of the same, what has a star.
     hits.sort_by_key(|hit| (!hit.name.starts_with(&q), !visitor.has_star(&hit.name)));
     hits.truncate(HITS);
+    hits.extend(actions(visitor, &workloads, &q));
     let rooms = ROOMS
         .iter()
         .filter(|(at, _, words)| words.contains(&q) && (*at != "/reports" || visitor.may_report()));

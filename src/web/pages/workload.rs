@@ -5,25 +5,32 @@ use axum::extract::{Path, Query};
 use maud::{Markup, html};
 
 use crate::api::answers::{ActionDto, EventDto, RevisionDto};
-use crate::api::courses::LoadCourseDto;
+use crate::api::courses::{ForecastDto, LoadCourseDto};
+use crate::api::cron_ahead::RunUsageDto;
 use crate::api::dto::{ExplanationDto, RunDto, TaskDto, WorkloadDto};
 use crate::api::load_models::LoadModelDto;
+use crate::domain::load_forecast::LoadForecast;
 use crate::domain::workload::WorkloadKind;
 use crate::web::backend::Failure;
 use crate::web::forms::{self, Act, act};
 use crate::web::frame::{Page, Sheet, json_link, page};
 use crate::web::pages::overview::{Span, spans};
-use crate::web::pages::workload_parts::{
-    cost_curve, events, load_chart, model, revisions, tasks, usage_charts,
-};
+use crate::web::pages::workload_charts::{load_chart, size_curve};
+use crate::web::pages::workload_parts::{cost_curve, events, model, revisions, tasks, usage_charts};
 use crate::web::pages::{cron, decisions, workloads};
-use crate::web::parts::{bytes, cores, figure, path, size, state, time};
+use crate::web::parts::{bytes, cores, counted, figure, path, size, state, time};
 use crate::web::visitor::Visitor;
 
 /// Parts of a chart.
 const PARTS: u32 = 120;
 /// Instances that are listed.
 const TASKS: usize = 100;
+/// Runs that are listed.
+const RUNS: usize = 20;
+/// Hours ahead that forecasts reach.
+const AHEAD_MAX: u32 = 48;
+/// A page waits no longer for a forecast.
+const FORECAST_TIME: std::time::Duration = std::time::Duration::from_millis(60);
 
 /// What a page of a workload is made from.
 struct Known {
@@ -33,6 +40,7 @@ struct Known {
     actions: Vec<ActionDto>,
     revisions: Vec<RevisionDto>,
     events: Vec<EventDto>,
+    settings: Vec<String>,
 }
 
 pub(super) async fn show(
@@ -49,17 +57,20 @@ pub(super) async fn show(
         actions: visitor.get("/v1/actions").await?,
         revisions: visitor.get(&format!("/v1/workloads/{name}/revisions")).await?,
         events: visitor.get(&format!("/v1/events?workload={name}&limit=25")).await?,
+        settings: visitor.get(&format!("/v1/workloads/{name}/settings")).await?,
         workload,
     };
     let body = match known.workload.kind {
         WorkloadKind::Service => {
             let load = visitor.get(&format!("/v1/workloads/{name}/load?hours={hours}&parts={PARTS}")).await?;
             let model = visitor.get(&format!("/v1/workloads/{name}/model")).await?;
-            service(&visitor, &known, hours, &(load, model))
+            let forecast = forecast(&visitor, &name, hours).await?;
+            service(&visitor, &known, hours, &(load, model, forecast))
         }
         WorkloadKind::CronJob | WorkloadKind::Job => {
             let runs: Vec<RunDto> = visitor.get(&format!("/v1/runs?workload={name}&limit=100")).await?;
-            job(&visitor, &known, hours, &runs)
+            let used = visitor.get(&format!("/v1/runs/usage?workload={name}&limit={RUNS}")).await?;
+            job(&visitor, &known, hours, &(runs, used))
         }
     };
     let title = known.workload.name.clone();
@@ -68,11 +79,25 @@ pub(super) async fn show(
     Ok(page(&visitor, &sheet, &body))
 }
 
+/// What is to come, half as far as the page looks back. The first answer of an engine takes a while, where much is
+/// known: then the page does without, and the next one has it.
+async fn forecast(visitor: &Visitor, name: &str, hours: u32) -> Result<ForecastDto, Failure> {
+    let ahead = hours.div_ceil(2).min(AHEAD_MAX);
+    let path = format!("/v1/workloads/{name}/forecast?hours={ahead}&parts={}", PARTS / 2);
+    match tokio::time::timeout(FORECAST_TIME, visitor.get(&path)).await {
+        Ok(answer) => answer,
+        Err(_) => Ok(ForecastDto {
+            workload: name.to_owned(),
+            forecast: LoadForecast { points: Vec::new(), words: "it is being made".to_owned() },
+        }),
+    }
+}
+
 fn service(
     visitor: &Visitor,
     known: &Known,
     hours: u32,
-    (load, modelled): &(LoadCourseDto, LoadModelDto),
+    (load, modelled, forecast): &(LoadCourseDto, LoadModelDto, ForecastDto),
 ) -> Markup {
     let name = &known.workload.name;
     html! {
@@ -80,7 +105,7 @@ fn service(
         (acts(visitor, known))
         section { h2 { "Usage and load" } (spans(&path("/workloads", name), hours))
             div.columns {
-                (load_chart(visitor, name, load, &known.advice.decisions, modelled, hours))
+                (load_chart(visitor, (load, forecast), &known.advice.decisions, modelled, hours))
                 (usage_charts(visitor, name, &known.advice, hours))
             }
         }
@@ -90,7 +115,12 @@ fn service(
     }
 }
 
-fn job(visitor: &Visitor, known: &Known, hours: u32, runs: &[RunDto]) -> Markup {
+fn job(
+    visitor: &Visitor,
+    known: &Known,
+    hours: u32,
+    (runs, used): &(Vec<RunDto>, Vec<RunUsageDto>),
+) -> Markup {
     let name = &known.workload.name;
     html! {
         (head(visitor, known))
@@ -98,7 +128,8 @@ fn job(visitor: &Visitor, known: &Known, hours: u32, runs: &[RunDto]) -> Markup 
         section #runs data-live {
             h2 { "Runs " (json_link(&format!("/v1/runs?workload={}&limit=100", crate::api::client::encoded(name)))) }
             (cron::strip(visitor, runs))
-            (cron::runs(visitor, &runs[..runs.len().min(20)]))
+            (cron::took(runs))
+            (cron::runs(visitor, &runs[..runs.len().min(RUNS)], used))
         }
         section { h2 { "Usage" } (spans(&path("/workloads", name), hours))
             div.columns { (usage_charts(visitor, name, &known.advice, hours)) } }
@@ -144,7 +175,7 @@ fn figures(visitor: &Visitor, workload: &WorkloadDto) -> Markup {
             @if let Some(used) = workload.cpu_used { (figure("CPU used", &format!("{} cores", cores(used)), "over all tasks")) }
             @if let Some(used) = workload.memory_used { (figure("Memory used", &bytes(used), "over all tasks")) }
             @if let Some(rate) = workload.requests_per_second { (figure("Requests", &format!("{rate:.1} /s"),
-                &workload.latency_p95.map(|p95| format!("95 % within {:.0} ms", p95 * 1000.0)).unwrap_or_default())) }
+                &latency(workload))) }
             @if !doors.is_empty() { (figure("Front door", &doors.join(", "), "")) }
             @if let Some(schedule) = &workload.schedule { (figure("Schedule", schedule, "")) }
             @if let Some(next) = workload.next_run { div.figure { span.name { "Next run" } b { (time(visitor, next)) } } }
@@ -153,6 +184,13 @@ fn figures(visitor: &Visitor, workload: &WorkloadDto) -> Markup {
             p.quiet { "Count by " b { (scale.policy) } ": " (scale.reason) " (" (scale.rule) ")" }
         }
     }
+}
+
+/// How fast it answers, and how fast it is to be.
+fn latency(workload: &WorkloadDto) -> String {
+    let wanted = workload.latency_objective.map(|most| format!(", wanted {:.0} ms", most * 1e3));
+    let found = workload.latency_p95.map(|p95| format!("95 % within {:.0} ms", p95 * 1e3));
+    found.map(|found| found + &wanted.unwrap_or_default()).unwrap_or_default()
 }
 
 /// The banner of a rollout that moves or waits.
@@ -209,7 +247,7 @@ fn acts(visitor: &Visitor, known: &Known) -> Markup {
                 }))
             }
             @if known.advice.recommendation.recommended.is_some() {
-                (act(visitor, &one("apply-sizes", "Apply recommended size", &known.advice.recommendation.reason, false), &html! {
+                (act(visitor, &one("bulk-apply", "Apply recommended size", &known.advice.recommendation.reason, false), &html! {
                     input type="hidden" name="workload" value=(workload.name);
                 }))
             }
@@ -227,6 +265,7 @@ fn shared(visitor: &Visitor, known: &Known) -> Markup {
         }
         section #advice data-live {
             h2 { "Why this size " (json_link(&format!("/v1/recommendations/{name}"))) }
+            (size_curve(&known.advice.recommendation))
             (cost_curve(&known.advice.recommendation))
         }
     }
@@ -242,7 +281,15 @@ fn record(visitor: &Visitor, known: &Known) -> Markup {
         }
         section #revisions data-live {
             h2 { "Revisions " (json_link(&format!("/v1/workloads/{name}/revisions"))) }
-            (revisions(visitor, &known.revisions))
+            (revisions(visitor, &known.workload, &known.revisions))
+        }
+        section #settings data-live {
+            h2 { "Settings " (json_link(&format!("/v1/workloads/{name}/settings"))) }
+            details.revision { summary { (counted(known.settings.len(), "field", "fields")) " of the spec in force" }
+                dl { @for line in &known.settings {
+                    @if let Some((field, value)) = line.split_once(": ") { dt { (field) } dd { code { (value) } } }
+                } }
+            }
         }
         section #events data-live {
             h2 { "Events " (json_link(&format!("/v1/events?workload={name}"))) }

@@ -1,66 +1,26 @@
-//! Parts of a workload's page: its charts, its tasks, what its size costs, its model, revisions, events.
+//! Parts of a workload's page: its usage, its tasks, what its size costs, its model, revisions, events.
 
 use maud::{Markup, html};
 
 use crate::api::answers::{EventDto, RevisionDto};
 use crate::api::client::encoded;
-use crate::api::courses::LoadCourseDto;
-use crate::api::dto::{ExplanationDto, RecommendationDto, TaskDto, UsagePartDto};
+use crate::api::dto::{ExplanationDto, RecommendationDto, TaskDto, UsagePartDto, WorkloadDto};
 use crate::api::load_models::LoadModelDto;
 use crate::charts::time::{Stroke, TimeChart, TimeLine};
-use crate::domain::decision::{Decision, DecisionKind};
+use crate::domain::decision::DecisionKind;
+use crate::domain::workload::WorkloadKind;
 use crate::web::charted::chart;
+use crate::web::forms;
 use crate::web::pages::overview::moment;
 use crate::web::parts::{bytes, cores, in_bytes, in_cores, money, path, size, state, time};
 use crate::web::visitor::Visitor;
 
-fn rate(value: f64) -> String {
+pub(super) fn rate(value: f64) -> String {
     format!("{value:.1}/s")
 }
 
-fn line(name: &str, place: usize, stroke: Stroke, points: Vec<(f64, f64)>) -> TimeLine {
+pub(super) fn line(name: &str, place: usize, stroke: Stroke, points: Vec<(f64, f64)>) -> TimeLine {
     TimeLine { name: name.to_owned(), place, stroke, points }
-}
-
-/// Load against what the ready instances can serve.
-pub(super) fn load_chart(
-    visitor: &Visitor,
-    name: &str,
-    load: &LoadCourseDto,
-    decided: &[Decision],
-    modelled: &LoadModelDto,
-    hours: u32,
-) -> Markup {
-    let points = |of: &dyn Fn(&crate::api::courses::LoadPartDto) -> f64| -> Vec<(f64, f64)> {
-        load.parts.iter().map(|part| (part.at.as_second() as f64, of(part))).collect()
-    };
-    let full =
-        modelled.model.as_ref().and_then(|model| model.saturation.as_ref()).map(|full| full.load.value);
-    let mut lines = Vec::new();
-    if let Some(full) = full {
-        lines.push(line("capacity of what is ready", 9, Stroke::Line, points(&|part| part.ready * full)));
-    }
-    lines.push(line("requests", 0, Stroke::Area, points(&|part| part.requests_per_second)));
-    lines.push(line("errors", 4, Stroke::Line, points(&|part| part.errors_per_second)));
-    let counts = decided.iter().filter(|one| matches!(one.proposal.kind, DecisionKind::Count { .. }));
-    let moments: Vec<_> = counts.map(moment).collect();
-    let json = format!("/v1/workloads/{}/load?hours={hours}", encoded(name));
-    let drawn = |title, lines, format| TimeChart {
-        title,
-        from: load.from,
-        to: load.to,
-        zone: &visitor.zone,
-        format,
-        lines,
-        band: None,
-        moments: moments.clone(),
-    };
-    let ready = vec![line("ready instances", 2, Stroke::Area, points(&|part| part.ready))];
-    let none = "No requests came through the front door in this time.";
-    html! {
-        (chart("load", &drawn("Load", lines, rate), if full.is_none() { "capacity shows once the model knows when an instance is full" } else { "" }, &json, none))
-        (chart("ready", &drawn("Instances", ready, |value| format!("{value:.1}")), "", &json, none))
-    }
 }
 
 /// What a task uses, against its request, its limit and the advice.
@@ -188,16 +148,37 @@ pub(super) fn model(told: &LoadModelDto) -> Markup {
     }
 }
 
-/// Revisions with what changed, newest first.
-pub(super) fn revisions(visitor: &Visitor, revisions: &[RevisionDto]) -> Markup {
+/// Revisions with what changed, newest first, and the way back to each.
+pub(super) fn revisions(visitor: &Visitor, workload: &WorkloadDto, revisions: &[RevisionDto]) -> Markup {
+    let service = workload.kind == WorkloadKind::Service;
+    let may = service && visitor.may_change(workload.team.as_deref());
     html! {
         @for revision in revisions.iter().rev().take(20) {
             details.revision open[revision.in_force && revisions.len() > 1] {
                 summary { "Revision " (revision.number) " " @if revision.in_force { span.state.good { "in force" } }
                     " by " (revision.by) ", " (time(visitor, revision.at)) }
                 @if revision.lines.is_empty() { p.quiet { "Nothing is known to be other than before." } }
-                @else { pre { code { @for line in &revision.lines { (line) "\n" } } } }
+                @else { pre { code { @for line in &revision.lines { (changed(line)) } } } }
+                @if may && !revision.in_force {
+                    form.back method="post" action="/act" {
+                        (forms::hidden(visitor, "rollback", &workload.name))
+                        input type="hidden" name="to" value=(revision.number);
+                        (forms::why())
+                        button.plain type="submit" { "Roll back to " (revision.number) }
+                    }
+                }
             }
+        }
+    }
+}
+
+/// A line of a diff; what is before and after is told apart where it says both.
+fn changed(line: &str) -> Markup {
+    let parts = line.split_once(": ").and_then(|(field, values)| Some((field, values.split_once(" -> ")?)));
+    html! {
+        @match parts {
+            Some((field, (before, after))) => { (field) ": " del { (before) } " → " ins { (after) } "\n" }
+            None => { (line) "\n" }
         }
     }
 }

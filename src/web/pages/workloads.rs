@@ -6,8 +6,11 @@ use serde::Deserialize;
 
 use crate::api::client::encoded;
 use crate::api::dto::{RecommendationDto, WorkloadDto};
+use crate::api::usage_courses::{UsageCourseDto, UsageCoursesDto};
 use crate::web::backend::Failure;
+use crate::web::forms;
 use crate::web::frame::{Page, Sheet, page};
+use crate::web::pages::overview;
 use crate::web::parts::{Bar, bar, bytes, cores, counted, empty, money, path, state};
 use crate::web::visitor::Visitor;
 
@@ -80,7 +83,10 @@ impl Filter {
             || text(workload.cost_centre.as_deref())
             || workload.notes.iter().any(|note| note.to_lowercase().contains(&q));
         let fits = match self.state.as_str() {
-            "unwell" => !["healthy", "idle", "running", "finished"].contains(&workload.state.as_str()),
+            "unwell" => {
+                !["healthy", "idle", "running", "finished"].contains(&workload.state.as_str())
+                    || overview::misses(workload)
+            }
             "over" => row.saving() > 0.0,
             "under" => row.saving() < 0.0,
             _ => true,
@@ -134,19 +140,27 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
     filter.order(&mut rows);
     let first = filter.page.min(rows.len() / ROWS) * ROWS;
     let shown = &rows[first..rows.len().min(first + ROWS)];
+    let courses = courses(&visitor, shown).await?;
+    let may: Vec<bool> = shown.iter().map(|row| visitor.may_change(row.workload.team.as_deref())).collect();
+    let any = may.contains(&true);
+    let rows_shown = html! { div #list data-live {
+        (counts(rows.len(), first, shown.len(), workloads.len()))
+        @if workloads.is_empty() {
+            (empty("Nothing is declared yet.", &html! { p { "Declare workloads with " code { "loadline apply PATH" } ": "
+                "the repository's " code { "config/examples" } " shows every key." } }))
+        } @else if shown.is_empty() {
+            (empty("No workload is like that.", &html! { p { a href="/workloads" { "Show all of them" } } }))
+        } @else { (table(&visitor, shown, &courses, &may)) }
+    } };
     let body = html! {
         (filters(&filter, &workloads))
-        div #list data-live {
-            p.quiet { (counted(rows.len(), "workload", "workloads"))
-                @if rows.len() > ROWS { ", " (first + 1) " to " (first + shown.len()) }
-                @if rows.len() < workloads.len() { " of " (workloads.len()) } }
-            @if workloads.is_empty() {
-                (empty("Nothing is declared yet.", &html! { p { "Declare workloads with " code { "loadline apply PATH" } ": "
-                    "the repository's " code { "config/examples" } " shows every key." } }))
-            } @else if shown.is_empty() {
-                (empty("No workload is like that.", &html! { p { a href="/workloads" { "Show all of them" } } }))
-            } @else { (table(&visitor, shown)) }
-        }
+        @if any {
+            form method="post" action="/act" {
+                (rows_shown)
+                (bulk())
+                (forms::hidden(&visitor, "bulk-", ""))
+            }
+        } @else { (rows_shown) }
         @if rows.len() > ROWS { p.pager {
             @if first > 0 { a href=(filter.at(filter.page - 1)) { "Before" } " " }
             @if first + ROWS < rows.len() { a rel="next" href=(filter.at(first / ROWS + 1)) { "After" } }
@@ -154,6 +168,44 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
     };
     let sheet = Sheet { title: "Workloads", room: "/workloads", json: Some("/v1/workloads"), about: None };
     Ok(page(&visitor, &sheet, &body))
+}
+
+fn counts(found: usize, first: usize, shown: usize, all: usize) -> Markup {
+    html! {
+        p.quiet { (counted(found, "workload", "workloads"))
+            @if found > ROWS { ", " (first + 1) " to " (first + shown) }
+            @if found < all { " of " (all) } }
+    }
+}
+
+/// What the rows that are shown used lately, asked for at once.
+async fn courses(visitor: &Visitor, shown: &[Row<'_>]) -> Result<UsageCoursesDto, Failure> {
+    if shown.is_empty() {
+        return Ok(UsageCoursesDto::default());
+    }
+    let names: Vec<&str> = shown.iter().map(|row| row.workload.name.as_str()).collect();
+    visitor.get(&format!("/v1/usage?workloads={}", encoded(&names.join(",")))).await
+}
+
+/// What is done with what is chosen.
+fn bulk() -> Markup {
+    html! {
+        details.bulk-box { summary { "With the chosen ones" }
+            div.bulk {
+                (forms::why())
+                (forms::how_long("until it is undone"))
+                button.plain type="submit" name="do" value="bulk-pause" { "Pause" }
+                button.plain type="submit" name="do" value="bulk-resume" { "Resume" }
+                button.plain type="submit" name="do" value="bulk-restart" { "Restart" }
+                button.plain type="submit" name="do" value="bulk-apply" { "Apply advice" }
+            }
+            div.bulk {
+                label { "Instances of each" input type="number" name="count" min="0" max="100000"; }
+                label.check { input type="checkbox" name="acknowledged" value="1"; "fewer than half of them is meant" }
+                button.plain type="submit" name="do" value="bulk-scale" { "Scale" }
+            }
+        }
+    }
 }
 
 fn options(chosen: &str, all: &[(&str, &str)]) -> Markup {
@@ -180,13 +232,42 @@ fn filters(filter: &Filter, workloads: &[WorkloadDto]) -> Markup {
     }
 }
 
-fn table(visitor: &Visitor, rows: &[Row<'_>]) -> Markup {
+fn table(visitor: &Visitor, rows: &[Row<'_>], courses: &UsageCoursesDto, may: &[bool]) -> Markup {
+    let by_name: std::collections::HashMap<&str, &UsageCourseDto> =
+        courses.workloads.iter().map(|course| (course.workload.as_str(), course)).collect();
     html! {
         div.scroll tabindex="0" { table.rows {
-            thead { tr { th { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th { "Ready" }
-                th { "CPU" } th { "Memory" } th { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
-            tbody { @for row in rows { (line(visitor, row)) } }
+            thead { tr {
+                @if may.contains(&true) { th { input.script type="checkbox" hidden data-all="workload" aria-label="Choose all"; } }
+                th { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th { "Ready" }
+                th { "CPU" } th { "Lately" } th { "Memory" } th { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
+            tbody { @for (row, may_row) in rows.iter().zip(may) {
+                (line(visitor, row, by_name.get(row.workload.name.as_str()).copied(), may.contains(&true).then_some(*may_row)))
+            } }
         } }
+    }
+}
+
+/// The cores used lately as a small line, from nothing to the highest.
+fn spark(course: Option<&UsageCourseDto>) -> Markup {
+    let points: Vec<(usize, f32)> = course
+        .iter()
+        .flat_map(|course| course.cpu.iter().enumerate())
+        .filter_map(|(at, cpu)| Some((at, (*cpu)?)))
+        .collect();
+    let Some(course) = course.filter(|_| points.len() > 1) else { return html! { span.quiet { "-" } } };
+    let high = points.iter().map(|(_, cpu)| *cpu).fold(f32::MIN_POSITIVE, f32::max);
+    let right = course.cpu.len().saturating_sub(1).max(1) as f32;
+    let drawn: Vec<String> = points
+        .iter()
+        .map(|(at, cpu)| format!("{:.1},{:.1}", *at as f32 / right * 100.0, 19.0 - cpu / high * 18.0))
+        .collect();
+    let words = format!("up to {} cores lately", cores(f64::from(high)));
+    html! {
+        svg.spark viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label=(words) {
+            title { (words) }
+            polyline points=(drawn.join(" ")) {}
+        }
     }
 }
 
@@ -199,14 +280,17 @@ pub(super) fn star(visitor: &Visitor, name: &str) -> Markup {
     }
 }
 
-fn line(visitor: &Visitor, row: &Row<'_>) -> Markup {
+/// A row. `chosen`: whether it can be chosen, where some can.
+fn line(visitor: &Visitor, row: &Row<'_>, course: Option<&UsageCourseDto>, chosen: Option<bool>) -> Markup {
     let workload = row.workload;
     let (size, tasks) = (&workload.size, row.tasks());
     let advised = row.advice.and_then(|advice| advice.recommended.as_ref());
     let (cpu, memory) = (size.cpu_request * tasks, size.memory_request as f64 * tasks);
     let (cpu_used, memory_used) = (workload.cpu_used.unwrap_or(0.0), workload.memory_used.unwrap_or(0));
     html! {
-        tr {
+        tr data-key=(workload.name) {
+            @if let Some(may) = chosen { td { @if may {
+                input type="checkbox" name="workload" value=(workload.name) aria-label=(format!("Choose {}", workload.name)); } } }
             td { (star(visitor, &workload.name)) }
             th scope="row" { a href=(path("/workloads", &workload.name)) { (workload.name) } " " small { (workload.kind) } }
             td { (state(&workload.state)) }
@@ -216,6 +300,7 @@ fn line(visitor: &Visitor, row: &Row<'_>) -> Markup {
                     recommended: advised.map(|size| size.cpu_request * tasks) },
                     &format!("{} of {} cores used", cores(cpu_used), cores(cpu))))
                 small { (cores(cpu_used)) " / " (cores(cpu)) } }
+            td { (spark(course)) }
             td.barred { (bar(&Bar { whole: memory, requested: memory, used: memory_used as f64,
                     recommended: advised.map(|size| size.memory_request as f64 * tasks) },
                     &format!("{} of {} used", bytes(memory_used), bytes(memory as u64))))

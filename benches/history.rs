@@ -50,7 +50,8 @@ fn node(number: u32) -> NodeName {
 
 /// The nodes, which were there before the month, and the owners.
 fn nodes(count: u32, before: Timestamp) -> NodeBook {
-    let mut book = NodeBook::new(Prices { core_hour: MicroCents::new(3_161_100), gib_hour: MicroCents::new(423_700) });
+    let mut book =
+        NodeBook::new(Prices { core_hour: MicroCents::new(3_161_100), gib_hour: MicroCents::new(423_700) });
     let pool = PoolName::new("big").expect("a name");
     let size = Resources::new(Millicores::new(16_000), Bytes::new(64 * GIB));
     let spec = PoolSpec { price_per_hour: Some(MicroCents::new(80_000_001)), ..PoolSpec::one_node(size) };
@@ -58,7 +59,12 @@ fn nodes(count: u32, before: Timestamp) -> NodeBook {
     for number in 0..count {
         changes.push(Change::NodeCreated { node: node(number), pool: pool.clone() });
         let state = NodeState::Ready;
-        changes.push(Change::NodeMoved { node: node(number), state, reason: String::new(), remove_when_empty: false });
+        changes.push(Change::NodeMoved {
+            node: node(number),
+            state,
+            reason: String::new(),
+            remove_when_empty: false,
+        });
     }
     for (number, change) in (1..).zip(changes) {
         let recorded =
@@ -173,7 +179,10 @@ async fn measure(folder: &Path, tasks: u32) {
         assert_eq!(report.totals.cost, report.charged, "it adds up");
         assert!(report.charged.get() > 0 && report.warnings.is_empty(), "{:?}", report.warnings);
         assert_eq!(report.totals.parts.unsampled.get(), 0);
-        assert_eq!(report.totals.time.get(), book.files.iter().map(|file| file.task_microseconds).sum::<i64>());
+        assert_eq!(
+            report.totals.time.get(),
+            book.files.iter().map(|file| file.task_microseconds).sum::<i64>()
+        );
     }
     let peak = mib("VmHWM:");
     app.shutdown(None).await;
@@ -182,7 +191,9 @@ async fn measure(folder: &Path, tasks: u32) {
     println!(
         "{tasks} tasks, {rows} rows, {} MiB of files (made in {made:.0?}): a report in {median:.2?} (from {:.2?} to {:.2?}), \
          {peak} MiB resident at most, {before} MiB before",
-        bytes >> 20, times[0], times[TURNS - 1]
+        bytes >> 20,
+        times[0],
+        times[TURNS - 1]
     );
     assert!(median < BOUND, "{median:?}, where {BOUND:?} is the bound");
     assert!(peak < BOUND_MIB, "{peak} MiB, where {BOUND_MIB} MiB is the bound");

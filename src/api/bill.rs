@@ -129,12 +129,7 @@ fn page(report: &BillReport) -> Response {
 }
 
 /// A table as a file to keep.
-fn file(
-    table: &Table,
-    format: CostFormat,
-    name: &str,
-    warnings: &[String],
-) -> Result<Response, Problem> {
+fn file(table: &Table, format: CostFormat, name: &str, warnings: &[String]) -> Result<Response, Problem> {
     let parquet = matches!(format, CostFormat::Parquet | CostFormat::FocusParquet);
     let made = if parquet { table.parquet() } else { table.csv() };
     let content = made.map_err(|error| {

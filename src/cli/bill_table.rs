@@ -84,7 +84,8 @@ fn savings(savings: &[Saving], digits: usize) -> Table {
         ]);
     }
     let sum = |of: fn(&Saving) -> MicroCents| shown(savings.iter().map(of).sum(), digits);
-    let sums = [sum(|saving| saving.promised), sum(|saving| saving.realised), sum(|saving| saving.difference)];
+    let sums =
+        [sum(|saving| saving.promised), sum(|saving| saving.realised), sum(|saving| saving.difference)];
     table.add_row(["sum", "", "", ""].into_iter().map(str::to_owned).chain(sums));
     table
 }

@@ -179,28 +179,28 @@ impl Writer {
                 }
             };
             merged += 1;
-            let name = whole.name.clone();
             book.replace(&parts, whole);
             keep_book(&*self.store, &book)?;
-            for part in parts.iter().filter(|part| part.name != name) {
-                self.files.remove(part).map_err(failed)?;
-            }
         }
         first_error
     }
 
+    /// Deletes what is too old, and what was merged. The book says first that it does not count.
     fn forget(&self, before: Timestamp) -> Result<(), StoreError> {
         let mut book = read_book(&*self.store)?;
-        let gone = book.forget(before);
-        if gone.is_empty() {
+        let known = book.clone();
+        book.forget(before);
+        if book != known {
+            keep_book(&*self.store, &book)?;
+        }
+        if book.leaving.is_empty() {
             return Ok(());
         }
-        keep_book(&*self.store, &book)?;
-        for file in &gone {
+        for file in &book.leaving {
             self.files.remove(file).map_err(failed)?;
         }
-        tracing::info!(files = gone.len(), %before, "deleted old history");
-        Ok(())
+        book.leaving.clear();
+        keep_book(&*self.store, &book)
     }
 }
 

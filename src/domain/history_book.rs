@@ -36,6 +36,9 @@ pub struct HistoryBook {
     pub until: Option<Timestamp>,
     /// The files by time, without overlap.
     pub files: Vec<HistoryFile>,
+    /// Files that count no longer and are to be deleted.
+    #[serde(default)]
+    pub leaving: Vec<HistoryFile>,
 }
 
 /// The start of the day of UTC that an instant is in, and of the next one.
@@ -84,19 +87,21 @@ impl HistoryBook {
     /// Puts one file in the place of several.
     pub fn replace(&mut self, parts: &[HistoryFile], whole: HistoryFile) {
         self.files.retain(|file| !parts.contains(file));
+        self.leaving.extend(parts.iter().filter(|part| part.name != whole.name).cloned());
         self.files.push(whole);
         self.files.sort_by_key(|file| file.from);
     }
 
-    /// Forgets files of days that ended before an instant: these are no longer in the book.
-    pub fn forget(&mut self, before: Timestamp) -> Vec<HistoryFile> {
+    /// Files of days that ended before an instant count no longer.
+    pub fn forget(&mut self, before: Timestamp) {
         let (day, _) = day_of(before);
-        let (gone, kept) = std::mem::take(&mut self.files).into_iter().partition(|file| file.until <= day);
+        let (gone, kept): (Vec<_>, _) =
+            std::mem::take(&mut self.files).into_iter().partition(|file| file.until <= day);
         self.files = kept;
+        self.leaving.extend(gone);
         if let Some(from) = self.from.filter(|from| *from < day) {
             self.from = Some(day.max(from).min(self.until.unwrap_or(day)));
         }
-        gone
     }
 }
 
@@ -145,8 +150,9 @@ mod tests {
     #[test]
     fn whole_days_are_forgotten() {
         let mut book = book();
-        assert!(book.forget(at("21T23:59")).is_empty());
-        assert_eq!(book.forget(at("22T12:00")).len(), 2);
-        assert_eq!((book.files.len(), book.from), (1, Some(at("22T00:00"))));
+        book.forget(at("21T23:59"));
+        assert_eq!((book.files.len(), book.leaving.len()), (3, 0));
+        book.forget(at("22T12:00"));
+        assert_eq!((book.files.len(), book.leaving.len(), book.from), (1, 2, Some(at("22T00:00"))));
     }
 }

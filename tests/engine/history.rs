@@ -42,7 +42,11 @@ fn task(number: u64, from: Timestamp, to: Timestamp) -> Task {
         asked_to_stop: false,
         message: None,
     };
-    Task { state_since: to, exit: Some(exit), ..example::task(&format!("web.{number}"), TaskState::Finished, from) }
+    Task {
+        state_since: to,
+        exit: Some(exit),
+        ..example::task(&format!("web.{number}"), TaskState::Finished, from)
+    }
 }
 
 /// Samples of a task at odd instants, with odd values, gaps, and a resize on the way.
@@ -77,8 +81,7 @@ fn samples(task: &Task) -> Vec<UsageSample> {
 fn nodes(from: Timestamp) -> NodeBook {
     let mut book =
         NodeBook::new(Prices { core_hour: MicroCents::new(3_161_100), gib_hour: MicroCents::new(423_700) });
-    let (pool, node) =
-        (PoolName::new("small").expect("a name"), NodeName::new("small-1").expect("a name"));
+    let (pool, node) = (PoolName::new("small").expect("a name"), NodeName::new("small-1").expect("a name"));
     let size = Resources::new(Millicores::new(2000), Bytes::new(GIB));
     let spec = PoolSpec { price_per_hour: Some(MicroCents::new(360_000_007)), ..PoolSpec::one_node(size) };
     let state = NodeState::Ready;
@@ -105,7 +108,10 @@ fn prepare(data: &Path, day: Timestamp) {
         task(2, hour(day, 9, 3), hour(day, 33, 59)),
         task(3, hour(day, 20, 5), hour(day, 40, 0)),
     ];
-    let world = World { tasks: tasks.iter().map(|task| (task.id.clone(), task.clone())).collect(), ..World::default() };
+    let world = World {
+        tasks: tasks.iter().map(|task| (task.id.clone(), task.clone())).collect(),
+        ..World::default()
+    };
     let touched: Vec<EntityKey> = tasks.iter().map(|task| EntityKey::Task(task.id.clone())).collect();
     store.commit(&world, &touched, &[]).expect("a commit");
     store.commit(&World::default(), &touched, &[]).expect("a commit");

@@ -81,7 +81,11 @@ pub(super) async fn show(visitor: &Visitor, asked: &Asked) -> Result<Response, F
     };
     let sheet = Sheet { title: "Reports", room: "/reports", json: Some(&json), about: None };
     let page = page(visitor, &sheet, &body);
-    if made.is_some() { Ok(page.into_response()) } else { Ok(([(header::REFRESH, "1")], page).into_response()) }
+    if made.is_some() {
+        Ok(page.into_response())
+    } else {
+        Ok(([(header::REFRESH, "1")], page).into_response())
+    }
 }
 
 fn choice(visitor: &Visitor, bill: &Bill) -> Markup {
@@ -98,9 +102,9 @@ fn choice(visitor: &Visitor, bill: &Bill) -> Markup {
             label { "Shared cost" select name="share" { @for (word, words) in SHARES { option value=(word) selected[word == bill.share] { (words) } } } }
             button type="submit" { "Show" }
         }
-        p.download { "Download as " @for (format, end, words) in FILES {
-            a href=(bill.api(Some(format))) download=(format!("loadline-{}-{}.{end}", bill.month, bill.by)) { (words) } ", " }
-            "or open the " a href=(bill.api(Some("html"))) { "page to print" } "." }
+        p.files { "Files: " @for (format, end, words) in FILES {
+            a.download href=(bill.api(Some(format))) download=(format!("loadline-{}-{}.{end}", bill.month, bill.by)) { (words) } }
+            a.download href=(bill.api(Some("html"))) { "Page to print" } }
     }
 }
 

@@ -168,7 +168,7 @@ fn in_book(book: &HistoryBook) -> BTreeSet<String> {
     book.files.iter().map(|file| file.name.clone()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_cut_off_counts_once() {
     let straight = Given::new();
     straight.pass(straight.files()).await.expect("a pass");
@@ -197,7 +197,7 @@ async fn whatever_is_cut_off_counts_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_part_is_not_merged_away_and_the_rest_goes_on() {
     let given = Given::new();
     *given.clock.0.lock().expect("the time") = at(1200);
@@ -212,7 +212,7 @@ async fn a_damaged_part_is_not_merged_away_and_the_rest_goes_on() {
     assert!(in_book(&given.book()).contains("day=2026-11-21/part-1300.parquet"), "and nothing is lost");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_old_goes() {
     let given = Given::new();
     given.pass(given.files()).await.expect("a pass");

@@ -98,7 +98,7 @@ fn hour(known: &[TaskSeries], from: Timestamp, random: &mut fastrand::Rng) -> Ta
     let mut rows = Vec::with_capacity(known.len() * 12);
     for (number, series) in (0..).zip(known) {
         for step in 0..12 {
-            let cpu = series.request.cpu.get() as i64 * micros;
+            let cpu = i64::try_from(series.request.cpu.get()).expect("few") * micros;
             let memory = u128::from(random.u64(200_000..900_000) * 4096) * micros as u128;
             rows.push(TaskTime {
                 series: number,

@@ -19,7 +19,7 @@ use polars_io::prelude::{ParquetReader, ParquetWriter};
 use sha2::{Digest, Sha256};
 
 use crate::analytics::history_rows::{
-    SERIES, SUMS, frame, hours_of, key, read_sums, schema, series_of, series_table,
+    SERIES, SUMS, frame, hours_of, key, number_of, read_sums, schema, series_of, series_table,
 };
 use crate::domain::history_book::HistoryFile;
 use crate::domain::task_time::{TaskSeries, TaskTimes};
@@ -258,8 +258,8 @@ impl<W: Write> Merged<W> {
             let mut known: Vec<(u32, TaskSeries)> = known.into_iter().collect();
             known.sort_unstable_by_key(|(number, _)| *number);
             for (number, series) in known {
-                let next = self.numbers.len() as i32;
-                numbers.insert(number as i32, *self.numbers.entry(series).or_insert(next));
+                let next = number_of(self.numbers.len() as u32);
+                numbers.insert(number_of(number), *self.numbers.entry(series).or_insert(next));
             }
             let series = group.column("series")?.i32()?;
             let renumbered: Int32Chunked =

@@ -38,6 +38,11 @@ fn amount(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// The number of a series as it is kept: a file has fewer than two thousand million.
+pub(super) fn number_of(series: u32) -> i32 {
+    i32::try_from(series).unwrap_or(i32::MAX)
+}
+
 fn mebi(value: u128) -> i64 {
     i64::try_from(value / MIB).unwrap_or(i64::MAX)
 }
@@ -70,7 +75,7 @@ pub(super) fn frame(series: &[TaskSeries], rows: &[TaskTime]) -> PolarsResult<Da
         text("cost_centre", &|series| series.owner.cost_centre.clone()),
         number("cpu_request", &|row| amount(request(row).cpu.get())),
         number("memory_request", &|row| amount(request(row).memory.get())),
-        small("series", &|row| row.series as i32),
+        small("series", &|row| number_of(row.series)),
         number("time", &|row| row.start),
         small("measured", &|row| row.measured.code()),
         number("microseconds", &|row| row.micros),

@@ -17,7 +17,7 @@ use crate::web::backend::Failure;
 const PATIENCE: Duration = Duration::from_millis(120);
 /// A bill that is older is made again, or once so many times as long has gone by as making it took: pages that stay
 /// open are not to cost the engine more than a fiftieth of its time.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 const REST: u32 = 50;
 
 /// A bill, or the status and the words of a refusal; and how long it took.

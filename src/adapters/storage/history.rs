@@ -96,7 +96,7 @@ impl History for SqliteStore {
         self.read("read the oldest sample", |connection| {
             let mut statement = connection.prepare_cached("SELECT min(at_us) FROM usage")?;
             let oldest: Option<i64> = statement.query_row([], |row| row.get(0))?;
-            Ok(oldest.map(read_microseconds).transpose()?)
+            oldest.map(read_microseconds).transpose()
         })
     }
 

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("replay", &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting"]),
     ("simulation", &["domain", "scaling", "scheduling", "replay"]),
     ("ports", &["domain"]),
-    ("analytics", &["domain", "accounting", "replay"]),
+    ("analytics", &["domain", "accounting", "replay", "ports"]),
     ("charts", &["forecasting", "replay", "simulation"]),
     ("adapters", &["domain", "simulation", "ports"]),
     ("agent", &["domain", "ports"]),

@@ -442,6 +442,7 @@ fn broken_settings_are_explained_as_specs_are() {
             "[prices]\ncurrency = \"usd\"\n",
             "2:12: found \"usd\", expected a currency such as \"USD\"; did you mean `USD`?",
         ),
+        ("[history]\nkeep = \"1h\"\n", "2:8: found \"1h\", expected a duration from 24h to 3660 days"),
         ("[logs]\nfiles = 0\n", "2:9: found 0, expected a whole number from 1 to 100"),
     ];
     for (text, expected) in cases {

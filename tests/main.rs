@@ -25,6 +25,8 @@ mod findings;
 mod freezes;
 mod front_door;
 mod harness;
+#[cfg(feature = "analytics")]
+mod history;
 mod hostile;
 mod http;
 mod load_causality;

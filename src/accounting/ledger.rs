@@ -16,8 +16,11 @@ use crate::accounting::timeline::{Measured, Piece, Span, pieces};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::quantity::{GIB, Resources};
 use crate::domain::task::TaskId;
+use crate::domain::task_time::STEP;
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::WorkloadName;
+
+const STEP_MICROS: i64 = STEP.as_secs() * 1_000_000;
 
 /// What one task came to in one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,19 +81,35 @@ pub fn ledger(facts: &Facts<'_>) -> Ledger {
     Ledger { entries, instances }
 }
 
-/// The sums of pieces by hour since the epoch.
+/// The sums of pieces by hour since the epoch. They are rounded in each step, as the history has them: what is
+/// read from it comes to the same, to the last unit.
 pub(crate) fn by_hour(pieces: &[Piece]) -> BTreeMap<i64, HourSums> {
     let mut hours: BTreeMap<i64, HourSums> = BTreeMap::new();
     for piece in pieces {
-        let mut from = piece.span.from;
-        while from < piece.span.to {
-            let hour = from.div_euclid(HOUR_MICROS);
-            let to = piece.span.to.min((hour + 1) * HOUR_MICROS);
-            hours.entry(hour).or_default().add(to - from, piece.request, piece.measured);
-            from = to;
+        // Whole numbers need no rounding: the pieces may be as long as they are.
+        let length = if piece.measured.is_some() { STEP_MICROS } else { HOUR_MICROS };
+        for span in cut(piece.span, length) {
+            let hour = span.from.div_euclid(HOUR_MICROS);
+            hours.entry(hour).or_default().add(span.length(), piece.request, piece.measured);
         }
     }
     hours
+}
+
+/// A span cut where steps of the history begin.
+pub(crate) fn steps(span: Span) -> impl Iterator<Item = Span> {
+    cut(span, STEP_MICROS)
+}
+
+/// A span cut at multiples of a length.
+fn cut(span: Span, length: i64) -> impl Iterator<Item = Span> {
+    let mut from = span.from;
+    std::iter::from_fn(move || {
+        let next = (from.div_euclid(length) + 1) * length;
+        let step = Span { from, to: span.to.min(next) };
+        from = step.to;
+        (step.from < step.to).then_some(step)
+    })
 }
 
 /// Exact sums of one resource: amount at an instant times microseconds.
@@ -170,11 +189,19 @@ impl HourSums {
         if measured.is_none() {
             self.unsampled_micros += length;
         }
-        let cores = measured.and_then(|m| m.cores);
-        let cpu = cores.map(|cores| (cores.max(0.0) * 1000.0 * length as f64).round() as u128);
+        let (cpu, memory) = used(length, measured);
         self.cpu.add(micros, request.cpu.get(), cpu);
-        self.memory.add(micros, request.memory.get(), measured.map(|m| micros * u128::from(m.memory.get())));
+        self.memory.add(micros, request.memory.get(), memory);
     }
+}
+
+/// CPU and memory that were used over a length of time, in millicore-microseconds and byte-microseconds; absent
+/// where they were not measured.
+pub(crate) fn used(length: i64, measured: Option<Measured>) -> (Option<u128>, Option<u128>) {
+    let cores = measured.and_then(|m| m.cores);
+    let cpu = cores.map(|cores| (cores.max(0.0) * 1000.0 * length as f64).round() as u128);
+    let micros = u128::from(length.unsigned_abs());
+    (cpu, measured.map(|m| micros * u128::from(m.memory.get())))
 }
 
 /// What holds for all hours of a task.

@@ -9,4 +9,5 @@ pub mod facts;
 pub mod instances;
 pub mod ledger;
 pub mod report;
+pub mod task_times;
 mod timeline;

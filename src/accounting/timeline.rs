@@ -108,7 +108,13 @@ fn sampled(samples: &[&UsageSample], window: Span) -> Vec<Piece> {
 }
 
 fn recorded(intervals: &[&TaskInterval], window: Span) -> Vec<Piece> {
-    let mut spans: Vec<(Span, Resources)> = intervals
+    // In the order in which they began, not in the one in which the window sees them: so it is the same one that
+    // counts in every window.
+    let mut known = intervals.to_vec();
+    known.sort_by_key(|known| {
+        (known.from, known.to.is_none(), known.to, known.request.cpu, known.request.memory)
+    });
+    let spans: Vec<(Span, Resources)> = known
         .iter()
         .filter_map(|interval| {
             let to = interval.to.map_or(window.to, Timestamp::as_microsecond);
@@ -116,7 +122,6 @@ fn recorded(intervals: &[&TaskInterval], window: Span) -> Vec<Piece> {
             Some((span, interval.request))
         })
         .collect();
-    spans.sort_by_key(|(span, request)| (span.from, span.to, request.cpu, request.memory));
     let mut covered = window.from;
     let mut all = Vec::with_capacity(spans.len());
     for (span, request) in spans {

@@ -6,6 +6,7 @@
 //! writes files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use crate::domain::load::LoadSample;
 use crate::domain::load_series::{LoadRepairs, LoadSeries};
 use crate::domain::trace::TraceRow;
 use crate::domain::usage::UsageSample;
+use crate::ports::task_times::TaskTimeFiles;
 use crate::replay::grid::Trace;
 use crate::replay::horizontal::Asked;
 use crate::replay::jobs::JobRow;
@@ -27,6 +29,10 @@ pub mod bill_file;
 pub mod focus;
 #[cfg(feature = "analytics")]
 mod frame;
+#[cfg(feature = "analytics")]
+mod history_files;
+#[cfg(feature = "analytics")]
+mod history_rows;
 pub mod import;
 #[cfg(feature = "analytics")]
 mod jobs_file;
@@ -319,6 +325,19 @@ pub fn read_jobs(path: &Path, with_input: bool) -> Result<Vec<JobRow>, Analytics
 #[cfg(not(feature = "analytics"))]
 pub fn read_jobs(_path: &Path, _with_input: bool) -> Result<Vec<JobRow>, AnalyticsError> {
     Err(AnalyticsError::NotBuilt)
+}
+
+/// The history of what tasks had and used, as Parquet under a folder; none where this build has no analytics:
+/// then reports are made from the store alone.
+#[cfg(feature = "analytics")]
+pub fn task_time_files(folder: PathBuf) -> Option<Arc<dyn TaskTimeFiles>> {
+    Some(Arc::new(history_files::ParquetHistory::new(folder)))
+}
+
+/// The history of what tasks had and used; this build keeps none.
+#[cfg(not(feature = "analytics"))]
+pub fn task_time_files(_folder: PathBuf) -> Option<Arc<dyn TaskTimeFiles>> {
+    None
 }
 
 /// Reads a load trace, Parquet or CSV by the file's name: its series, and what was repaired.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use crate::analytics::bill_file::{read_bill, report_table};
 use crate::analytics::focus::focus_table;
 use crate::analytics::table::Table;
 use crate::api::ApiState;
+use crate::api::WARNING_HEADER;
 use crate::api::bill_page;
 use crate::api::bill_source::{Asked, Gathered, Span, bill_document, gather, imported, month, month_at};
 use crate::api::dto::Problem;
@@ -107,13 +108,13 @@ async fn cost(State(api): State<ApiState>, Params(query): Params<CostQuery>) -> 
     let made = tokio::task::spawn_blocking(move || {
         let Gathered { frame, statement, savings } = gather(&api, &view, asked, now)?;
         if focus {
-            return file(&focus_table(&frame, &statement), format, "focus");
+            return file(&focus_table(&frame, &statement), format, "focus", &frame.warnings);
         }
         let report = report(&frame, &statement, by, &sharing, savings);
         match format {
             CostFormat::Json => Ok(Json(report).into_response()),
             CostFormat::Html => Ok(page(&report)),
-            _ => file(&report_table(&report), format, "cost"),
+            _ => file(&report_table(&report), format, "cost", &report.warnings),
         }
     });
     made.await?
@@ -128,7 +129,7 @@ fn page(report: &BillReport) -> Response {
 }
 
 /// A table as a file to keep.
-fn file(table: &Table, format: CostFormat, name: &str) -> Result<Response, Problem> {
+fn file(table: &Table, format: CostFormat, name: &str, warnings: &[String]) -> Result<Response, Problem> {
     let parquet = matches!(format, CostFormat::Parquet | CostFormat::FocusParquet);
     let made = if parquet { table.parquet() } else { table.csv() };
     let content = made.map_err(|error| {
@@ -145,7 +146,13 @@ fn file(table: &Table, format: CostFormat, name: &str) -> Result<Response, Probl
     };
     let disposition = format!("attachment; filename=\"{name}.{end}\"");
     let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
-    Ok((headers, content).into_response())
+    let mut answer = (headers, content).into_response();
+    for warning in warnings {
+        if let Ok(warning) = HeaderValue::from_str(warning) {
+            answer.headers_mut().append(WARNING_HEADER, warning);
+        }
+    }
+    Ok(answer)
 }
 
 /// A month.

@@ -15,7 +15,7 @@ const STYLE: &str = "\
 body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--back);margin:0 auto;padding:1.5rem;\
 max-width:75rem}\
 h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1.1rem;margin:1.75rem 0 .5rem}p{margin:.25rem 0;max-width:60rem}\
-.dim{color:var(--dim)}\
+.dim{color:var(--dim)}.warning{border-left:4px solid #c0392b;padding-left:.6rem}\
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1rem 0}\
 dl div{border-top:2px solid var(--bar);padding-top:.25rem}dt{color:var(--dim);font-size:.85rem}\
 dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}\
@@ -40,6 +40,9 @@ pub(super) fn page(report: &BillReport) -> String {
         escaped(&report.currency),
         sharing(report)
     );
+    for warning in &report.warnings {
+        let _ = writeln!(body, "<p class=\"warning\">Warning: {}.</p>", escaped(warning));
+    }
     body.push_str(&summary(&report.totals));
     body.push_str(&rows(report));
     body.push_str(&savings(report));
@@ -146,7 +149,15 @@ fn savings(report: &BillReport) -> String {
             saving.difference
         );
     }
-    text.push_str("</tbody>\n</table>\n</div>\n");
+    let all = &report.totals;
+    let _ = write!(
+        text,
+        "</tbody>\n<tfoot><tr><td>Sum</td><td></td><td></td><td></td><td>{}</td><td>{}</td><td>{}</td></tr></tfoot>\n\
+         </table>\n</div>\n",
+        all.promised,
+        all.saving,
+        all.saving - all.promised
+    );
     text
 }
 
@@ -159,6 +170,9 @@ fn notes(report: &BillReport) -> String {
         report.charged.get(),
         if adds_up { "exactly that" } else { "something else: please report this as a fault" }
     );
+    if let Some(from) = report.sampled_from {
+        let _ = writeln!(text, "<p>Use is known from {} (UTC) on.</p>", day(from));
+    }
     if report.unbilled_task_microseconds > 0 {
         let hours = report.unbilled_task_microseconds as f64 / 3.6e9;
         let _ = writeln!(text, "<p>{hours:.2} task-hours ran on nodes that nothing was charged for.</p>");

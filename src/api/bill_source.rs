@@ -1,7 +1,7 @@
-//! Gathers what a bill is made from: the record of nodes, what tasks took of them, bills that were imported,
-//! decisions. Not here: how it is split (`accounting::bill`), how it is shown.
+//! Gathers what a bill is made from: the record of nodes, what tasks took of them (`past`), bills that were
+//! imported, decisions. Not here: how it is split (`accounting::bill`), how it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -12,26 +12,20 @@ use crate::accounting::bill::nodes::NodeBook;
 use crate::accounting::bill::report::Frame;
 use crate::accounting::bill::savings::{Saving, SizeStep, savings, steps};
 use crate::accounting::bill::statement::{Detail, Fleet, Statement};
-use crate::accounting::bill::taken::{Subject, taken};
-use crate::accounting::facts::TaskInterval;
 use crate::api::ApiState;
 use crate::api::dto::Problem;
+use crate::api::past::Past;
 use crate::domain::decision::{Decision, DecisionId, DecisionKind};
+use crate::domain::history_book::day_of;
 use crate::domain::quantity::Resources;
-use crate::domain::task::{Task, TaskId};
-use crate::domain::workload::{Owner, WorkloadName};
+use crate::domain::workload::WorkloadName;
 use crate::ports::control::View;
 use crate::ports::store::{EventQuery, StoreError};
 
 /// Rows that are read at a time.
 const PAGE: usize = 5_000;
-/// Tasks that a bill looks at: the newest ones.
-const TASKS_MAX: usize = 1_000_000;
-/// No sample covers a longer interval (`domain::usage` cuts longer ones).
-const SAMPLE_SPAN_MAX: SignedDuration = SignedDuration::from_mins(10);
 /// A forecast goes on like this much of the time before.
 const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
-const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// A span of time.
 pub(super) type Span = (Timestamp, Timestamp);
@@ -111,7 +105,7 @@ pub(super) fn gather(api: &ApiState, view: &View, asked: Asked, now: Timestamp) 
     let steps = size_steps(api, &book)?;
     let watched: BTreeSet<WorkloadName> = steps.iter().map(|step| step.workload.clone()).collect();
     let mut statement = Statement::new(asked.detail, recent_from, watched);
-    let intervals = intervals(api, view)?;
+    let mut past = Past::new(api, view, &book, asked.tasks)?;
     let listed = book.charges();
     for month in parts((from, until), |at| month_at(at).1) {
         let bill = imported(api, month_at(month.0))?;
@@ -121,51 +115,22 @@ pub(super) fn gather(api: &ApiState, view: &View, asked: Asked, now: Timestamp) 
             prices: book.base(),
             system: Resources::ZERO,
         };
-        for day in parts(month, next_day) {
-            add_day(api, &book, asked.tasks, day, (&intervals, &fleet), &mut statement)?;
+        for day in parts(month, |at| day_of(at).1) {
+            let mut subjects = std::mem::take(&mut statement.subjects);
+            let found = past.day(day, &mut subjects)?;
+            statement.subjects = subjects;
+            statement.add(day, &fleet, &found);
         }
     }
     let savings = savings((from, until), steps, &statement, book.base());
-    let frame = Frame { from, to, until, recent_from, currency: api.currency.clone() };
+    let (sampled_from, warnings) = past.told()?;
+    let frame =
+        Frame { from, to, until, recent_from, currency: api.currency.clone(), sampled_from, warnings };
     Ok(Gathered { frame, statement, savings })
-}
-
-/// One day from the store.
-fn add_day(
-    api: &ApiState,
-    book: &NodeBook,
-    tasks: bool,
-    day: Span,
-    (intervals, fleet): (&[TaskInterval], &Fleet<'_>),
-    statement: &mut Statement,
-) -> Result<(), Problem> {
-    // A sample that ends after the window still tells of its last part.
-    let samples = api.history.usage(None, day.0, day.1.checked_add(SAMPLE_SPAN_MAX).unwrap_or(day.1))?;
-    let mut subjects = std::mem::take(&mut statement.subjects);
-    let found = taken(day, intervals, &samples, |task| subjects.number(&subject(book, task, tasks)));
-    statement.subjects = subjects;
-    statement.add(day, fleet, &found);
-    Ok(())
-}
-
-/// Whom a task is booked to.
-pub(super) fn subject(book: &NodeBook, task: &TaskId, tasks: bool) -> Subject {
-    let known = book.owner(task.workload());
-    Subject {
-        workload: task.workload().clone(),
-        task: tasks.then(|| task.number()),
-        kind: known.map(|(kind, _)| *kind),
-        owner: known.map_or_else(Owner::default, |(_, owner)| owner.clone()),
-    }
 }
 
 fn hour_of(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second().div_euclid(3600) * 3600).unwrap_or(at)
-}
-
-fn next_day(at: Timestamp) -> Timestamp {
-    let day = at.as_second().div_euclid(DAY.as_secs()) + 1;
-    Timestamp::from_second(day * DAY.as_secs()).unwrap_or(Timestamp::MAX)
 }
 
 /// A span cut where `end` says that the part from an instant on ends.
@@ -181,13 +146,6 @@ fn parts(span: Span, end: impl Fn(Timestamp) -> Timestamp) -> Vec<Span> {
         from = until;
     }
     all
-}
-
-fn intervals(api: &ApiState, view: &View) -> Result<Vec<TaskInterval>, Problem> {
-    let mut tasks: BTreeMap<TaskId, Task> =
-        api.archive.tasks(None, TASKS_MAX)?.into_iter().map(|task| (task.id.clone(), task)).collect();
-    tasks.extend(view.world.tasks.iter().map(|(id, task)| (id.clone(), task.clone())));
-    Ok(tasks.values().filter_map(|task| TaskInterval::of_record(task, None)).collect())
 }
 
 fn size_steps(api: &ApiState, book: &NodeBook) -> Result<Vec<SizeStep>, Problem> {
@@ -222,7 +180,7 @@ mod tests {
     #[test]
     fn a_span_is_cut_at_midnight() {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let days = parts((at("2026-11-30T20:00:00Z"), at("2026-12-02T01:00:00Z")), next_day);
+        let days = parts((at("2026-11-30T20:00:00Z"), at("2026-12-02T01:00:00Z")), |at| day_of(at).1);
         assert_eq!(days.len(), 3);
         assert_eq!(days[0].1, at("2026-12-01T00:00:00Z"));
         assert_eq!(days[2], (at("2026-12-02T00:00:00Z"), at("2026-12-02T01:00:00Z")));

@@ -47,6 +47,7 @@ mod nodes;
 mod openapi;
 mod origin;
 mod page;
+mod past;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 mod recommendations;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
@@ -80,10 +81,14 @@ use crate::ports::history::History;
 use crate::ports::logs::LogSource;
 use crate::ports::search::Search;
 use crate::ports::store::{Archive, DecisionLog, Store};
+use crate::ports::task_times::TaskTimeFiles;
 
 /// The header in which a caller says who acts, on a machine where no token was ever made: there every
 /// program is believed.
 pub const USER_HEADER: &str = "x-loadline-user";
+
+/// The header in which a file tells what its report warns of; there may be several.
+pub const WARNING_HEADER: &str = "x-loadline-warning";
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -100,6 +105,8 @@ pub struct ApiState {
     pub decisions: Arc<dyn DecisionLog>,
     /// Samples.
     pub history: Arc<dyn History>,
+    /// What tasks had and used before that; absent where this build keeps none.
+    pub task_times: Option<Arc<dyn TaskTimeFiles>>,
     /// What tasks print.
     pub logs: Arc<dyn LogSource>,
     /// The engine's own metrics as Prometheus text.

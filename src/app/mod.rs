@@ -6,6 +6,7 @@ mod count_policies;
 mod endpoint;
 mod estimators;
 mod hooks;
+mod keeping;
 mod loops;
 mod providers;
 pub mod tokens;
@@ -32,22 +33,22 @@ use crate::adapters::prometheus::instance_metrics::InstanceMetrics;
 use crate::adapters::prometheus::scraper::Scraper;
 use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
+use crate::analytics::task_time_files;
 use crate::api::access::Access;
 use crate::api::{ApiState, server};
 use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
+use crate::app::keeping::housekeeper;
 use crate::app::loops::{Bodies, Loops};
 use crate::app::tokens::open_access;
 use crate::config::{ApiLimits, EngineConfig, PriceConfig, TlsConfig};
 use crate::controllers::advice_desk::AdviceDesk;
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
-use crate::controllers::bookkeeper::Bookkeeper;
 use crate::controllers::cluster_scaler::ClusterScaler;
 use crate::controllers::control::{EXECS_MAX, EngineControl};
 use crate::controllers::decisions::Recorder;
 use crate::controllers::disasters::{DisasterWatch, Intervals, Watched};
-use crate::controllers::housekeeper::Housekeeper;
 use crate::controllers::load_feed::LoadFeed;
 use crate::controllers::load_forecasts::LoadForecasts;
 use crate::controllers::machines::Machines;
@@ -73,6 +74,7 @@ use crate::ports::health::HealthSource;
 use crate::ports::logs::LogSource;
 use crate::ports::metric_source::MetricSource;
 use crate::ports::store::{EventQuery, Store};
+use crate::ports::task_times::TaskTimeFiles;
 use crate::ports::telemetry::Telemetry;
 use crate::scaling::cluster::ClusterTerms;
 use crate::scaling::horizontal::HorizontalParameters;
@@ -84,8 +86,8 @@ pub use providers::{Serving, serve_provider};
 
 /// The store's file in the data folder.
 const STORE_FILE: &str = "loadline.db";
-/// Nodes that are gone stay in the book of what was paid for: two years and a month.
-const KEEP_NODES: SignedDuration = SignedDuration::from_hours(24 * (2 * 366 + 31));
+/// The folder of the history in the data folder.
+const HISTORY_FOLDER: &str = "history";
 /// Requests under way at the front door get this long when the engine ends.
 const FRONT_DOOR_GRACE: Duration = Duration::from_secs(5);
 
@@ -135,6 +137,7 @@ impl App {
         // First, since nothing is changed by it: an engine that cannot be reached must not take over tasks.
         let (agent, listener) = (Agent::listen()?, listen(config.engine.api.listen)?);
         let (data_dir, store) = open_store(&config.data_dir)?;
+        let history = task_time_files(data_dir.join(HISTORY_FOLDER));
         let clock = steady(clock, &store)?;
         let (access, tls) = open_access(&config.engine.api, &store, clock.now()).await?;
         let (cluster, health) = clusters::open(&config, &data_dir, &clock)?;
@@ -185,7 +188,7 @@ impl App {
             scheduler,
             analyst,
             autoscaler,
-            housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock)),
+            housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock, history.as_ref())),
             cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, terms)),
             disasters: Arc::new(watch.disasters),
         };
@@ -193,7 +196,7 @@ impl App {
         loops.tell(messengers);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
         let seen = (control.clone() as Arc<dyn Control>, &store, cluster.clone() as Arc<dyn LogSource>);
-        let api = api_state(seen, metrics, clock, &config.engine.prices, access);
+        let api = api_state((seen, history), metrics, clock, &config.engine.prices, access);
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
@@ -271,35 +274,11 @@ fn open_store(data_dir: &Path) -> anyhow::Result<(PathBuf, Arc<SqliteStore>)> {
     Ok((data_dir, Arc::new(store)))
 }
 
-fn housekeeper(
-    config: &EngineConfig,
-    (store, state): (&Arc<SqliteStore>, &Arc<EngineState>),
-    clock: &Arc<dyn Clock>,
-) -> Housekeeper {
-    let keep = &config.store;
-    Housekeeper {
-        books: bookkeeper(config, store, state),
-        archive: store.clone(),
-        access: store.clone(),
-        clock: Arc::clone(clock),
-        keep_records: keep.keep_events,
-        keep_samples: keep.keep_samples,
-        keep_rows: keep.keep_rows,
-    }
-}
-
-fn bookkeeper(config: &EngineConfig, store: &Arc<SqliteStore>, state: &Arc<EngineState>) -> Bookkeeper {
-    Bookkeeper {
-        state: Arc::clone(state),
-        store: store.clone(),
-        prices: config.prices.prices,
-        keep: KEEP_NODES,
-    }
-}
+type Answered<'a> = (Arc<dyn Control>, &'a Arc<SqliteStore>, Arc<dyn LogSource>);
 
 /// What the API answers from.
 fn api_state(
-    (control, store, logs): (Arc<dyn Control>, &Arc<SqliteStore>, Arc<dyn LogSource>),
+    ((control, store, logs), task_times): (Answered<'_>, Option<Arc<dyn TaskTimeFiles>>),
     metrics: EngineMetrics,
     clock: Arc<dyn Clock>,
     prices: &PriceConfig,
@@ -312,6 +291,7 @@ fn api_state(
         search: store.clone(),
         decisions: store.clone(),
         history: store.clone(),
+        task_times,
         logs,
         metrics: Arc::new(move || metrics.encode()),
         clock,

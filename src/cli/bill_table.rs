@@ -83,6 +83,10 @@ fn savings(savings: &[Saving], digits: usize) -> Table {
             shown(saving.difference, digits),
         ]);
     }
+    let sum = |of: fn(&Saving) -> MicroCents| shown(savings.iter().map(of).sum(), digits);
+    let sums =
+        [sum(|saving| saving.promised), sum(|saving| saving.realised), sum(|saving| saving.difference)];
+    table.add_row(["sum", "", "", ""].into_iter().map(str::to_owned).chain(sums));
     table
 }
 
@@ -91,6 +95,15 @@ fn notes(report: &BillReport) -> String {
         "\nIdle: requested and not used, or not measured. Overhead: kept by the system, and nodes that come \
         or go.\nFree: had by nobody. Saved: by applied recommendations. docs/reports.md tells the rules.\n"
             .to_owned();
+    match report.sampled_from {
+        Some(from) => {
+            let _ = writeln!(text, "Use is known from {from} on.");
+        }
+        None => text.push_str("Nothing was measured so far.\n"),
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "Warning: {warning}.");
+    }
     if report.unbilled_task_microseconds > 0 {
         let hours = SignedDuration::from_micros(report.unbilled_task_microseconds).as_secs_f64() / 3600.0;
         let _ = writeln!(text, "{hours:.2} task-hours ran on nodes that nothing was charged for.");

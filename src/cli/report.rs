@@ -12,7 +12,7 @@ use crate::api::bill::BillRequest;
 use crate::api::client::Client;
 use crate::cli::bill_table::bill_table;
 use crate::cli::exit::{Exit, ended};
-use crate::cli::output::{Output, say, say_json};
+use crate::cli::output::{Output, say, say_error, say_json};
 use crate::cli::report_table::report_table;
 
 /// `loadline report`
@@ -117,7 +117,10 @@ async fn bill(client: &Client, output: Output, args: &ReportArgs) -> anyhow::Res
         };
     };
     query.push(("format", word(format.to_possible_value())));
-    let content = client.cost_file(&query).await?;
+    let (content, warnings) = client.cost_file(&query).await?;
+    for warning in &warnings {
+        say_error(&format!("warning: {warning}"));
+    }
     match &args.file {
         Some(file) => {
             std::fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))

@@ -20,6 +20,8 @@ use crate::domain::money::{MicroCents, Prices};
 use crate::domain::quantity::{Bytes, Millicores, Share};
 use crate::scheduling::disaster::DisasterSettings;
 
+/// The history goes by whole days.
+const HISTORY_MIN: SignedDuration = SignedDuration::from_hours(24);
 /// Least time that anything is kept: what is younger is still looked at.
 const KEEP_MIN: SignedDuration = SignedDuration::from_hours(1);
 const HALF_LIFE_MIN: SignedDuration = SignedDuration::from_mins(1);
@@ -60,6 +62,8 @@ pub struct EngineConfig {
     pub prices: PriceConfig,
     /// What is kept, and how long.
     pub store: StoreConfig,
+    /// The history of what tasks had and used.
+    pub history: HistoryConfig,
     /// Task logs.
     pub logs: LogConfig,
     /// When the engine freezes scaling and draining by itself.
@@ -179,6 +183,13 @@ pub struct StoreConfig {
     pub keep_rows: usize,
 }
 
+/// `[history]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HistoryConfig {
+    /// Days are kept this long.
+    pub keep: SignedDuration,
+}
+
 /// `[logs]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogConfig {
@@ -262,6 +273,13 @@ impl Default for StoreConfig {
     }
 }
 
+impl Default for HistoryConfig {
+    /// Thirteen months: the same month of last year beside the one that is not over.
+    fn default() -> Self {
+        Self { keep: SignedDuration::from_hours(400 * 24) }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         Self { max_size: Bytes::mib(10), files: 3 }
@@ -323,6 +341,9 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         simulated: section(root, "simulated", |table, default| simulated(table, &default)),
         prices: section(root, "prices", prices),
         store: section(root, "store", |table, default| store(table, &default)),
+        history: section(root, "history", |table, default: HistoryConfig| HistoryConfig {
+            keep: table.or("keep", default.keep, duration_from(HISTORY_MIN)),
+        }),
         logs: section(root, "logs", |table, default: LogConfig| LogConfig {
             max_size: table.or("max_size", default.max_size, memory),
             files: table

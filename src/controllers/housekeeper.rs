@@ -1,4 +1,5 @@
-//! Prunes what is older than the owner wants it kept, once the book of nodes has what the bill needs of it.
+//! Prunes what is older than the owner wants it kept, once the book of nodes and the history have what the bill
+//! needs of it.
 
 use std::sync::Arc;
 
@@ -6,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::controllers::bookkeeper::Bookkeeper;
 use crate::controllers::control::blocking;
+use crate::controllers::driver::chain;
+use crate::controllers::historian::Historian;
 use crate::ports::access::AnswerLog;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Archive, Horizon, StoreError};
@@ -17,6 +20,8 @@ const KEEP_ANSWERS: SignedDuration = SignedDuration::from_hours(48);
 pub struct Housekeeper {
     /// The book of nodes.
     pub books: Bookkeeper,
+    /// What writes the history; absent where this build keeps none.
+    pub history: Option<Historian>,
     /// What is pruned.
     pub archive: Arc<dyn Archive>,
     /// The audit log and the answers to requests that have a key.
@@ -35,6 +40,12 @@ impl Housekeeper {
     /// Deletes what is too old or too much.
     pub async fn pass(&self) -> Result<(), StoreError> {
         self.books.pass().await?;
+        if let Some(history) = &self.history
+            && let Err(error) = history.pass().await
+        {
+            // Samples are pruned all the same: a store that grows without end helps nobody. They are kept for days.
+            tracing::error!(error = %chain(&error), "the history is not up to date");
+        }
         let now = self.clock.now();
         let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let horizon = Horizon {

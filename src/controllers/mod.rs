@@ -10,6 +10,7 @@ pub mod count_policies;
 pub mod decisions;
 pub mod disasters;
 pub mod driver;
+pub mod historian;
 pub mod housekeeper;
 mod joint;
 mod judges;

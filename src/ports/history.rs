@@ -38,6 +38,13 @@ pub trait History: Send + Sync {
         to: Timestamp,
     ) -> Result<Vec<UsageSample>, StoreError>;
 
+    /// Usage samples whose interval has something of the time from `from` to `to`, by time; those without an
+    /// interval are left out.
+    fn usage_touching(&self, from: Timestamp, to: Timestamp) -> Result<Vec<UsageSample>, StoreError>;
+
+    /// When the oldest usage sample was taken.
+    fn oldest_usage(&self) -> Result<Option<Timestamp>, StoreError>;
+
     /// A workload's usage from `from` (inclusive) to `to` (exclusive), cut into parts of `width` from `from`
     /// on; parts without a sample are left out.
     fn usage_course(

@@ -17,5 +17,6 @@ pub mod node_provider;
 pub mod notifier;
 pub mod search;
 pub mod store;
+pub mod task_times;
 pub mod telemetry;
 pub mod usage_source;

@@ -171,6 +171,9 @@ pub trait Archive: Send + Sync {
     /// Tasks of a workload or of all, newest first.
     fn tasks(&self, workload: Option<&WorkloadName>, limit: usize) -> Result<Vec<Task>, StoreError>;
 
+    /// Tasks that are no longer in the world and ended at an instant or later, in any order.
+    fn tasks_ended_since(&self, from: Timestamp) -> Result<Vec<Task>, StoreError>;
+
     /// Runs of cron jobs and jobs; newest first.
     fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError>;
 

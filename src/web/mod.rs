@@ -11,6 +11,7 @@ mod cookies;
 mod forms;
 mod frame;
 mod login;
+mod made_bills;
 mod pages;
 mod parts;
 mod sessions;
@@ -28,6 +29,7 @@ use tower::ServiceExt;
 
 use crate::ports::clock::Clock;
 use crate::web::backend::Failure;
+use crate::web::made_bills::MadeBills;
 use crate::web::sessions::Sessions;
 
 /// Only what comes from here is loaded, run or sent to; no script or style stands in a page.
@@ -41,13 +43,15 @@ struct Web {
     api: Router,
     /// Who is logged in.
     sessions: Arc<Sessions>,
+    /// Bills that were made lately.
+    bills: Arc<MadeBills>,
     /// The time.
     clock: Arc<dyn Clock>,
 }
 
 /// The pages around the API, at one address. `tls`: whether that address is reached by TLS only.
 pub fn router(api: Router, clock: Arc<dyn Clock>, port: u16, tls: bool) -> Router {
-    let web = Web { api, sessions: Arc::new(Sessions::new(port, tls)), clock };
+    let web = Web { api, sessions: Arc::new(Sessions::new(port, tls)), bills: Arc::default(), clock };
     Router::new()
         .merge(pages::routes())
         .route("/act", post(acts::act))

@@ -1,6 +1,7 @@
 //! Who looks at a page: by which right, in which zone and theme, and what is said to them once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::accounting::bill::report::BillReport;
 use crate::api::answers::WhoAmI;
 use crate::web::backend::{Asker, Failure};
 use crate::web::{Web, cookies, sessions};
@@ -53,6 +55,18 @@ impl Visitor {
     /// Reads a page of a list, and the address of the next one.
     pub(super) async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), Failure> {
         self.asker.page(&self.web.api, path).await.map_err(|failure| failure.wanting(&self.path))
+    }
+
+    /// Reads a bill of the API; none where it is still being made.
+    pub(super) async fn bill(&self, path: &str) -> Result<Option<Arc<BillReport>>, Failure> {
+        if !self.may_report() {
+            // The API refuses it in its own words; what others had made is not shown.
+            return self.get(path).await.map(|report| Some(Arc::new(report)));
+        }
+        let (asker, api) = (self.asker.clone(), self.web.api.clone());
+        let asked = path.to_owned();
+        let make = async move { asker.get(&api, &asked).await };
+        self.web.bills.get(path, self.now, make).await.map_err(|failure| failure.wanting(&self.path))
     }
 
     /// Asks for a change.

@@ -14,6 +14,8 @@ mod enforcement;
 mod failures;
 mod front_doors;
 mod harness;
+#[cfg(feature = "analytics")]
+mod history;
 mod interface;
 mod load;
 mod load_models;

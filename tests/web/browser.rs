@@ -190,10 +190,45 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
     })
     .await;
 
+    bill(browser, base);
     let file = "fetch('/reports.csv?window=day').then((answer) => answer.text())";
     let file = browser.eval(file);
     let file = file.as_str().expect("a file");
     assert!(file.starts_with("workload,team,") && file.contains("\nweb,shop,1000,"), "{file}");
+}
+
+/// The bill of the month, its files as the links of the page give them, and the page to print.
+fn bill(browser: &mut Chromium, base: &str) {
+    browser.open(&format!("{base}/reports"));
+    browser.go("document.querySelector('form.filters').elements.by.value = 'workload'; document.querySelector('form.filters').requestSubmit()");
+    // Until the bill is made, the page loads itself again.
+    browser.until(
+        "the bill",
+        "document.readyState === 'complete' && document.querySelector('main table tfoot') !== null",
+    );
+    let shown = browser.eval("document.querySelector('main').textContent");
+    let shown = shown.as_str().expect("text");
+    for words in ["Cost by workload", "Forecast of the month", "Use is known from", "Promised", "Difference"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let files = browser.eval(
+        "Promise.all([...document.querySelectorAll('main p.files a')].map((link) => fetch(link.href).then(
+            async (answer) => answer.status + ' ' + new TextDecoder().decode((await answer.arrayBuffer()).slice(0, 70)))))
+            .then((files) => files.join('\\n=====\\n'))",
+    );
+    let files: Vec<String> = files.as_str().expect("text").split("\n=====\n").map(str::to_owned).collect();
+    let begins = [
+        "200 from,until,by,name",
+        "200 PAR1",
+        "200 AllocatedMethodDetails,",
+        "200 PAR1",
+        "200 <!doctype html>",
+    ];
+    assert_eq!(files.len(), begins.len(), "{files:?}");
+    for (file, begin) in files.iter().zip(begins) {
+        assert!(file.starts_with(begin), "{begin}: {file}");
+    }
 }
 
 /// Every page, at both widths and in both themes.

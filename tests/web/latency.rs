@@ -135,6 +135,7 @@ async fn every_page_answers_in_time_where_many_tasks_run() {
         search: store.clone(),
         decisions: store.clone(),
         history: store,
+        task_times: None,
         logs: Arc::new(Silent),
         metrics: Arc::new(String::new),
         clock: Arc::clone(&clock),

@@ -10,8 +10,9 @@ use crate::accounting::bill::nodes::{NodeLife, PriceStep};
 use crate::accounting::bill::report::{By, Frame, report};
 use crate::accounting::bill::shared::Sharing;
 use crate::accounting::bill::statement::{Detail, Fleet, Statement};
-use crate::accounting::bill::taken::{Subject, taken};
+use crate::accounting::bill::taken::{Gathering, Subject, taken};
 use crate::accounting::facts::TaskInterval;
+use crate::accounting::task_times::Rows;
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodeName, PoolName};
 use crate::domain::quantity::{Bytes, GIB, Millicores, Resources};
@@ -189,6 +190,39 @@ fn statement(history: &History, step_hours: i64, detail: Detail, tasks: bool) ->
     all
 }
 
+/// The same by way of the history, whose rows are written in parts of so many steps.
+fn statement_of_rows(history: &History, part_steps: i64, detail: Detail) -> Statement {
+    let prices = Prices { core_hour: MicroCents::new(3_161_100), gib_hour: MicroCents::new(423_700) };
+    let fleet = Fleet { lives: &history.lives, charges: &history.charges, prices, system: history.system };
+    let mut all = Statement::new(detail, at(SECONDS / 2), BTreeSet::new());
+    let mut subjects = std::mem::take(&mut all.subjects);
+    let mut gathering = Gathering::default();
+    let (mut from, mut rows) = (0, Rows::default());
+    while from < SECONDS {
+        let to = (from + part_steps * 300).min(SECONDS);
+        let about = |task: &TaskId| {
+            let known = subject(task, true);
+            (known.kind, known.owner)
+        };
+        // A part sees what the store has when it is written: all that touches it.
+        rows.add((at(from), at(to)), &history.intervals, &history.samples, about);
+        from = to;
+        if from % 3600 == 0 {
+            gathering.add_history(&std::mem::take(&mut rows).finish(), |series| {
+                subjects.number(&Subject {
+                    kind: series.kind,
+                    owner: series.owner.clone(),
+                    ..subject(&series.task, true)
+                })
+            });
+        }
+    }
+    gathering.add_history(&rows.finish(), |series| subjects.number(&subject(&series.task, true)));
+    all.subjects = subjects;
+    all.add((at(0), at(SECONDS)), &fleet, &gathering.finish());
+    all
+}
+
 fn frame() -> Frame {
     Frame {
         from: at(0),
@@ -196,6 +230,8 @@ fn frame() -> Frame {
         until: at(SECONDS),
         recent_from: at(SECONDS / 2),
         currency: "USD".to_owned(),
+        sampled_from: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -223,6 +259,16 @@ proptest! {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_history_tells_the_same_to_the_last_micro_cent(history in history(), part in 1_i64..20) {
+        let detail = Detail { daily: true, nodes: true };
+        let (direct, by_rows) = (statement(&history, 6, detail, true), statement_of_rows(&history, part, detail));
+        for by in By::ALL {
+            let made = |statement: &Statement| report(&frame(), statement, by, &Sharing::None, Vec::new());
+            prop_assert_eq!(made(&direct), made(&by_rows));
         }
     }
 

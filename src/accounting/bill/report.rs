@@ -168,6 +168,12 @@ pub struct BillReport {
     pub unbilled_task_microseconds: i64,
     /// What each applied recommendation promised and saved.
     pub savings: Vec<Saving>,
+    /// From when on samples of use are known; absent where there are none.
+    #[serde(default)]
+    pub sampled_from: Option<Timestamp>,
+    /// What of the history could not be read, and what that means for the figures.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// When a report is from, and in what currency.
@@ -183,6 +189,10 @@ pub struct Frame {
     pub recent_from: Timestamp,
     /// The currency of all prices.
     pub currency: String,
+    /// From when on samples of use are known; absent where there are none.
+    pub sampled_from: Option<Timestamp>,
+    /// What of the history could not be read.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -231,6 +241,8 @@ pub fn report(
         charged: MicroCents::new(statement.charged()),
         unbilled_task_microseconds: statement.nowhere() + statement.unbilled(),
         savings,
+        sampled_from: frame.sampled_from,
+        warnings: frame.warnings.clone(),
     }
 }
 

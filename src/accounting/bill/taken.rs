@@ -1,7 +1,7 @@
 //! What tasks took of nodes, hour by hour.
 //!
-//! In: lives of tasks with their nodes, samples. Out: for each node and hour the tasks that were there, with
-//! what they had requested and used.
+//! In: lives of tasks with their nodes and samples, or rows of the history. Out: for each node and hour the
+//! tasks that were there, with what they had requested and used.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,9 +9,11 @@ use jiff::Timestamp;
 
 use crate::accounting::facts::TaskInterval;
 use crate::accounting::ledger::{HourSums, by_hour};
+use crate::accounting::task_times::{by_task, sums};
 use crate::accounting::timeline::{Piece, Span, pieces};
 use crate::domain::node::NodeName;
 use crate::domain::task::TaskId;
+use crate::domain::task_time::{TaskSeries, TaskTimes};
 use crate::domain::usage::UsageSample;
 use crate::domain::workload::{Owner, WorkloadKind, WorkloadName};
 
@@ -75,44 +77,159 @@ pub struct Use {
 
 /// Sorts what tasks took in the window from `from` (inclusive) to `to` (exclusive) by node and hour.
 pub fn taken(
-    (from, to): (Timestamp, Timestamp),
+    window: (Timestamp, Timestamp),
     intervals: &[TaskInterval],
     samples: &[UsageSample],
     mut subject: impl FnMut(&TaskId) -> u32,
 ) -> Use {
-    let window = Span { from: from.as_microsecond(), to: to.as_microsecond() };
-    let mut by_task: BTreeMap<&TaskId, (Vec<&TaskInterval>, Vec<&UsageSample>)> = BTreeMap::new();
-    for interval in intervals {
-        by_task.entry(&interval.task).or_default().0.push(interval);
+    let mut gathering = Gathering::default();
+    gathering.add_recorded(window, intervals, samples, &mut subject);
+    gathering.finish()
+}
+
+/// What is known of the nodes' hours so far, from records and samples and from the history, for spans that do
+/// not overlap.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    /// Nodes and tasks by number: a day has hundreds of thousands of task-hours and few of them.
+    nodes: Numbers<NodeName>,
+    tasks: Numbers<TaskId>,
+    /// By node: hours, and the tasks in each.
+    hours: Vec<BTreeMap<i64, Vec<(u32, Taken)>>>,
+    nowhere: i64,
+}
+
+#[derive(Debug)]
+struct Numbers<T>(HashMap<T, u32>);
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
     }
-    for sample in samples {
-        by_task.entry(&sample.task).or_default().1.push(sample);
-    }
-    let mut all = Use::default();
-    for (task, (mut intervals, samples)) in by_task {
-        intervals.sort_by_key(|interval| (interval.from, interval.to, interval.node.clone()));
-        let pieces = pieces(&intervals, &samples, window);
-        if pieces.is_empty() {
-            continue;
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+    fn of(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.0.get(value) {
+            return *number;
         }
-        let subject = subject(task);
-        for (node, pieces) in by_node(&intervals, &pieces) {
-            let Some(node) = node else {
-                all.nowhere += pieces.iter().map(|piece| piece.span.length()).sum::<i64>();
+        let number = self.0.len() as u32;
+        self.0.insert(value.clone(), number);
+        number
+    }
+}
+
+impl Gathering {
+    /// Adds what records and samples tell of a span. Tells for how many microseconds tasks ran in it, and for
+    /// how many of them nothing was measured.
+    pub fn add_recorded(
+        &mut self,
+        (from, to): (Timestamp, Timestamp),
+        intervals: &[TaskInterval],
+        samples: &[UsageSample],
+        mut subject: impl FnMut(&TaskId) -> u32,
+    ) -> (i64, i64) {
+        let window = Span { from: from.as_microsecond(), to: to.as_microsecond() };
+        let (mut all, mut unsampled) = (0, 0);
+        for (task, (mut intervals, samples)) in by_task(intervals, samples) {
+            intervals.sort_by_key(|interval| (interval.from, interval.to, interval.node.clone()));
+            let pieces = pieces(&intervals, &samples, window);
+            if pieces.is_empty() {
                 continue;
-            };
-            let hours = all.hours.entry(node.clone()).or_default();
-            for (hour, sums) in by_hour(&pieces) {
-                hours.entry(hour).or_default().push(Taken { subject, sums });
+            }
+            for piece in &pieces {
+                all += piece.span.length();
+                unsampled += if piece.measured.is_none() { piece.span.length() } else { 0 };
+            }
+            let subject = subject(task);
+            for (node, pieces) in by_node(&intervals, &pieces) {
+                let Some(node) = node else {
+                    self.nowhere += pieces.iter().map(|piece| piece.span.length()).sum::<i64>();
+                    continue;
+                };
+                for (hour, sums) in by_hour(&pieces) {
+                    self.put(node, task, hour, Taken { subject, sums });
+                }
             }
         }
+        (all, unsampled)
     }
-    all
+
+    /// Adds rows of the history, by hours or by steps.
+    pub fn add_history(&mut self, times: &TaskTimes, mut subject: impl FnMut(&TaskSeries) -> u32) {
+        let known: Vec<(Option<u32>, u32, u32)> = times
+            .series
+            .iter()
+            .map(|series| {
+                let node = series.node.as_ref().map(|node| self.node(node));
+                (node, self.tasks.of(&series.task), subject(series))
+            })
+            .collect();
+        for row in &times.rows {
+            let (Some((node, task, subject)), Some(series)) =
+                (known.get(row.series as usize), times.series.get(row.series as usize))
+            else {
+                continue;
+            };
+            let Some(node) = *node else {
+                self.nowhere += row.micros;
+                continue;
+            };
+            let taken = Taken { subject: *subject, sums: sums(row, series.request) };
+            let hour = row.start.div_euclid(3600);
+            self.hours[node as usize].entry(hour).or_default().push((*task, taken));
+        }
+    }
+
+    fn node(&mut self, name: &NodeName) -> u32 {
+        let node = self.nodes.of(name);
+        self.hours.resize_with(self.hours.len().max(node as usize + 1), BTreeMap::new);
+        node
+    }
+
+    fn put(&mut self, node: &NodeName, task: &TaskId, hour: i64, taken: Taken) {
+        let (node, task) = (self.node(node), self.tasks.of(task));
+        self.hours[node as usize].entry(hour).or_default().push((task, taken));
+    }
+
+    /// What was taken, with one entry for a task, hour and subject.
+    pub fn finish(self) -> Use {
+        let mut ids: Vec<(TaskId, u32)> = self.tasks.0.into_iter().collect();
+        ids.sort_unstable();
+        let mut ranks = vec![0_u32; ids.len()];
+        for (rank, (_, number)) in (0..).zip(&ids) {
+            ranks[*number as usize] = rank;
+        }
+        let in_order = |mut tasks: Vec<(u32, Taken)>| {
+            tasks.sort_by_key(|(task, taken)| (ranks[*task as usize], taken.subject));
+            let mut merged: Vec<(u32, Taken)> = Vec::with_capacity(tasks.len());
+            for (task, taken) in tasks {
+                match merged.last_mut() {
+                    Some((last, found)) if *last == task && found.subject == taken.subject => {
+                        found.sums.merge(&taken.sums);
+                    }
+                    _ => merged.push((task, taken)),
+                }
+            }
+            merged.into_iter().map(|(_, taken)| taken).collect()
+        };
+        let mut by_number = self.hours;
+        let hours = self
+            .nodes
+            .0
+            .into_iter()
+            .map(|(name, number)| {
+                let hours = std::mem::take(&mut by_number[number as usize]);
+                (name, hours.into_iter().map(|(hour, tasks)| (hour, in_order(tasks))).collect())
+            })
+            .collect();
+        Use { hours, nowhere: self.nowhere }
+    }
 }
 
 /// The pieces of a task by the node that it ran on: the node of the interval that began last, or of the
 /// first one for what a sample tells of the time before.
-fn by_node<'a>(
+pub(crate) fn by_node<'a>(
     intervals: &[&'a TaskInterval],
     pieces: &[Piece],
 ) -> BTreeMap<Option<&'a NodeName>, Vec<Piece>> {

@@ -1,5 +1,6 @@
 //! `Archive`: what is no longer in the world, and when it is deleted for good.
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -72,6 +73,19 @@ impl Archive for SqliteStore {
             None => "SELECT body FROM task WHERE ?1 IS NULL ORDER BY created_at DESC, id DESC LIMIT ?2",
         };
         self.read("read tasks", |connection| newest(connection, query, workload, limit))
+    }
+
+    fn tasks_ended_since(&self, from: Timestamp) -> Result<Vec<Task>, StoreError> {
+        self.read("read tasks that ended", |connection| {
+            let query = "SELECT body FROM task WHERE in_world = 0 AND coalesce(ended_at, created_at) >= ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            let mut rows = statement.query([instant(from)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read_body(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+            }
+            Ok(found)
+        })
     }
 
     fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError> {

@@ -26,6 +26,13 @@ const INSERT_LOAD: &str = "INSERT INTO load (at_us, workload, requests_per_secon
         latency_p50, latency_p95, ready)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
 
+/// The columns of a usage sample, as `read_usage` wants them.
+const USAGE: &str = "at_us, workload, task_number, interval_seconds, cpu_cores, throttled_share, memory,
+    page_cache, cpu_request, memory_request, oom_kills";
+
+/// No sample covers a longer interval (`domain::usage` cuts longer ones); a second more for what was rounded.
+const INTERVAL_MAX_US: i64 = 601_000_000;
+
 const COURSE: &str =
     "SELECT (at_us - ?1) / ?4, count(*), avg(cpu_cores), max(cpu_cores), avg(memory), max(memory)
     FROM usage WHERE at_us >= ?1 AND at_us < ?2 AND workload = ?3 GROUP BY 1 ORDER BY 1";
@@ -74,9 +81,23 @@ impl History for SqliteStore {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<UsageSample>, StoreError> {
-        let columns = "at_us, workload, task_number, interval_seconds, cpu_cores, throttled_share, memory,
-            page_cache, cpu_request, memory_request, oom_kills";
-        self.samples(&range("usage", columns, workload), workload, (from, to), read_usage)
+        self.samples(&range("usage", USAGE, workload), workload, (from, to), read_usage)
+    }
+
+    fn usage_touching(&self, from: Timestamp, to: Timestamp) -> Result<Vec<UsageSample>, StoreError> {
+        let query = format!(
+            "SELECT {USAGE} FROM usage WHERE at_us > ?1 AND at_us < ?2 + {INTERVAL_MAX_US}
+                AND at_us - interval_seconds * 1000000 < ?2 + 1 AND ?3 IS NULL ORDER BY at_us"
+        );
+        self.samples(&query, None, (from, to), read_usage)
+    }
+
+    fn oldest_usage(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read("read the oldest sample", |connection| {
+            let mut statement = connection.prepare_cached("SELECT min(at_us) FROM usage")?;
+            let oldest: Option<i64> = statement.query_row([], |row| row.get(0))?;
+            oldest.map(read_microseconds).transpose()
+        })
     }
 
     fn usage_course(

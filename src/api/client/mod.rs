@@ -33,6 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::USER_HEADER;
+use crate::api::WARNING_HEADER;
 use crate::api::dto::Problem;
 use crate::api::openapi::KEY_HEADER;
 
@@ -162,6 +163,15 @@ impl Client {
         let response = self.answer(self.request(Method::GET, path), false).await?;
         let bytes = response.bytes().await;
         Ok(bytes.map_err(|source| self.unreadable(source))?.to_vec())
+    }
+
+    /// The same, with what the engine warns of.
+    pub async fn download_with_warnings(&self, path: &str) -> Result<(Vec<u8>, Vec<String>), ClientError> {
+        let response = self.answer(self.request(Method::GET, path), false).await?;
+        let told = response.headers().get_all(WARNING_HEADER).iter();
+        let warnings = told.filter_map(|text| text.to_str().ok().map(str::to_owned)).collect();
+        let bytes = response.bytes().await;
+        Ok((bytes.map_err(|source| self.unreadable(source))?.to_vec(), warnings))
     }
 
     /// Sends `body` to `path`.

@@ -445,9 +445,9 @@ impl Client {
         self.get(&with_query("/v1/reports/cost", query)).await
     }
 
-    /// The same as a file: the query names its format.
-    pub async fn cost_file(&self, query: &[(&str, Option<String>)]) -> Answer<Vec<u8>> {
-        self.download(&with_query("/v1/reports/cost", query)).await
+    /// The same as a file, with the warnings of the report: the query names its format.
+    pub async fn cost_file(&self, query: &[(&str, Option<String>)]) -> Answer<(Vec<u8>, Vec<String>)> {
+        self.download_with_warnings(&with_query("/v1/reports/cost", query)).await
     }
 
     /// What applied recommendations promised to save in a month, and what they did save.

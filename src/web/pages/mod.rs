@@ -1,6 +1,7 @@
 //! The pages, one file a room.
 
 mod backtest;
+mod bills;
 mod cron;
 mod decisions;
 mod engine;

@@ -1,9 +1,10 @@
-//! Reports: what was requested, used, idle and recommended, by workload and by owner, with prices; on
-//! screen, on paper and as CSV. The figures are the API's (`/v1/report`).
+//! Reports: the bill of a month (`bills`), and what was requested, used, idle and recommended in a window, by
+//! workload and by owner, at the prices of resources; on screen, on paper and as CSV. The figures are the API's
+//! (`/v1/report`).
 
 use axum::extract::Query;
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use crate::accounting::report::{Report, Sums};
 use crate::domain::workload::Owner;
 use crate::web::backend::Failure;
 use crate::web::frame::{Page, Sheet, page};
+use crate::web::pages::bills::{self, Asked};
 use crate::web::parts::{empty, figure, money, path, time};
 use crate::web::visitor::Visitor;
 
@@ -57,13 +59,24 @@ impl Window {
     }
 }
 
-pub(super) async fn show(visitor: Visitor, Query(window): Query<Window>) -> Result<Page, Failure> {
+/// The bill of a month, or what was requested in a window.
+pub(super) async fn show(
+    visitor: Visitor,
+    Query(asked): Query<Asked>,
+    Query(window): Query<Window>,
+) -> Result<Response, Failure> {
+    if window.window.is_empty() {
+        return bills::show(&visitor, &asked).await;
+    }
+    requests(visitor, window).await.map(Page::into_response)
+}
+
+async fn requests(visitor: Visitor, window: Window) -> Result<Page, Failure> {
     let json = window.json(&visitor);
     let report: Report = visitor.get(&json).await?;
     let word = window.word();
     let body = html! {
-        p.spans { @for (each, words) in WINDOWS {
-            a href=(format!("/reports?window={each}")) aria-current=[(each == word).then_some("true")] { (words) } } }
+        (spans(word))
         p { "From " (time(&visitor, report.from)) " to " (time(&visitor, report.to)) ". "
             a.download href=(format!("/reports.csv?window={word}")) download="loadline-report.csv" { "Download as CSV" } }
         @if report.rows.is_empty() {
@@ -81,6 +94,15 @@ pub(super) async fn show(visitor: Visitor, Query(window): Query<Window>) -> Resu
     };
     let sheet = Sheet { title: "Reports", room: "/reports", json: Some(&json), about: None };
     Ok(page(&visitor, &sheet, &body))
+}
+
+/// Where one goes from here: the bill, and the windows.
+pub(super) fn spans(word: &str) -> Markup {
+    html! { p.spans {
+        a href="/reports" aria-current=[word.is_empty().then_some("true")] { "Bill of the nodes" }
+        @for (each, words) in WINDOWS {
+            a href=(format!("/reports?window={each}")) aria-current=[(each == word).then_some("true")] { "Requests, " (words) } }
+    } }
 }
 
 fn price(amount: crate::domain::money::MicroCents) -> String {

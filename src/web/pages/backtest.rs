@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::api::backtests::BacktestDto;
 use crate::api::dto::WorkloadDto;
 use crate::api::size_policies::SizePoliciesDto;
-use crate::charts::draw::{COLOURS, Chart, Frame, Mark, Series, svg_for_page};
+use crate::charts::draw::{COLOURS, Chart, Frame, Mark, Series, svg_for_strict_page};
 use crate::ports::backtests::{BacktestPoint, BacktestTable, ResourceResult};
 use crate::web::backend::Failure;
 use crate::web::forms::{self, hidden, why};
@@ -43,7 +43,7 @@ pub(super) async fn show(visitor: Visitor, Query(place): Query<Place>) -> Result
         Some(id) => Some(visitor.get::<BacktestDto>(&format!("/v1/backtests/{id}")).await?),
         None => None,
     };
-    let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads?limit=1000").await?;
+    let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads").await?;
     let may = visitor.may_operate() || visitor.who.role == "developer";
     let body = html! {
         p { "Sizes come from " b { (policies.in_force) } "."
@@ -162,8 +162,8 @@ fn came_to(result: &ResourceResult) -> Markup {
             figure.chart.pareto {
                 figcaption { b { (chart.title) } small { "each line a policy over its knob; the mark is what was asked for" } }
                 div.legend { @for series in &chart.series { span { i class=(format!("c{}", series.place % COLOURS.len())) {} (series.name) } } }
-                div.wide { (PreEscaped(svg_for_page(&chart, Frame::WIDE))) }
-                div.narrow { (PreEscaped(svg_for_page(&chart, Frame::NARROW))) }
+                div.wide { (PreEscaped(svg_for_strict_page(&chart, Frame::WIDE))) }
+                div.narrow { (PreEscaped(svg_for_strict_page(&chart, Frame::NARROW))) }
             }
         }
         @if result.figures.rows.is_empty() { p.quiet { "No workload has a record of more than 24 hours: there are figures of its cold start only." } }

@@ -105,7 +105,7 @@ fn form(visitor: &Visitor, task: &TaskDto, asked: &Asked) -> Markup {
         form.console method="post" action=(format!("{}/exec", path("/tasks", &task.id))) {
             p { "Runs beside the task, as its user, in its folder and with its environment. Its output may show secrets." }
             input type="hidden" name="csrf" value=(visitor.csrf);
-            label { "Command, for " code { "sh" } input.code name="command" required maxlength="4000" value=(asked.command)
+            label { "Command, as the shell reads it" input.code name="command" required maxlength="4000" value=(asked.command)
                 autocomplete="off" spellcheck="false" placeholder="ps aux"; }
             label { "At most for" select name="seconds" { @for seconds in SPANS {
                 option value=(seconds) selected[seconds == span] { (seconds) " s" }

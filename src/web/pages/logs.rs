@@ -54,7 +54,7 @@ fn drawn(
     let page = format!("{}?stream={stream}", path("/tasks", &task.id));
     html! {
         details.log open[open] data-log=(source) data-page=(page) data-open[!text.is_empty() && !text.ends_with('\n')] data-next=[log.map(|log| log.next.as_str())] {
-            summary { @if together { (task.id) " " } (stream) " " (json_link(asked)) }
+            summary { (stream) " " (json_link(asked)) }
             @if !together { div.tools.script hidden { (tools(from.is_none() && !task.state.is_terminal())) span.quiet aria-live="off" {} } }
             @if from.is_some() { p.quiet { "From the line that was linked to. " a href=(path("/tasks", &task.id)) { "The newest lines" } } }
             pre tabindex="0" { code { @if let Some(log) = log { (lines(&page, log)) } } }

@@ -141,7 +141,7 @@ fn card(visitor: &Visitor, node: &NodeDto, drains: &[&ActionDto]) -> Markup {
         article.card #(node.name) {
             div #(format!("node-{}", node.name)) data-live {
                 h3 { (node.name) " " (state(node.state.as_str())) }
-                p { "Pool " (node.pool) ", " (node.tasks) " tasks, since " (time(visitor, node.created_at)) }
+                p { "Pool " (node.pool) ", " (counted(node.tasks as usize, "task", "tasks")) ", since " (time(visitor, node.created_at)) }
                 (why(visitor, node))
                 div.live {
                     div { "CPU " b { (cores(node.cpu_requested)) } " of " (cores(node.cpu)) " reserved, " (cores(node.cpu_used)) " used"

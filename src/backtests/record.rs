@@ -58,7 +58,7 @@ pub(super) fn trace(
         from = until;
         piece = match read {
             0 => order.step,
-            ..SAMPLES_FEW => (piece * 2).min(PIECE_MAX),
+            1..SAMPLES_FEW => (piece * 2).min(PIECE_MAX),
             SAMPLES_MANY.. => (piece / 2).max(order.step),
             _ => piece,
         };

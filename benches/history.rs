@@ -5,6 +5,7 @@
 //! Small by itself; `LOADLINE_HISTORY_TASKS=1000,3000,10000` makes the sizes that docs/reports.md tells of. 10,000
 //! tasks are 90 million rows and take about 2 GB of the temporary folder.
 #![expect(clippy::print_stdout, reason = "a bench reports")]
+#![expect(clippy::disallowed_methods, reason = "the engine under test goes by the clock of the machine")]
 
 use std::fs;
 use std::path::Path;

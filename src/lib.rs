@@ -10,7 +10,7 @@
 //! 3. Ports: [`ports`].
 //! 4. Adapters: [`adapters`].
 //! 5. Loops: [`agent`], [`controllers`].
-//! 6. Edges: [`analytics`], [`charts`], [`config`], [`api`], [`web`], [`app`], [`cli`].
+//! 6. Edges: [`analytics`], [`charts`], [`backtests`], [`config`], [`api`], [`web`], [`app`], [`cli`].
 //!
 //! Layers 1 to 3 compile without the feature `shell`; nothing in them reads a clock, a file, the
 //! environment or the network.
@@ -42,6 +42,8 @@ pub mod analytics;
 pub mod api;
 #[cfg(feature = "shell")]
 pub mod app;
+#[cfg(feature = "shell")]
+pub mod backtests;
 #[cfg(feature = "shell")]
 pub mod charts;
 #[cfg(feature = "shell")]

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay", "ports"]),
     ("charts", &["forecasting", "replay", "simulation"]),
+    ("backtests", &["domain", "estimation", "replay", "ports", "analytics", "charts"]),
     ("adapters", &["domain", "simulation", "ports"]),
     ("agent", &["domain", "ports"]),
     (
@@ -54,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "accounting",
             "ports",
             "analytics",
+            "backtests",
             "adapters",
             "agent",
             "controllers",

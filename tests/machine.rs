@@ -37,6 +37,15 @@ pub(crate) fn signal(number: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(i32::try_from(number).expect("a process id")), signal);
 }
 
+/// CPU time that a process has used, all its threads together, in seconds.
+pub(crate) fn cpu_seconds(number: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    // Fields 14 and 15, in hundredths of a second on every Linux.
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / 100.0)
+}
+
 /// Whether a process is there and has not ended.
 pub(crate) fn is_alive(number: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();

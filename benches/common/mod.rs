@@ -170,6 +170,7 @@ pub(crate) fn view(tasks: u32, nodes: u32) -> View {
         load: Arc::default(),
         models: Arc::default(),
         scaling: Arc::default(),
+        outlook: Arc::default(),
         front_doors: Arc::default(),
         engine: EngineHealth {
             version: "bench".to_owned(),

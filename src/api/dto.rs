@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::advice::AdviceActDto;
+use crate::api::node_answers::NodeOutlookDto;
 pub use crate::api::scaling::{ConditionDto, ScaleDto};
 use crate::domain::advice::Confidence;
 use crate::domain::decision::{Decision, DecisionId};
@@ -179,6 +180,12 @@ pub struct NodeDto {
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// Why it was asked for.
+    #[serde(default)]
+    pub made_for: String,
+    /// What is to become of it, as the last decision about nodes saw it; absent where it is newer.
+    #[serde(default)]
+    pub outlook: Option<NodeOutlookDto>,
 }
 
 /// A pool.
@@ -455,6 +462,9 @@ pub struct LogDto {
     pub text: String,
     /// Where the next piece begins: the `after` of the next call.
     pub next: String,
+    /// Where each line of the text begins, to read from it again (`after`); only where asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
 }
 
 /// What went wrong (RFC 9457).

@@ -21,13 +21,16 @@ const SECONDS_MAX: u32 = 50;
 const SIGNALS_FROM: i32 = 128;
 
 /// A command to run in a task.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct ExecRequest {
     /// Program and arguments.
     pub command: Vec<String>,
     /// After this it is killed with everything that it started; at most 50.
     #[serde(default)]
     pub timeout_seconds: Option<u32>,
+    /// Why, in words: for the audit log, which does not have the command.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// What came of it.

@@ -5,17 +5,21 @@
 pub mod access;
 pub mod advice;
 pub mod answers;
+pub mod backtests;
 pub mod client;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod cron_advice;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod cron_ahead;
 pub mod dto;
+pub mod environment;
 pub mod exec;
 pub mod idempotency;
 #[expect(unused_qualifications, reason = "in the code that `utoipa::path` makes")]
 pub mod load_models;
 pub mod month;
+pub mod node_answers;
+pub mod own_state;
 pub mod present;
 pub mod problem;
 pub mod requests;
@@ -75,10 +79,12 @@ use crate::api::access::Access;
 use crate::api::gate::Gate;
 use crate::api::totals::Totals;
 use crate::domain::money::Prices;
+use crate::ports::backtests::Backtests;
 use crate::ports::clock::Clock;
 use crate::ports::control::Control;
 use crate::ports::history::History;
 use crate::ports::logs::LogSource;
+use crate::ports::own_state::OwnState;
 use crate::ports::search::Search;
 use crate::ports::store::{Archive, DecisionLog, Store};
 use crate::ports::task_times::TaskTimeFiles;
@@ -117,6 +123,10 @@ pub struct ApiState {
     pub prices: Prices,
     /// The currency that they are in.
     pub currency: String,
+    /// Backtests beside the engine.
+    pub backtests: Arc<dyn Backtests>,
+    /// The engine's own parts.
+    pub own: Arc<dyn OwnState>,
     /// Who may call.
     pub access: Arc<Access>,
     /// Sums over the cluster, as they were lately.
@@ -127,6 +137,7 @@ pub struct ApiState {
 fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(engine::routes())
+        .merge(own_state::routes())
         .merge(workloads::routes())
         .merge(recommendations::routes())
         .merge(advice::routes())
@@ -141,6 +152,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(actions::routes())
         .merge(rules::routes())
         .merge(size_policies::routes())
+        .merge(backtests::routes())
         .merge(decisions::routes())
         .merge(events::routes())
         .merge(tokens::routes())

@@ -9,6 +9,7 @@ use crate::api::caller::Writing;
 use crate::api::dto::{Changed, MessageRequest, NodeDto, PoolDto, Problem};
 use crate::api::extract::{At, Body, Params};
 use crate::api::names::{lasting, node_name};
+use crate::api::node_answers::PlannedChangeDto;
 use crate::api::requests::LastingRequest;
 use crate::api::workloads::MessageQuery;
 use crate::api::{ApiState, present};
@@ -18,6 +19,7 @@ use crate::domain::node::PoolName;
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list))
+        .routes(routes!(planned))
         .routes(routes!(drain))
         .routes(routes!(activate))
         .routes(routes!(fail))
@@ -30,6 +32,14 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 200, description = "Each node", body = Vec<NodeDto>)))]
 async fn list(State(api): State<ApiState>) -> Json<Vec<NodeDto>> {
     Json(present::nodes(&api.control.view().await))
+}
+
+/// Changes of nodes that are decided and not done yet: asked for, joining, being emptied, being removed.
+#[utoipa::path(get, path = "/v1/nodes/planned", tag = "nodes", operation_id = "planned_nodes",
+    security(("token" = ["read"])),
+    responses((status = 200, description = "Each change", body = Vec<PlannedChangeDto>)))]
+async fn planned(State(api): State<ApiState>) -> Json<Vec<PlannedChangeDto>> {
+    Json(present::planned(&api.control.view().await))
 }
 
 /// All pools.

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::dto::{NodeDto, PoolDto, RunDto, ScaleDto, StatusDto, TaskDto, WaitingDto, WorkloadDto};
+use crate::api::node_answers::{NodeBlockDto, NodeOutlookDto, PlannedChangeDto};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{NodePool, NodeState};
+use crate::domain::node_outlook::{Block, NodeOutlook, PlannedChange};
 use crate::domain::observation::{Health, ProcessState};
 use crate::domain::plan::{WaitKind, Waiting};
 use crate::domain::quantity::{Bytes, Resources};
@@ -253,9 +255,39 @@ pub fn nodes(view: &View) -> Vec<NodeDto> {
             memory_requested: request.memory.get(),
             memory_used: memory_used.get(),
             created_at: node.created_at,
+            made_for: node.made_for.clone(),
+            outlook: view.outlook.nodes.get(&node.name).map(outlook),
         }
     };
     view.world.nodes.values().map(dto).collect()
+}
+
+fn outlook(outlook: &NodeOutlook) -> NodeOutlookDto {
+    let block = |block: &Block| NodeBlockDto {
+        by: block.by.to_string(),
+        reason: block.reason.clone(),
+        until: block.until,
+    };
+    NodeOutlookDto {
+        prospect: outlook.prospect.as_str().to_owned(),
+        not_before: outlook.not_before,
+        blocks: outlook.blocks.iter().map(block).collect(),
+    }
+}
+
+/// Changes of nodes that are decided and not done yet.
+pub fn planned(view: &View) -> Vec<PlannedChangeDto> {
+    let dto = |planned: &PlannedChange| PlannedChangeDto {
+        kind: planned.kind.as_str().to_owned(),
+        pool: planned.pool.to_string(),
+        node: planned.node.as_ref().map(ToString::to_string),
+        nodes: planned.nodes,
+        tasks: planned.tasks,
+        since: planned.since,
+        expected_at: planned.expected_at,
+        reason: planned.reason.clone(),
+    };
+    view.outlook.planned.iter().map(dto).collect()
 }
 
 /// A pool.

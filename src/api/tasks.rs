@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(checks))
         .routes(routes!(stop))
         .routes(routes!(crate::api::exec::run))
+        .routes(routes!(crate::api::environment::environment))
 }
 
 /// Which tasks are wanted.
@@ -135,7 +136,7 @@ fn live(
 }
 
 /// The task as it stands, or as it ended.
-async fn find(api: &ApiState, view: &View, id: &str) -> Result<Task, Problem> {
+pub(super) async fn find(api: &ApiState, view: &View, id: &str) -> Result<Task, Problem> {
     let wanted = task_id(id)?;
     if let Some(task) = view.world.tasks.get(&wanted) {
         return Ok(task.clone());
@@ -170,6 +171,10 @@ struct LogQuery {
     /// So many lines before the present end.
     #[param(maximum = 100_000)]
     tail: Option<usize>,
+    /// Say where each line begins.
+    #[serde(default)]
+    #[param(required = false)]
+    places: bool,
 }
 
 fn stdout() -> LogStream {
@@ -190,8 +195,9 @@ async fn logs(
         Some(place) => LogPosition::After(place),
         None => LogPosition::Tail(query.tail.unwrap_or(LOG_LINES_DEFAULT)),
     };
-    let LogChunk { text, next } = api.logs.read(&task_id(&id)?, query.stream, from, LOG_BYTES_MAX).await?;
-    Ok(Json(LogDto { text, next }))
+    let read = api.logs.read(&task_id(&id)?, query.stream, from, LOG_BYTES_MAX).await?;
+    let LogChunk { text, next, places } = read;
+    Ok(Json(LogDto { text, next, places: if query.places { places } else { Vec::new() } }))
 }
 
 /// The newest answers of a task's health checks.

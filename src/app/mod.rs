@@ -8,6 +8,7 @@ mod estimators;
 mod hooks;
 mod keeping;
 mod loops;
+mod own_state;
 mod providers;
 pub mod tokens;
 mod web;
@@ -40,7 +41,9 @@ use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
 use crate::app::keeping::housekeeper;
 use crate::app::loops::{Bodies, Loops};
+use crate::app::own_state::Own;
 use crate::app::tokens::open_access;
+use crate::backtests::Backtester;
 use crate::config::{ApiLimits, EngineConfig, PriceConfig, TlsConfig};
 use crate::controllers::advice_desk::AdviceDesk;
 use crate::controllers::analyst::{AgentSource, Analysis, Analyst};
@@ -161,11 +164,13 @@ impl App {
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
         let terms = ClusterTerms { prices, headroom: config.engine.cluster_scaler.headroom_risk };
+        let cluster_scaler =
+            Arc::new(ClusterScaler::new(Arc::clone(&state), passed.clone(), recorder.clone(), terms));
         let advice = Arc::new(AdviceDesk::new(&state, analysed.clone(), &recorder, prices));
         let control = Arc::new(EngineControl {
             state: Arc::clone(&state),
             scheduler: Arc::clone(&scheduler),
-            passes: passed.clone(),
+            passes: passed,
             analysis: analysed,
             decisions: store.clone(),
             health,
@@ -177,6 +182,7 @@ impl App {
             what_if: WhatIfSources { history: store.clone(), prices },
             advice: Arc::clone(&advice),
             forecasts: LoadForecasts::new(store.clone()),
+            outlook: cluster_scaler.outlook(),
             scaling: autoscaler.scaling(),
             hooks,
             limitations: cluster.limitations(),
@@ -189,14 +195,15 @@ impl App {
             analyst,
             autoscaler,
             housekeeper: Arc::new(housekeeper(&config.engine, (&store, &state), &clock, history.as_ref())),
-            cluster_scaler: Arc::new(ClusterScaler::new(state, passed, recorder, terms)),
+            cluster_scaler,
             disasters: Arc::new(watch.disasters),
         };
         let mut loops = Loops::start(bodies, &config.engine, &counted);
         loops.tell(messengers);
         agent.serve(&cluster, config.engine.agent.sample_interval, &mut loops);
         let seen = (control.clone() as Arc<dyn Control>, &store, cluster.clone() as Arc<dyn LogSource>);
-        let api = api_state((seen, history), metrics, clock, &config.engine.prices, access);
+        let own = Own::new(metrics.clone(), &store, &config.engine.store);
+        let api = api_state((seen, history), (metrics, own), clock, &config.engine.prices, access);
         let address = serve_api(listener, api, (config.engine.api.limits.clone(), tls), &mut loops)?;
         Ok(Self { control, cluster, front_door, address, data_dir, loops })
     }
@@ -279,7 +286,7 @@ type Answered<'a> = (Arc<dyn Control>, &'a Arc<SqliteStore>, Arc<dyn LogSource>)
 /// What the API answers from.
 fn api_state(
     ((control, store, logs), task_times): (Answered<'_>, Option<Arc<dyn TaskTimeFiles>>),
-    metrics: EngineMetrics,
+    (metrics, own): (EngineMetrics, Own),
     clock: Arc<dyn Clock>,
     prices: &PriceConfig,
     access: Arc<Access>,
@@ -294,9 +301,11 @@ fn api_state(
         task_times,
         logs,
         metrics: Arc::new(move || metrics.encode()),
-        clock,
         prices: prices.prices,
         currency: prices.currency.clone(),
+        backtests: Arc::new(Backtester::new(store.clone(), Arc::clone(&clock))),
+        own: Arc::new(own),
+        clock,
         access,
         totals: Arc::default(),
     }

@@ -105,6 +105,15 @@ pub fn svg_for_page(chart: &Chart, frame: Frame) -> String {
     in_page(&scene(chart, frame, (page_theme(), &page_colour), None), &chart.title)
 }
 
+/// The same for a page whose policy forbids styles within it: what is shown of a point when it is pointed at is
+/// there, how that looks is the page's.
+pub fn svg_for_strict_page(chart: &Chart, frame: Frame) -> String {
+    let mut drawn = scene(chart, frame, (page_theme(), &page_colour), None);
+    // All that this brings is a style.
+    drawn.has_tooltips = false;
+    in_page(&drawn, &chart.title)
+}
+
 /// Colours of the page that a picture stands in.
 pub(super) fn page_theme() -> Theme {
     Theme {
@@ -301,6 +310,8 @@ mod tests {
         let drawn = svg_for_page(&chart(&[3.0, 2.0, 1.5]), Frame::WIDE);
         assert_eq!(drawn.matches("class=\"tt\"").count(), 4, "{drawn}");
         assert!(drawn.contains("<title>&lt;1.5&gt;</title>"), "{drawn}");
+        let strict = svg_for_strict_page(&chart(&[3.0, 2.0, 1.5]), Frame::WIDE);
+        assert!(strict.contains("<title>&lt;1.5&gt;</title>") && !strict.contains("style"), "{strict}");
         assert!(drawn.contains("var(--s0)") && !drawn.contains("<script"), "{drawn}");
     }
 

@@ -13,40 +13,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::analytics::{encode_kills, encode_limits};
 use crate::replay::backtest::{Contender, Scored};
 use crate::replay::grid::Trace;
-use crate::replay::tally::Tally;
+use crate::replay::variants::{Variant, variants};
 use crate::replay::vertical::{Outcome, Record, replay};
-
-/// One contender at one value of its knob.
-struct Variant {
-    contender: Contender,
-    asked: bool,
-}
 
 /// A variant and the workloads of the trace that it is replayed on.
 struct Job {
     variant: usize,
     workloads: Vec<usize>,
-}
-
-/// Everything that is replayed: each contender as asked for and, unless switched off, over its knob. VPA
-/// and the oracle are always among it, since all others are compared with them.
-fn variants(contenders: &[Contender], sweep: bool) -> anyhow::Result<Vec<Variant>> {
-    let mut all: Vec<Contender> = contenders.to_vec();
-    for needed in ["vpa", "oracle"] {
-        if sweep && !contenders.iter().any(|contender| contender.label() == needed) {
-            all.push(Contender::parse(needed)?);
-        }
-    }
-    let mut variants = Vec::new();
-    for (place, contender) in all.into_iter().enumerate() {
-        // The oracle's curve is needed for CPU, where it may be short as often as VPA is.
-        if sweep && (place < contenders.len() || contender.label() == "oracle") {
-            variants
-                .extend(contender.sweep().into_iter().map(|contender| Variant { contender, asked: false }));
-        }
-        variants.push(Variant { contender, asked: true });
-    }
-    Ok(variants)
 }
 
 /// How a trace is replayed.
@@ -70,15 +43,7 @@ pub(super) fn score(trace: &Trace, contenders: &[Contender], how: How<'_>) -> an
     let bar = progress(&trace.name, variants.len() * trace.samples());
     let outcomes = run_jobs(trace, &variants, &jobs, (threads, emit.is_some()), &bar)?;
     bar.finish_and_clear();
-    let mut scored: Vec<Scored> = variants
-        .iter()
-        .map(|variant| Scored {
-            label: variant.contender.label().to_owned(),
-            knob: variant.contender.knob().1,
-            asked: variant.asked,
-            tallies: vec![Tally::default(); trace.workloads.len()],
-        })
-        .collect();
+    let mut scored: Vec<Scored> = variants.iter().map(|variant| variant.unscored(trace)).collect();
     let mut records: Vec<Record> = variants.iter().map(|_| Record::default()).collect();
     for (job, outcome) in jobs.iter().zip(outcomes) {
         for (workload, tally) in outcome.tallies {

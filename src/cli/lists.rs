@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::api::client::Client;
+use crate::api::node_answers::NodeOutlookDto;
 use crate::cli::change::{Message, say_changed};
 use crate::cli::output::{
     Output, age, cores, first_line, memory, now, or_dash, say, say_json, say_table, state_cell, table,
@@ -89,6 +90,7 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
         "tasks",
         "cpu used/requested/size",
         "memory used/requested/size",
+        "outlook",
     ]);
     for node in &nodes {
         rows.add_row(vec![
@@ -105,7 +107,16 @@ pub(super) async fn nodes(client: &Client, output: Output, args: NodesArgs) -> a
                 memory(node.memory)
             )
             .into(),
+            or_dash(node.outlook.as_ref(), outlook).into(),
         ]);
     }
     say_table(&rows)
+}
+
+/// What is to become of a node, and the first thing that keeps it.
+fn outlook(outlook: &NodeOutlookDto) -> String {
+    match outlook.blocks.first() {
+        Some(block) => format!("{}: {}", outlook.prospect, block.reason),
+        None => outlook.prospect.clone(),
+    }
 }

@@ -11,12 +11,14 @@ use crate::controllers::scheduler::Pass;
 use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
 use crate::domain::decision::DecisionId;
+use crate::domain::node_outlook::NodesOutlook;
 use crate::domain::plan::Step;
 use crate::domain::policy::PolicyMode;
 use crate::domain::rollout::Actor;
 use crate::domain::task::TaskId;
 use crate::ports::store::StoreError;
 use crate::scaling::cluster::{ClusterTerms, decide, node_use};
+use crate::scaling::node_outlook::outlook;
 
 /// The cluster scaler's loop body.
 pub struct ClusterScaler {
@@ -24,6 +26,8 @@ pub struct ClusterScaler {
     passes: watch::Receiver<Pass>,
     recorder: Recorder,
     terms: ClusterTerms,
+    /// What is to become of nodes, for people to see.
+    outlook: watch::Sender<Arc<NodesOutlook>>,
     /// What was said about tasks that no growth helps, so that it is said once.
     told: Mutex<BTreeMap<TaskId, String>>,
 }
@@ -36,7 +40,12 @@ impl ClusterScaler {
         recorder: Recorder,
         terms: ClusterTerms,
     ) -> Self {
-        Self { state, passes, recorder, terms, told: Mutex::default() }
+        Self { state, passes, recorder, terms, outlook: watch::Sender::default(), told: Mutex::default() }
+    }
+
+    /// What is to become of nodes, as of the last pass.
+    pub fn outlook(&self) -> watch::Receiver<Arc<NodesOutlook>> {
+        self.outlook.subscribe()
     }
 
     /// Notes the use of nodes, then changes at most one pool.
@@ -51,6 +60,7 @@ impl ClusterScaler {
             .await?;
         let (world, waiting) = (self.state.world().await, Arc::clone(&self.passes.borrow().waiting));
         let verdict = decide(&world, &waiting, &self.terms, now);
+        self.outlook.send_replace(Arc::new(outlook(&world, &verdict, now)));
         let mut told = self.told.lock().await;
         told.retain(|task, _| verdict.unserved.iter().any(|unserved| unserved.task == *task));
         for unserved in &verdict.unserved {

@@ -25,11 +25,12 @@ use crate::domain::decision::{DecisionId, DecisionKind, DecisionOutcome};
 use crate::domain::intent::{Intent, Submission};
 use crate::domain::load_forecast::LoadForecast;
 use crate::domain::node::{NodeName, NodePool, PoolName, PoolSpec};
+use crate::domain::node_outlook::NodesOutlook;
 use crate::domain::plan::{Alarm, Step};
 use crate::domain::rollout::Actor;
-use crate::domain::task::TaskId;
+use crate::domain::task::{Task, TaskId};
 use crate::domain::what_if::WhatIf;
-use crate::domain::workload::WorkloadName;
+use crate::domain::workload::{TaskTemplate, WorkloadName};
 use crate::domain::world::World;
 use crate::estimation::catalogue::Entry;
 use crate::estimation::policy_estimator::{entries, recipe};
@@ -73,6 +74,8 @@ pub struct EngineControl {
     pub exec: Arc<dyn TaskExec>,
     /// Each of these lets one command run.
     pub exec_slots: Semaphore,
+    /// What is to become of nodes.
+    pub outlook: watch::Receiver<Arc<NodesOutlook>>,
     /// How counts stand.
     pub scaling: watch::Receiver<Scaling>,
     /// Disasters that last.
@@ -123,6 +126,7 @@ impl Control for EngineControl {
             usage: analysis.usage,
             load: analysis.load,
             models: analysis.models,
+            outlook: Arc::clone(&self.outlook.borrow()),
             front_doors: Arc::new(self.scheduler.front_doors()),
             engine: EngineHealth {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -226,6 +230,10 @@ impl Control for EngineControl {
         let store = Arc::clone(self.state.store());
         let query = EventQuery { after: Some(after), limit, ..EventQuery::default() };
         blocking(move || store.events(&query)).await
+    }
+
+    async fn template(&self, task: &Task) -> Option<TaskTemplate> {
+        crate::scheduling::launching::template(&*self.state.world().await, task)
     }
 
     fn probe_results(&self, task: &TaskId) -> Vec<ProbeResult> {

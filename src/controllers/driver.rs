@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::telemetry::Telemetry;
+use crate::ports::telemetry::{PassDone, Telemetry};
 
 /// What a loop is called and how often it runs at least.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +34,11 @@ pub async fn run<P, S, E>(
     let mut timer = tokio::time::interval(schedule.interval);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let due;
         tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = timer.tick() => {}
-            () = signal() => {}
+            at = timer.tick() => due = at.into_std(),
+            () = signal() => due = Instant::now(),
         }
         let began = Instant::now();
         let failed = match pass().await {
@@ -47,7 +48,9 @@ pub async fn run<P, S, E>(
                 true
             }
         };
-        telemetry.pass(schedule.name, began.elapsed(), failed);
+        let Schedule { name, interval } = schedule;
+        let (late, took) = (began.duration_since(due), began.elapsed());
+        telemetry.pass(&PassDone { name, interval, late, took, failed });
     }
 }
 

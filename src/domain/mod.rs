@@ -16,6 +16,7 @@ pub mod load_model;
 pub mod load_series;
 pub mod money;
 pub mod node;
+pub mod node_outlook;
 pub mod node_type;
 pub mod observation;
 pub mod placement;

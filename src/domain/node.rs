@@ -117,6 +117,9 @@ pub struct NodePool {
     /// what was consolidated stays the longer.
     #[serde(default)]
     pub regrown: u32,
+    /// Why it last grew, in words.
+    #[serde(default)]
+    pub grown_for: String,
 }
 
 /// The wait between changes of a pool doubles at most this often.
@@ -225,4 +228,7 @@ pub struct Node {
     pub state_since: Timestamp,
     /// Since when its use has been under the pool's `scale_down_below`.
     pub underused_since: Option<Timestamp>,
+    /// Why it was asked for, in words; empty where an earlier version made it.
+    #[serde(default)]
+    pub made_for: String,
 }

@@ -90,6 +90,7 @@ fn node(dice: &mut Dice, at: u64) -> Node {
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
         underused_since: None,
+        made_for: String::new(),
     }
 }
 

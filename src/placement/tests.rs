@@ -52,6 +52,7 @@ impl Ground {
             created_at: Timestamp::UNIX_EPOCH,
             state_since: Timestamp::UNIX_EPOCH,
             underused_since: None,
+            made_for: String::new(),
         });
         let nodes = nodes.collect();
         let free: Vec<_> = free.iter().map(|&(cpu, memory)| amount(cpu, memory)).collect();

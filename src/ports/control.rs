@@ -14,15 +14,16 @@ use crate::domain::load::LoadSample;
 use crate::domain::load_forecast::LoadForecast;
 use crate::domain::load_model::LoadModel;
 use crate::domain::node::NodeName;
+use crate::domain::node_outlook::NodesOutlook;
 use crate::domain::observation::Observed;
 use crate::domain::plan::{Alarm, Waiting};
 use crate::domain::recommendation::Estimate;
 use crate::domain::rollout::Actor;
 use crate::domain::scale_status::ScaleStatus;
-use crate::domain::task::TaskId;
+use crate::domain::task::{Task, TaskId};
 use crate::domain::usage::UsageSample;
 use crate::domain::what_if::{OtherLoad, WhatIf};
-use crate::domain::workload::WorkloadName;
+use crate::domain::workload::{TaskTemplate, WorkloadName};
 use crate::domain::world::World;
 use crate::ports::exec::ExecOutput;
 use crate::ports::health::ProbeResult;
@@ -123,6 +124,8 @@ pub struct View {
     pub models: Arc<BTreeMap<WorkloadName, LoadModel>>,
     /// How the counts of services stand that scale.
     pub scaling: Arc<BTreeMap<WorkloadName, ScaleStatus>>,
+    /// What is to become of nodes, as the last decision about them saw it.
+    pub outlook: Arc<NodesOutlook>,
     /// The stable addresses of each service: number by port name.
     pub front_doors: Arc<BTreeMap<WorkloadName, BTreeMap<String, u16>>>,
     /// The engine itself.
@@ -185,6 +188,9 @@ pub trait Control: Send + Sync {
 
     /// Changes with a higher number than `after`, oldest first, at most `limit`; waits until there is one.
     async fn changes_after(&self, after: u64, limit: usize) -> Result<Vec<NumberedChange>, StoreError>;
+
+    /// What a task was started with, or is going to be; none where its workload is gone.
+    async fn template(&self, task: &Task) -> Option<TaskTemplate>;
 
     /// The newest answers of a task's health checks, oldest first.
     fn probe_results(&self, task: &TaskId) -> Vec<ProbeResult>;

@@ -23,6 +23,8 @@ pub struct LogChunk {
     pub text: String,
     /// Where to go on reading (`LogPosition::After`); means nothing to anyone but the source.
     pub next: String,
+    /// Where each line of the text begins, to read from it again; the first one may be the rest of a line.
+    pub places: Vec<String>,
 }
 
 /// From where a log is read.

@@ -2,6 +2,7 @@
 //! conformance suites in `tests/conformance` hold for every one of them.
 
 pub mod access;
+pub mod backtests;
 pub mod clock;
 pub mod cluster;
 pub mod commands;
@@ -15,6 +16,7 @@ pub mod machines;
 pub mod metric_source;
 pub mod node_provider;
 pub mod notifier;
+pub mod own_state;
 pub mod search;
 pub mod store;
 pub mod task_times;

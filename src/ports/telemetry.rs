@@ -21,10 +21,25 @@ pub enum ScrapeOutcome {
     Late,
 }
 
+/// A pass of a loop that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassDone {
+    /// The loop.
+    pub name: &'static str,
+    /// From one pass to the next without a signal.
+    pub interval: Duration,
+    /// How long after it was due it began.
+    pub late: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
 /// Counts what the loops do. Calls are cheap and never fail.
 pub trait Telemetry: Send + Sync {
     /// A loop finished a pass.
-    fn pass(&self, controller: &'static str, took: Duration, failed: bool);
+    fn pass(&self, done: &PassDone);
 
     /// The scheduler's plan had this many steps.
     fn planned(&self, steps: usize);

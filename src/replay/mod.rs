@@ -7,6 +7,7 @@
 //! - `grid`: rows to steps; what a trace must be, and what is repaired.
 //! - `horizontal`: load past a policy of counts.
 //! - `load_backtest`: that for one series and several policies.
+//! - `variants`: which policies, at which values of their knobs.
 //! - `vertical`: steps past a policy, kills and short-falls counted.
 //! - `tally`: what is counted of one workload.
 //! - `figures`: tallies to figures with intervals.
@@ -37,5 +38,6 @@ pub mod lessons;
 pub mod load_backtest;
 pub mod packing;
 pub mod tally;
+pub mod variants;
 pub mod vertical;
 pub mod weights;

@@ -13,6 +13,7 @@ use crate::domain::change::Change;
 use crate::domain::decision::Proposal;
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState};
+use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::plan::{Step, Waiting};
 use crate::domain::quantity::{Resources, Share};
 use crate::domain::task::TaskId;
@@ -58,8 +59,8 @@ pub struct Unserved {
 pub struct KeptNode {
     /// The node.
     pub node: NodeName,
-    /// Why, in words.
-    pub reason: String,
+    /// Why.
+    pub block: Block,
 }
 
 /// What is decided about the cluster.
@@ -71,6 +72,8 @@ pub struct ClusterVerdict {
     pub unserved: Vec<Unserved>,
     /// Nodes that could go as far as their use is concerned.
     pub kept: Vec<KeptNode>,
+    /// Why no node was looked at, where none was.
+    pub held: Option<Block>,
 }
 
 /// Decides whether a pool grows for the waiting tasks, or shrinks where none waits. A task that fits no
@@ -81,13 +84,14 @@ pub fn decide(world: &World, waiting: &[Waiting], terms: &ClusterTerms, now: Tim
     let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
     if still_waits || growth.decision.is_some() {
-        return growth;
+        let reason = "tasks wait for nodes: none goes meanwhile".to_owned();
+        return ClusterVerdict { held: Some(Block::new(Blocker::TasksWait, reason)), ..growth };
     }
     let mut coming = ahead::kept_for(world, now);
     coming.extend(terms.headroom.into_iter().flat_map(|risk| unannounced(world, risk, now)));
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
-    let (decision, kept) = cluster_shrink::decide(world, &asks, prices, now);
-    ClusterVerdict { decision, kept, ..growth }
+    let shrunk = cluster_shrink::decide(world, &asks, prices, now);
+    ClusterVerdict { unserved: growth.unserved, ..shrunk }
 }
 
 /// Notes which nodes fell under, or rose over, their pool's threshold: what `decide` shrinks by.
@@ -133,8 +137,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::action::{Action, ActionKey, Switch};
     use crate::domain::decision::DecisionKind;
     use crate::domain::node::{JoinState, NodeSource, PoolName, PoolSpec};
+    use crate::domain::node_outlook::{PlannedKind, Prospect};
     use crate::domain::plan::WaitKind;
     use crate::domain::quantity::{Bytes, Millicores, TaskSize};
     use crate::domain::rollout::{Actor, Revision};
@@ -144,6 +150,7 @@ mod tests {
         WorkloadName, WorkloadSpec,
     };
     use crate::domain::world::{RestartState, Workload};
+    use crate::scaling::node_outlook::outlook;
 
     fn now() -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000)
@@ -196,6 +203,7 @@ mod tests {
                 deleted: false,
                 joins: JoinState::default(),
                 regrown: 0,
+                grown_for: String::new(),
             };
             self.0.pools.insert(name, pool);
             self
@@ -215,6 +223,7 @@ mod tests {
                 created_at: ago(9000),
                 state_since: ago(9000),
                 underused_since: None,
+                made_for: String::new(),
             };
             self.0.nodes.insert(name, node);
             self
@@ -398,9 +407,14 @@ mod tests {
         let build =
             small_full().task("api", 1, resources(600, 100), None).task("api", 2, resources(300, 100), None);
         let joining = build.edit(|world| world.pools.values_mut().for_each(|pool| pool.target = 2));
-        assert_eq!(joining.decide(), ClusterVerdict::default(), "the target is set, the node not made yet");
+        let waits = |build: &Build| {
+            let verdict = build.decide();
+            assert!(verdict.decision.is_none() && verdict.unserved.is_empty() && verdict.kept.is_empty());
+            verdict.held.map(|held| held.by)
+        };
+        assert_eq!(waits(&joining), Some(Blocker::TasksWait), "the target is set, the node not made yet");
         let joining = joining.node("small", 2, NodeState::Joining);
-        assert_eq!(joining.decide(), ClusterVerdict::default());
+        assert_eq!(waits(&joining), Some(Blocker::TasksWait));
         let more = joining.task("api", 3, resources(600, 100), None);
         assert_eq!(change(&more.decide()), Some(grown("small", 2, 3)));
         // A node that is being removed is no room, and a lost one will be made anew.
@@ -535,7 +549,7 @@ mod tests {
     fn a_node_stays_while_its_tasks_have_no_other_place() {
         let verdict = two_with_room().task("api", 1, resources(100, 500), Some("small-1")).decide();
         assert_eq!(change(&verdict), None);
-        assert!(verdict.kept[0].reason.contains("web.2"), "{}", verdict.kept[0].reason);
+        assert!(verdict.kept[0].block.reason.contains("web.2"), "{}", verdict.kept[0].block.reason);
         // Room is there, yet for a task that waits for its backoff.
         let mut build = two_with_room();
         build = build.task("job", 1, resources(400, 100), None);
@@ -554,7 +568,7 @@ mod tests {
         let unchanged = |build: &Build, why: &str| {
             let verdict = build.decide();
             assert_eq!(change(&verdict), None, "{why}");
-            verdict.kept.first().map_or(String::new(), |kept| kept.reason.clone())
+            verdict.kept.first().map_or(String::new(), |kept| kept.block.reason.clone())
         };
         let mut build = two_with_room();
         build.pool_mut("small").shrunk_at = Some(ago(59));
@@ -639,7 +653,7 @@ mod tests {
         let verdict = waits.decide();
         assert_eq!(change(&verdict), None);
         let held = verdict.kept.iter().find(|kept| kept.node.as_str() == "small-1").expect("small-1 stays");
-        assert!(held.reason.contains("take the place"), "{}", held.reason);
+        assert!(held.block.reason.contains("take the place"), "{}", held.block.reason);
         // In the end it goes all the same.
         let gives_up = waits.edit(|world| {
             for node in world.nodes.values_mut().filter(|node| node.pool.as_str() == "small") {
@@ -682,7 +696,7 @@ mod tests {
         for began in [299, 901] {
             let verdict = with_a_run(began).decide();
             assert_eq!(change(&verdict), None, "{began}");
-            assert!(verdict.kept.iter().any(|kept| kept.reason.contains("begin again")));
+            assert!(verdict.kept.iter().any(|kept| kept.block.reason.contains("begin again")));
         }
     }
 
@@ -709,6 +723,98 @@ mod tests {
         assert_eq!(change(&dear.decide()), Some(grown("tiny", 0, 1)));
     }
 
+    /// What is said to become of a node, in words: where it is going, and the kinds of what keeps it.
+    fn prospects(build: &Build, node: &str) -> (Prospect, Vec<Blocker>, Option<Timestamp>) {
+        let told = outlook(&build.0, &build.decide(), now());
+        let found = &told.nodes[&NodeName::new(node).expect("a name")];
+        (found.prospect, found.blocks.iter().map(|block| block.by).collect(), found.not_before)
+    }
+
+    #[test]
+    fn what_is_said_of_a_node_is_what_is_decided_about_it() {
+        use Blocker::{Minimum, NoRoom, Resting, Run, Settling, TasksWait, Turn, Used};
+        use Prospect::{Leaves, Stays};
+        // The one that the decision drains leaves, the one that takes its task stays.
+        assert_eq!(prospects(&two_with_room(), "small-2"), (Leaves, Vec::new(), None));
+        assert_eq!(prospects(&two_with_room(), "small-1"), (Stays, vec![Used], None));
+        let full = two_with_room().task("api", 1, resources(100, 500), Some("small-1"));
+        assert_eq!(prospects(&full, "small-2"), (Stays, vec![NoRoom], None));
+        let mut settling = two_with_room();
+        settling.pool_mut("small").shrunk_at = Some(ago(20));
+        let until = Some(now() + SignedDuration::from_secs(40));
+        assert_eq!(prospects(&settling, "small-2"), (Stays, vec![Settling], until));
+        let young = two_with_room().edit(|world| {
+            world.nodes.values_mut().for_each(|node| node.underused_since = Some(ago(50)));
+        });
+        let until = Some(now() + SignedDuration::from_secs(10));
+        assert_eq!(prospects(&young, "small-2"), (Stays, vec![Resting], until));
+        let mut least = young;
+        least.pool_mut("small").spec.min = 2;
+        assert_eq!(prospects(&least, "small-2"), (Stays, vec![Resting, Minimum], None));
+        let mut least = two_with_room();
+        least.pool_mut("small").spec.min = 2;
+        assert_eq!(prospects(&least, "small-2"), (Stays, vec![Minimum], None), "said once");
+        let waits = two_with_room().task("api", 1, resources(900, 900), None);
+        assert_eq!(prospects(&waits, "small-2"), (Stays, vec![TasksWait], None));
+        let runs = two_with_room().edit(|world| {
+            world.tasks.values_mut().for_each(|task| task.kind = WorkloadKind::Job);
+        });
+        assert_eq!(prospects(&runs, "small-2"), (Stays, vec![Run], None));
+        // Two of one service: one after the other.
+        let turn = nodes_with(&[("web", 400), ("web", 200), ("web", 100)]);
+        let told = ["small-1", "small-2", "small-3"].map(|node| prospects(&turn, node).1);
+        assert!(
+            told.contains(&Vec::new()) && told.iter().any(|by| *by == [Turn] || *by == [Minimum]),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn freezes_and_drains_by_hand_are_said_to_keep_nodes() {
+        let until = now() + SignedDuration::from_mins(5);
+        let freeze = |build: Build| {
+            build.edit(|world| {
+                let key = ActionKey::Freeze(Switch::Scaling);
+                let by = Actor::User("ann".to_owned());
+                let action = Action { until: Some(until), ..Action::new(key.clone(), by, "an audit", now()) };
+                world.actions.insert(key, action);
+            })
+        };
+        let frozen = freeze(two_with_room());
+        assert_eq!(prospects(&frozen, "small-2"), (Prospect::Stays, vec![Blocker::Frozen], Some(until)));
+        let drained = two_with_room().node("small", 3, NodeState::Draining).edit(|world| {
+            world.nodes.values_mut().for_each(|node| node.remove_when_empty = false);
+        });
+        assert_eq!(prospects(&drained, "small-3"), (Prospect::Stays, vec![Blocker::ByHand], None));
+    }
+
+    #[test]
+    fn changes_of_nodes_under_way_are_told_with_the_time_that_others_took() {
+        let mut build =
+            small_full().node("small", 2, NodeState::Joining).node("small", 3, NodeState::Draining);
+        build.pool_mut("small").target = 3;
+        let build = build.task("web", 2, resources(100, 100), Some("small-3")).edit(|world| {
+            for node in world.nodes.values_mut() {
+                match node.state {
+                    NodeState::Ready => node.state_since = node.created_at + SignedDuration::from_secs(30),
+                    _ => node.created_at = ago(10),
+                }
+            }
+        });
+        let told = outlook(&build.0, &build.decide(), now()).planned;
+        let found: Vec<_> =
+            told.iter().map(|one| (one.kind, one.nodes, one.tasks, one.expected_at)).collect();
+        let after = |seconds| Some(now() + SignedDuration::from_secs(seconds));
+        assert_eq!(
+            found,
+            [
+                (PlannedKind::Ask, 1, 0, after(30)),
+                (PlannedKind::Join, 1, 0, after(20)),
+                (PlannedKind::Empty, 1, 1, None)
+            ]
+        );
+    }
+
     #[test]
     fn a_pool_that_had_to_grow_again_stays_the_longer() {
         let mut build = two_with_room();
@@ -716,7 +822,7 @@ mod tests {
         (pool.regrown, pool.shrunk_at) = (1, Some(ago(100)));
         let verdict = build.decide();
         assert_eq!(change(&verdict), None);
-        assert!(verdict.kept[0].reason.contains("waits 20 s"), "{}", verdict.kept[0].reason);
+        assert!(verdict.kept[0].block.reason.contains("waits 20 s"), "{}", verdict.kept[0].block.reason);
     }
 
     #[test]

@@ -14,11 +14,12 @@ use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::plan::Step;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::placement::Ask;
-use crate::scaling::cluster::{KeptNode, PoolDecision, price_of, requested_share};
+use crate::scaling::cluster::{ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
 use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, moves, plan};
 
@@ -34,7 +35,7 @@ pub(super) fn decide<'w>(
     ahead: &[Ask<'w>],
     prices: &Prices,
     now: Timestamp,
-) -> (Option<PoolDecision>, Vec<KeptNode>) {
+) -> ClusterVerdict {
     // What is being emptied now needs room that the plan counts as taken; the rest stands still. Where only
     // runs are left, nothing moves any more.
     let on = |moving: bool| -> HashSet<&NodeName> {
@@ -52,25 +53,54 @@ pub(super) fn decide<'w>(
         node.state == NodeState::Removing || leaves && !only_runs
     };
     let limit = (world.nodes.len() as f64 * EMPTYING_MOST) as usize;
-    if world.nodes.values().filter(|node| emptying(node)).count() > limit {
-        return (None, Vec::new());
+    let on_the_way = world.nodes.values().filter(|node| emptying(node)).count();
+    if on_the_way > limit {
+        let reason = format!("{on_the_way} nodes are being emptied: others follow when they are gone");
+        return ClusterVerdict { held: Some(Block::new(Blocker::Turn, reason)), ..ClusterVerdict::default() };
     }
-    let Consolidation { emptied, takeover, replacement, kept } = plan(world, ahead, prices, now);
+    let Consolidation { emptied, takeover, replacement, mut kept } = plan(world, ahead, prices, now);
     if let Some(found) = takeover {
-        return (take_over(world, &found, prices), kept);
+        let decision = take_over(world, &found, prices);
+        kept.retain(|kept| !found.instead_of.iter().any(|emptied| emptied.node == kept.node));
+        kept.extend(in_turn(&emptied, &found.instead_of.iter().collect::<Vec<_>>()));
+        return ClusterVerdict { decision, kept, ..ClusterVerdict::default() };
     }
     let mut together = together(world, &emptied);
     // Each by itself has room; all at once they must have it as well.
     while together.len() > 1 && !fit_together(world, ahead, &together, (prices, now)) {
         together.pop();
     }
+    kept.extend(in_turn(&emptied, &together));
     let decision = if let Some(first) = together.first() {
         world.pools.get(&first.pool).map(|pool| shrink(world, pool, &together, prices))
     } else {
         let found = replacement.filter(|_| !awaits_nodes(world));
+        for kept in &mut kept {
+            await_replacement(kept, found.as_ref());
+        }
         found.and_then(|found| Some(replace(world.pools.get(&found.pool)?, &found, prices)))
     };
-    (decision, kept)
+    ClusterVerdict { decision, kept, ..ClusterVerdict::default() }
+}
+
+/// Nodes that could go and have to let others go first.
+fn in_turn(emptied: &[Emptied], first: &[&Emptied]) -> Vec<KeptNode> {
+    let names: Vec<String> = first.iter().take(NAMED_MAX).map(|node| node.node.to_string()).collect();
+    let rest = emptied.iter().filter(|node| !first.iter().any(|chosen| chosen.node == node.node));
+    let kept = |node: &Emptied| {
+        let reason = format!("it can go as well, after {}", names.join(", "));
+        KeptNode { node: node.node.clone(), block: Block::new(Blocker::Turn, reason) }
+    };
+    rest.map(kept).collect()
+}
+
+/// A node that goes once another is there in its place waits for that one.
+fn await_replacement(kept: &mut KeptNode, found: Option<&Replacement>) {
+    let Some(found) = found else { return };
+    if found.instead_of.iter().any(|emptied| emptied.node == kept.node) {
+        let reason = format!("it goes once a cheaper node of pool {} is there in its place", found.pool);
+        kept.block = Block::new(Blocker::Replacement, reason);
+    }
 }
 
 /// Whether nodes are on their way: what they are for shows when they are there.

@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::placement::PlacementSpec;
 use crate::domain::quantity::Resources;
 use crate::domain::task::{Task, TaskId, TaskState};
@@ -246,19 +247,21 @@ impl<'w> Planner<'w> {
         }
         let mut stuck = Vec::new();
         for candidate in self.candidates(board) {
-            let reason = match self.stays(&candidate) {
-                Some(reason) => reason,
-                None if self.receives[candidate.slot] => "tasks of other nodes are to go there".to_owned(),
+            let block = match self.stays(&candidate) {
+                Some(block) => block,
+                None if self.receives[candidate.slot] => {
+                    Block::new(Blocker::Receives, "tasks of other nodes are to go there".to_owned())
+                }
                 None => match self.empty(board, &candidate) {
                     Ok(emptied) => {
                         *self.gone.entry(&candidate.pool.name).or_default() += 1;
                         found.emptied.push(emptied);
                         continue;
                     }
-                    Err(reason) => reason,
+                    Err(reason) => Block::new(Blocker::NoRoom, reason),
                 },
             };
-            found.kept.push(KeptNode { node: candidate.node.name.clone(), reason });
+            found.kept.push(KeptNode { node: candidate.node.name.clone(), block });
             stuck.push(candidate);
         }
         self.place_empties(board, empties, &stuck, &mut found);
@@ -295,11 +298,11 @@ impl<'w> Planner<'w> {
             }
             let held = self.now.duration_since(empty.node.state_since) < HELD_FOR;
             let purpose = takes_over || looked_at && held && self.replace(board, at, stuck, true).is_some();
-            let reason =
-                if purpose { Some("it can take the place of others".to_owned()) } else { self.stays(&empty) };
+            let wanted = || Block::new(Blocker::Receives, "it can take the place of others".to_owned());
+            let block = if purpose { Some(wanted()) } else { self.stays(&empty) };
             let node = empty.node.name.clone();
-            if let Some(reason) = reason {
-                found.kept.push(KeptNode { node, reason });
+            if let Some(block) = block {
+                found.kept.push(KeptNode { node, block });
             } else {
                 *self.gone.entry(&empty.pool.name).or_default() += 1;
                 let pool = empty.pool.name.clone();
@@ -366,18 +369,19 @@ impl<'w> Planner<'w> {
     }
 
     /// Why a node stays, apart from the room that its tasks need.
-    pub(super) fn stays(&self, candidate: &Candidate<'w>) -> Option<String> {
+    pub(super) fn stays(&self, candidate: &Candidate<'w>) -> Option<Block> {
         self.stays_for_good(candidate).or_else(|| self.stays_for_now(candidate))
     }
 
     /// Why a node stays however long one waits.
-    pub(super) fn stays_for_good(&self, candidate: &Candidate<'w>) -> Option<String> {
+    pub(super) fn stays_for_good(&self, candidate: &Candidate<'w>) -> Option<Block> {
         let Candidate { pool, .. } = candidate;
         let gone = self.gone.get(&pool.name).copied().unwrap_or(0);
         let ready = self.ready.get(&pool.name).copied().unwrap_or(0);
         let min = pool.spec.min;
         if pool.target.min(ready) <= min + gone {
-            return Some(format!("pool {} has its least of {min} nodes", pool.name));
+            let reason = format!("pool {} has its least of {min} nodes", pool.name);
+            return Some(Block::new(Blocker::Minimum, reason));
         }
         // A service's instance moves without harm; a run would lose the work that it has done.
         let runs = candidate.tasks.iter().filter(|task| !moves(task));
@@ -385,28 +389,33 @@ impl<'w> Planner<'w> {
         if let Some((end, run)) = last
             && end > RUNS_WAITED_FOR
         {
-            return Some(format!("{} runs on it and would have to begin again", run.id));
+            let reason = format!("{} runs on it and would have to begin again", run.id);
+            return Some(Block::new(Blocker::Run, reason));
         }
         let cost = candidate.cost_of_moving();
         (candidate.price < cost).then(|| {
-            format!(
+            let reason = format!(
                 "{} an hour would be saved, and moving its {} tasks costs {cost}",
                 candidate.price,
                 candidate.tasks.len()
-            )
+            );
+            Block::new(Blocker::NotWorth, reason)
         })
     }
 
     /// Why a node stays until something is over.
-    fn stays_for_now(&self, candidate: &Candidate<'w>) -> Option<String> {
+    fn stays_for_now(&self, candidate: &Candidate<'w>) -> Option<Block> {
         let Candidate { pool, .. } = candidate;
         // A node that has just joined has a purpose that may still be on its way.
         let changed = candidate.node.state_since.max(pool.shrunk_at.unwrap_or(Timestamp::MIN));
         let wait = pool.settles_in().saturating_sub(self.now.duration_since(changed));
         if wait.is_positive() {
-            return Some(format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1)));
+            let reason = format!("pool {} changed lately and waits {} s", pool.name, wait.as_secs().max(1));
+            let until = self.now.checked_add(wait).ok();
+            return Some(Block { by: Blocker::Settling, reason, until });
         }
-        self.disturbed(candidate)
+        let reason = self.disturbed(candidate)?;
+        Some(Block::new(Blocker::Disruption, reason))
     }
 
     /// A service on it that has as many instances on the move as its policy lets be disrupted.

@@ -50,6 +50,7 @@ pub(super) fn imagined(world: &World, pool: &NodePool, now: Timestamp) -> Option
         created_at: now,
         state_since: now,
         underused_since: None,
+        made_for: String::new(),
     })
 }
 

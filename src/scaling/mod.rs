@@ -23,6 +23,7 @@ pub mod joint;
 mod joint_conflict;
 mod metric_count;
 pub mod metric_guard;
+pub mod node_outlook;
 pub mod planned;
 pub mod policy_count;
 pub mod stabilization;

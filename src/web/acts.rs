@@ -5,6 +5,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::api::client::encoded;
@@ -91,6 +92,9 @@ pub(super) async fn act(
 
 /// What the API says that it did.
 fn told(answer: &Value) -> String {
+    if let (Some(id), Some(phase)) = (answer["id"].as_u64(), answer["phase"].as_str()) {
+        return format!("Done: backtest {id} is {phase}.");
+    }
     let changes = answer["changes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let changes: Vec<&str> = changes.collect();
     match (changes.is_empty(), answer["decision"].as_u64()) {
@@ -102,7 +106,7 @@ fn told(answer: &Value) -> String {
 
 fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
     let does = fields.get("do");
-    let Some(verb) = does.strip_prefix("bulk-") else { return one(fields).map(|call| vec![call]) };
+    let Some(verb) = does.strip_prefix("bulk-") else { return one(visitor, fields).map(|call| vec![call]) };
     let body = match verb {
         "apply" | "restart" | "resume" => json!({ "message": fields.get("message") }),
         "pause" | "dismiss" => lasting(fields)?,
@@ -130,7 +134,7 @@ fn scheduled(visitor: &Visitor, fields: &Fields) -> Result<Value, Failure> {
     Ok(json!({ "at": instant, "message": message }))
 }
 
-fn one(fields: &Fields) -> Result<Call, Failure> {
+fn one(visitor: &Visitor, fields: &Fields) -> Result<Call, Failure> {
     let (does, subject, message) = (fields.get("do"), fields.get("subject"), fields.get("message"));
     let name = encoded(subject);
     let said = json!({ "message": message });
@@ -157,6 +161,13 @@ fn one(fields: &Fields) -> Result<Call, Failure> {
         "freeze" => {
             Call { method: Method::PUT, path: format!("/v1/freezes/{name}"), body: Some(lasting(fields)?) }
         }
+        "backtest" => Call::post("/v1/backtests".to_owned(), backtest(visitor, fields)?),
+        "cancel-backtest" => Call::delete(&format!("/v1/backtests/{name}"), message),
+        "size-policy" => Call {
+            method: Method::PUT,
+            path: "/v1/size-policies".to_owned(),
+            body: Some(json!({ "policy": fields.get("policy"), "message": message })),
+        },
         "unfreeze" => Call::delete(&format!("/v1/freezes/{name}"), message),
         _ => return Err(refused(format!("`{does}` is nothing that can be done here."))),
     })
@@ -185,4 +196,23 @@ fn run(fields: &Fields) -> Value {
         body.insert("args".to_owned(), lines.into());
     }
     Value::Object(body)
+}
+
+/// What is to be replayed: what was ticked, and what was written beside it.
+fn backtest(visitor: &Visitor, fields: &Fields) -> Result<Value, Failure> {
+    let both = |ticked, written| {
+        let ticked = fields.all(ticked).map(str::trim).filter(|name| !name.is_empty());
+        let written = fields.get(written).split_whitespace();
+        ticked.chain(written).map(str::to_owned).collect::<Vec<String>>()
+    };
+    let hours = fields.number::<i64>("hours")?.map(SignedDuration::from_hours);
+    let from = hours.and_then(|span| visitor.now.checked_sub(span).ok());
+    Ok(json!({
+        "workloads": both("workload", "workloads"),
+        "policies": both("policy", "policies"),
+        "from": from.map(|from| from.to_string()),
+        "step_seconds": fields.number::<i64>("step")?,
+        "no_sweep": fields.get("sweep").is_empty(),
+        "message": fields.get("message"),
+    }))
 }

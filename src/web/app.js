@@ -106,6 +106,7 @@ const live = (() => {
   if (!document.body.hasAttribute("data-live-page")) return null;
   const SPACING = 5000;
   const STALE = 15000;
+  const BUSY = 2000;
   const about = document.body.dataset.about;
   const freshness = document.getElementById("freshness");
   let source = null;
@@ -159,7 +160,9 @@ const live = (() => {
   });
   addEventListener("pagehide", () => source?.close());
   listen();
-  setInterval(() => Date.now() - last > STALE - 100 && plan(0), STALE / 3);
+  // Something that is under way is looked at more often.
+  const stale = () => (document.querySelector("[data-busy]") ? BUSY : STALE);
+  setInterval(() => Date.now() - last > stale() - 100 && plan(0), BUSY);
   if (zoneIsNew) plan(-Infinity);
   return { refresh };
 })();

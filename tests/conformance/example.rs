@@ -344,6 +344,7 @@ fn node(name: &str) -> Node {
         created_at: at(0),
         state_since: at(6),
         underused_since: Some(at(5)),
+        made_for: "pool small grew".to_owned(),
     }
 }
 
@@ -375,6 +376,7 @@ fn pool() -> NodePool {
         deleted: false,
         joins: loadline::domain::node::JoinState::default(),
         regrown: 0,
+        grown_for: "a task waited".to_owned(),
     }
 }
 

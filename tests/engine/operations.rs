@@ -36,7 +36,7 @@ async fn a_command_runs_in_a_task_by_way_of_the_api() {
     let task = engine.running("one").await.remove(0);
     let run = async |script: &str, seconds| -> ExecResult {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let request = ExecRequest { command, timeout_seconds: Some(seconds) };
+        let request = ExecRequest { command, timeout_seconds: Some(seconds), ..ExecRequest::default() };
         engine.client.post(&format!("/v1/tasks/{}/exec", task.id), &request).await.expect("a result")
     };
     let said = run("echo $GREETING $LOADLINE_TASK $PORT; exit 7", 20).await;
@@ -48,7 +48,7 @@ async fn a_command_runs_in_a_task_by_way_of_the_api() {
     let folder = engine.data().join(format!("tasks/{}/workdir/child", task.id));
     let child: u32 = std::fs::read_to_string(folder).expect("a file").trim().parse().expect("a pid");
     engine.wait("the child ends", async || !is_alive(child)).await;
-    let request = ExecRequest { command: vec!["true".to_owned()], timeout_seconds: None };
+    let request = ExecRequest { command: vec!["true".to_owned()], ..ExecRequest::default() };
     let nobody = engine.client.post::<_, ExecResult>("/v1/tasks/one.99/exec", &request).await;
     assert!(nobody.is_err(), "{nobody:?}");
 }

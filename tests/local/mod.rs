@@ -193,6 +193,7 @@ pub(crate) fn node(name: &str, size: Resources) -> Node {
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
         underused_since: None,
+        made_for: String::new(),
     }
 }
 

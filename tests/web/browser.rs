@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::harness::binary;
 use crate::machine::{processes_in, signal};
+use crate::web::browser_work;
 use crate::web::chromium::{Chromium, program};
 use crate::web::operator;
 
@@ -32,6 +33,7 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("loadline-web-").tempdir().expect("a folder");
+        browser_work::prepare(&folder.path().join("data"));
         let mut child = Command::new(binary())
             .args(["demo", "--duration", "3600", "--data-dir"])
             .arg(folder.path().join("data"))
@@ -83,7 +85,7 @@ pub(super) async fn within<T>(what: &str, found: impl AsyncFn() -> Option<T>) ->
 }
 
 /// Fills in a form that is folded behind its button, and sends it.
-fn send(browser: &mut Chromium, id: &str, fields: &[(&str, &str)]) {
+pub(super) fn send(browser: &mut Chromium, id: &str, fields: &[(&str, &str)]) {
     let fields = json!(fields);
     browser.go(&format!(
         "(() => {{ const box = document.getElementById({id:?}); box.open = true; const form = box.querySelector('form');
@@ -116,6 +118,7 @@ async fn every_page_of_a_running_demo_works_in_a_browser() {
     browser.look(1920, "light");
     acts(&mut browser, &demo, &client).await;
     operator::looks_around(&mut browser, &demo.address, &client, &pictures()).await;
+    browser_work::steps(&mut browser, &demo.address, &client).await;
     walk(&mut browser, &demo, &client).await;
 
     let elsewhere: Vec<&String> = browser
@@ -256,7 +259,7 @@ async fn walk(browser: &mut Chromium, demo: &Demo, client: &Client) {
         ("search", "/search?q=e".to_owned()),
     ];
     let folder = pictures();
-    for (name, path) in &pages {
+    for (name, path) in pages.iter().chain(&browser_work::pages(&task[0].id)) {
         for (width, theme) in [(1920, "light"), (360, "dark"), (360, "light"), (1920, "dark")] {
             browser.look(width, theme);
             browser.open(&format!("{}{path}", demo.address));

@@ -11,10 +11,11 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use jiff::SignedDuration;
-use loadline::adapters::storage::SqliteStore;
+use loadline::adapters::storage::{Retention, SqliteStore};
 use loadline::adapters::system_clock::SystemClock;
 use loadline::api::ApiState;
 use loadline::api::access::Access;
+use loadline::backtests::Backtester;
 use loadline::config::ApiLimits;
 use loadline::domain::cron_advice::CronAdvice;
 use loadline::domain::decision::DecisionId;
@@ -23,15 +24,16 @@ use loadline::domain::load_forecast::LoadForecast;
 use loadline::domain::money::{MicroCents, Prices};
 use loadline::domain::node::NodeName;
 use loadline::domain::rollout::Actor;
-use loadline::domain::task::TaskId;
+use loadline::domain::task::{Task, TaskId};
 use loadline::domain::what_if::WhatIf;
-use loadline::domain::workload::WorkloadName;
+use loadline::domain::workload::{TaskTemplate, WorkloadName};
 use loadline::ports::clock::Clock;
 use loadline::ports::cluster::ClusterError;
 use loadline::ports::control::{AdviceAsked, Control, ControlError, SizePolicyEntry, View, WhatIfAsked};
 use loadline::ports::exec::ExecOutput;
 use loadline::ports::health::ProbeResult;
 use loadline::ports::logs::{LogChunk, LogPosition, LogSource, LogStream};
+use loadline::ports::own_state::{LoopState, OwnState, StoreState};
 use loadline::ports::store::{NumberedChange, StoreError};
 use tower::ServiceExt;
 
@@ -86,6 +88,9 @@ impl Control for Filled {
     async fn changes_after(&self, _: u64, _: usize) -> Result<Vec<NumberedChange>, StoreError> {
         Ok(Vec::new())
     }
+    async fn template(&self, _: &Task) -> Option<TaskTemplate> {
+        None
+    }
     fn probe_results(&self, _: &TaskId) -> Vec<ProbeResult> {
         Vec::new()
     }
@@ -106,6 +111,18 @@ impl Control for Filled {
     }
 }
 
+struct Own(Arc<SqliteStore>);
+
+impl OwnState for Own {
+    fn loops(&self) -> Vec<LoopState> {
+        Vec::new()
+    }
+    fn store(&self) -> Result<StoreState, StoreError> {
+        let kept = SignedDuration::from_hours(24);
+        self.0.state(&Retention { samples: kept, records: kept, rows: 1_000 })
+    }
+}
+
 struct Silent;
 
 #[async_trait]
@@ -117,7 +134,7 @@ impl LogSource for Silent {
         _: LogPosition,
         _: usize,
     ) -> Result<LogChunk, ClusterError> {
-        Ok(LogChunk { text: String::new(), next: String::new() })
+        Ok(LogChunk { text: String::new(), next: String::new(), places: Vec::new() })
     }
 }
 
@@ -134,13 +151,15 @@ async fn every_page_answers_in_time_where_many_tasks_run() {
         archive: store.clone(),
         search: store.clone(),
         decisions: store.clone(),
-        history: store,
+        history: store.clone(),
         task_times: None,
         logs: Arc::new(Silent),
         metrics: Arc::new(String::new),
         clock: Arc::clone(&clock),
         prices,
         currency: "EUR".to_owned(),
+        backtests: Arc::new(Backtester::new(store.clone(), Arc::clone(&clock))),
+        own: Arc::new(Own(store)),
         access: Arc::new(access),
         totals: Arc::default(),
     };

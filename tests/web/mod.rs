@@ -1,8 +1,11 @@
 //! The web interface: over HTTP as any program sees it, and in a real browser.
 
 mod browser;
+mod browser_work;
 mod chromium;
+mod cost;
 mod latency;
 mod operator;
 mod roles;
 mod visitor;
+mod work;

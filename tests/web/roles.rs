@@ -26,12 +26,13 @@ schedule = "0 0 1 1 *"
 memory = "32MiB"
 "#;
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/workloads",
     "/workloads/ours",
     "/workloads/rare",
     "/tasks/ours.1",
+    "/logs?workload=ours",
     "/cron",
     "/nodes",
     "/recommendations",
@@ -174,6 +175,9 @@ async fn a_viewer_neither_sees_nor_sends_an_action() {
         ("freeze", "deploys"),
         ("approve", "1"),
         ("undo", "dismiss/ours"),
+        ("backtest", ""),
+        ("cancel-backtest", "1"),
+        ("size-policy", ""),
     ] {
         let fields =
             [("csrf", csrf.as_str()), ("do", does), ("subject", subject), ("message", "x"), ("count", "2")];

@@ -95,7 +95,13 @@ impl Visitor {
     /// What the forms of a page carry.
     pub(super) async fn csrf(&mut self) -> String {
         let page = self.get("/workloads").await.text;
-        let page = if page.contains("name=\"csrf\"") { page } else { self.get("/engine").await.text };
+        let path = if page.contains("name=\"csrf\"") { "/workloads" } else { "/engine" };
+        self.own_csrf(path).await
+    }
+
+    /// What the forms of this page carry.
+    pub(super) async fn own_csrf(&mut self, path: &str) -> String {
+        let page = self.get(path).await.text;
         let rest = page.split("name=\"csrf\" value=\"").nth(1).expect("a form");
         rest.split('"').next().expect("a value").to_owned()
     }

@@ -59,9 +59,12 @@ fn chunk(newest: &Path, from: &LogPosition, max_bytes: usize) -> io::Result<LogC
     };
     let mut bytes = Vec::new();
     let mut place = (index, offset);
+    // Where the bytes of each file begin: in what was read, and in the file.
+    let mut begins: Vec<(usize, u64, u64)> = Vec::new();
     for (number, part) in parts.iter_mut().enumerate().skip(index) {
         let begin = if number == index { offset } else { 0 };
         part.file.seek(SeekFrom::Start(begin))?;
+        begins.push((bytes.len(), part.inode, begin));
         let room = (max_bytes - bytes.len()) as u64;
         let count = (&part.file).take(room).read_to_end(&mut bytes)?;
         place = (number, begin + count as u64);
@@ -74,7 +77,19 @@ fn chunk(newest: &Path, from: &LogPosition, max_bytes: usize) -> io::Result<LogC
     let next = parts
         .get(place.0)
         .map_or_else(String::new, |part| format!("{}-{}", part.inode, place.1 - cut as u64));
-    Ok(LogChunk { text: String::from_utf8_lossy(&bytes).into_owned(), next })
+    let places = places(&bytes, &begins);
+    Ok(LogChunk { text: String::from_utf8_lossy(&bytes).into_owned(), next, places })
+}
+
+/// Where each line of what was read begins.
+fn places(bytes: &[u8], begins: &[(usize, u64, u64)]) -> Vec<String> {
+    let breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let starts = std::iter::once(0).chain(breaks).filter(|at| *at < bytes.len());
+    let place = |at: usize| {
+        let (from, inode, begin) = begins.iter().rfind(|(from, ..)| *from <= at)?;
+        Some(format!("{inode}-{}", begin + (at - from) as u64))
+    };
+    starts.filter_map(place).collect()
 }
 
 /// The files of a log, oldest first.

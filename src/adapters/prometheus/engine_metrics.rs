@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `loadline_passes_total` | counter | `controller`, `outcome`: ok, failed |
 //! | `loadline_pass_duration_seconds` | histogram | `controller` |
+//! | `loadline_pass_late_seconds` | gauge | `controller` |
 //! | `loadline_plan_steps_total` | counter | |
 //! | `loadline_scrapes_total` | counter | `outcome`: ok, failed, late |
 //! | `loadline_decisions_total` | counter | `kind`: size, count, pool; `outcome` |
@@ -19,9 +20,9 @@
 //! | `loadline_restarts_total`, `loadline_oom_kills_total` | counter | `workload` |
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode as write_text;
 use prometheus_client::metrics::counter::Counter;
@@ -39,7 +40,8 @@ use crate::domain::scale_status::{MetricFault, ScaleStatus};
 use crate::domain::task::TaskState;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::ports::telemetry::{ScrapeOutcome, Telemetry};
+use crate::ports::own_state::LoopState;
+use crate::ports::telemetry::{PassDone, ScrapeOutcome, Telemetry};
 
 /// Upper ends of the buckets for durations inside the engine, in seconds: a tick is milliseconds, a
 /// commit is one wait for the disk.
@@ -67,12 +69,32 @@ const NODE_STATES: [NodeState; 5] =
 /// Labels whose values are words of this program.
 type Words<const N: usize> = [(&'static str, &'static str); N];
 
+/// Passes of a loop.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passes {
+    count: u64,
+    failed: u64,
+    last: Option<(Instant, PassDone)>,
+    worst: (Duration, Duration),
+}
+
+impl Passes {
+    fn take(&mut self, done: &PassDone) {
+        self.count += 1;
+        self.failed += u64::from(done.failed);
+        self.last = Some((Instant::now(), *done));
+        self.worst = (self.worst.0.max(done.took), self.worst.1.max(done.late));
+    }
+}
+
 /// The engine's metrics. Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct EngineMetrics {
     registry: Arc<Registry>,
     passes: Family<Words<2>, Counter>,
     pass_duration: Family<Words<1>, Histogram, fn() -> Histogram>,
+    pass_late: Family<Words<1>, Gauge<f64, AtomicU64>>,
+    loops: Arc<Mutex<BTreeMap<&'static str, Passes>>>,
     plan_steps: Counter,
     scrapes: Family<Words<1>, Counter>,
     decisions: Family<Words<2>, Counter>,
@@ -96,6 +118,8 @@ impl Default for EngineMetrics {
             registry: Arc::default(),
             passes: Family::default(),
             pass_duration: Family::new_with_constructor(durations),
+            pass_late: Family::default(),
+            loops: Arc::default(),
             plan_steps: Counter::default(),
             scrapes: Family::default(),
             decisions: Family::default(),
@@ -113,6 +137,8 @@ impl Default for EngineMetrics {
         };
         registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
         registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
+        let late = "How long after it was due the last pass began";
+        registry.register("pass_late_seconds", late, metrics.pass_late.clone());
         registry.register("plan_steps", "Changes that plans asked for", metrics.plan_steps.clone());
         registry.register("scrapes", "Scrapes of agents", metrics.scrapes.clone());
         registry.register("decisions", "Decisions recorded", metrics.decisions.clone());
@@ -146,10 +172,13 @@ fn durations() -> Histogram {
 }
 
 impl Telemetry for EngineMetrics {
-    fn pass(&self, controller: &'static str, took: Duration, failed: bool) {
-        let outcome = if failed { "failed" } else { "ok" };
-        self.passes.get_or_create(&[("controller", controller), ("outcome", outcome)]).inc();
-        self.pass_duration.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
+    fn pass(&self, done: &PassDone) {
+        let outcome = if done.failed { "failed" } else { "ok" };
+        self.passes.get_or_create(&[("controller", done.name), ("outcome", outcome)]).inc();
+        self.pass_duration.get_or_create(&[("controller", done.name)]).observe(done.took.as_secs_f64());
+        self.pass_late.get_or_create(&[("controller", done.name)]).set(done.late.as_secs_f64());
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.entry(done.name).or_default().take(done);
     }
 
     fn planned(&self, steps: usize) {
@@ -246,6 +275,25 @@ impl EngineMetrics {
         }
     }
 
+    /// How the loops go, by name.
+    pub fn loops(&self) -> Vec<LoopState> {
+        let loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = |passes: &Passes| {
+            let (ended, done) = passes.last?;
+            Some(LoopState {
+                name: done.name,
+                interval: done.interval,
+                passes: passes.count,
+                failed: passes.failed,
+                ended_ago: ended.elapsed(),
+                took: done.took,
+                late: done.late,
+                worst: passes.worst,
+            })
+        };
+        loops.values().filter_map(state).collect()
+    }
+
     /// Everything as `OpenMetrics` text, of the media type `exposition::CONTENT_TYPE`.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -290,13 +338,25 @@ mod tests {
     fn clones_count_together_and_the_text_reads_back() {
         let metrics = EngineMetrics::default();
         let clone = metrics.clone();
-        clone.pass("scheduler", Duration::from_millis(3), false);
-        metrics.pass("scheduler", Duration::from_millis(4), true);
+        let done = |took, late, failed| PassDone {
+            name: "scheduler",
+            interval: Duration::from_secs(1),
+            late: Duration::from_millis(late),
+            took: Duration::from_millis(took),
+            failed,
+        };
+        clone.pass(&done(4, 9, false));
+        metrics.pass(&done(3, 2, true));
         clone.planned(2);
         metrics.planned(5);
         metrics.scraped(ScrapeOutcome::Late);
         assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "ok")), Some(1.0));
         assert_eq!(value(&clone, "loadline_passes_total", ("outcome", "failed")), Some(1.0));
+        assert_eq!(value(&clone, "loadline_pass_late_seconds", ("", "")), Some(0.002));
+        let told = clone.loops().remove(0);
+        assert_eq!((told.name, told.passes, told.failed), ("scheduler", 2, 1));
+        assert_eq!((told.took, told.late), (Duration::from_millis(3), Duration::from_millis(2)));
+        assert_eq!(told.worst, (Duration::from_millis(4), Duration::from_millis(9)));
         assert_eq!(value(&clone, "loadline_plan_steps_total", ("", "")), Some(7.0));
         assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.0025")), Some(0.0));
         assert_eq!(value(&clone, "loadline_pass_duration_seconds_bucket", ("le", "0.005")), Some(2.0));

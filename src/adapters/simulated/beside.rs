@@ -63,6 +63,6 @@ impl LogSource for SimulatedCluster {
         if !self.now().cluster.observed().tasks.contains_key(task) {
             return Err(ClusterError::NoSuchTask(task.clone()));
         }
-        Ok(LogChunk { text: String::new(), next: String::new() })
+        Ok(LogChunk { text: String::new(), next: String::new(), places: Vec::new() })
     }
 }

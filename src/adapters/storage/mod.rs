@@ -11,6 +11,7 @@ mod history;
 mod record;
 mod schema;
 mod search;
+mod state;
 mod world;
 
 use std::fs::{self, File, TryLockError};
@@ -22,6 +23,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::adapters::lock::lock_soon;
 use crate::ports::store::StoreError;
 use fault::Fault;
+
+pub use state::Retention;
 
 /// Connections that wait for the next read; more are opened when needed and closed after.
 const IDLE_READERS_MAX: usize = 4;

@@ -293,7 +293,11 @@ impl World {
                 self.pools.remove(pool)?;
             }
             Change::PoolTargetSet { pool, target, .. } => {
-                self.pools.get_mut(pool)?.aim_at(*target, recorded.at);
+                let pool = self.pools.get_mut(pool)?;
+                if *target > pool.target {
+                    pool.grown_for.clone_from(&recorded.reason);
+                }
+                pool.aim_at(*target, recorded.at);
             }
             Change::PoolJoinNoted { pool, joins } => self.pools.get_mut(pool)?.joins = joins.clone(),
             Change::PolicyApplied { policy, rules } => {
@@ -341,6 +345,7 @@ impl World {
             deleted: false,
             joins: JoinState::default(),
             regrown: 0,
+            grown_for: String::new(),
         });
         pool.spec = spec.clone();
         pool.deleted = false;
@@ -378,6 +383,14 @@ impl World {
             return None;
         }
         pool.next_node += 1;
+        let grown = pool.target > pool.spec.min && !pool.grown_for.is_empty();
+        let made_for = if grown {
+            pool.grown_for.clone()
+        } else if pool.spec.min > 0 {
+            format!("pool {} keeps at least {}", pool.name, pool.spec.min)
+        } else {
+            reason.to_owned()
+        };
         let node = Node {
             name: name.clone(),
             pool: pool.name.clone(),
@@ -389,6 +402,7 @@ impl World {
             created_at: at,
             state_since: at,
             underused_since: None,
+            made_for,
         };
         self.nodes.insert(name.clone(), node);
         Some(())

@@ -2,9 +2,11 @@
 
 mod backtest;
 mod bills;
+mod console;
 mod cron;
 mod decisions;
 mod engine;
+mod logs;
 mod nodes;
 mod overview;
 mod recommendations;
@@ -27,6 +29,8 @@ pub(super) fn routes() -> Router<Web> {
         .route("/workloads", get(workloads::show))
         .route("/workloads/{name}", get(workload::show))
         .route("/tasks/{id}", get(task::show))
+        .route("/tasks/{id}/exec", get(console::show).post(console::run))
+        .route("/logs", get(logs::show))
         .route("/cron", get(cron::show))
         .route("/nodes", get(nodes::show))
         .route("/recommendations", get(recommendations::show))

@@ -1,22 +1,37 @@
-//! One task: its life with reasons, how it ended in words, what its health checks answered, its log.
+//! One task: its life with reasons, how it ended in words, what it was started with, what its
+//! health checks answered, its log, and commands in it.
 
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use crate::api::answers::{CheckDto, EventDto};
 use crate::api::client::encoded;
-use crate::api::dto::{LogDto, TaskDto, WorkloadDto};
+use crate::api::dto::{TaskDto, WorkloadDto};
+use crate::api::environment::EnvironmentDto;
 use crate::web::backend::Failure;
 use crate::web::forms::{Act, act};
 use crate::web::frame::{Page, Sheet, json_link, page};
+use crate::web::pages::console;
+use crate::web::pages::logs::{self, Shown};
 use crate::web::pages::workload_parts::events;
 use crate::web::parts::{Bar, away, bar, bytes, cores, figure, path, size, state, time};
 use crate::web::visitor::Visitor;
 
-/// Lines of a log that are there from the beginning.
-const LINES: usize = 200;
+/// Which line of which log was linked to.
+#[derive(Default, Deserialize)]
+pub(super) struct Place {
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    from: String,
+}
 
-pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
+pub(super) async fn show(
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Result<Page, Failure> {
     let json = path("/v1/tasks", &id);
     let task: TaskDto = visitor.get(&json).await?;
     // A workload that was deleted may leave tasks that ended.
@@ -24,22 +39,28 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Pag
     let team = workload.and_then(|workload| workload.team);
     let checks: Vec<CheckDto> = visitor.get(&format!("{json}/checks")).await.unwrap_or_default();
     let happened: Vec<EventDto> = visitor.get(&format!("/v1/events?task={}&limit=30", encoded(&id))).await?;
+    let found: EnvironmentDto = visitor.get(&format!("{json}/environment")).await?;
     let mut logs = Vec::new();
     for stream in ["stdout", "stderr"] {
-        let read = visitor.get::<LogDto>(&format!("{json}/logs?stream={stream}&tail={LINES}")).await;
-        logs.push((stream, read.ok()));
+        let from = (place.stream == stream).then_some(place.from.as_str());
+        logs.push(logs::log(&visitor, &Shown { task: &task, stream, from, together: false }).await);
     }
+    let beside = format!("/logs?workload={}", encoded(&task.workload));
     let body = html! {
         div #state data-live { (head(&visitor, &task)) }
-        @if visitor.may_change(team.as_deref()) && !task.state.is_terminal() {
+        @if !task.state.is_terminal() {
             div.acts {
-                (act(&visitor, &Act { does: "stop-task", subject: &task.id, button: "Stop this task",
-                    words: "A service replaces it by another.", lasting: false }, &html! {}))
+                @if visitor.may_change(team.as_deref()) {
+                    (act(&visitor, &Act { does: "stop-task", subject: &task.id, button: "Stop this task",
+                        words: "A service replaces it by another.", lasting: false }, &html! {}))
+                }
+                @if visitor.may_operate() && task.state.holds_resources() { (console::folded(&visitor, &task)) }
             }
         }
-        section { h2 { "Log" } @for (stream, log) in &logs { (shown(&json, stream, log.as_ref(), &task)) } }
+        section { h2 { "Log " small { a href=(beside) { "Logs side by side" } } } @for log in &logs { (log) } }
         div.columns {
             section #life data-live { h2 { "Life " (json_link(&format!("/v1/events?task={}", encoded(&id)))) } (events(&visitor, &happened)) }
+            section #environment data-live { h2 { "Started with " (json_link(&format!("{json}/environment"))) } (started_with(&found)) }
             section #checks data-live { h2 { "Health checks " (json_link(&format!("{json}/checks"))) } (checked(&visitor, &checks)) }
         }
     };
@@ -83,22 +104,27 @@ fn head(visitor: &Visitor, task: &TaskDto) -> Markup {
     }
 }
 
-/// A log: its last lines, and what the script needs to follow it.
-fn shown(json: &str, stream: &str, log: Option<&LogDto>, task: &TaskDto) -> Markup {
-    let source = format!("{json}/logs?stream={stream}");
-    let text = log.map_or("", |log| log.text.as_str());
-    let open = stream == "stdout" || !text.is_empty();
+/// What it was started with: secrets by name.
+fn started_with(found: &EnvironmentDto) -> Markup {
     html! {
-        details.log open[open] data-log=(source) data-next=[log.map(|log| log.next.as_str())]
-            data-ended=(task.state.is_terminal().to_string()) {
-            summary { (stream) " " (json_link(&format!("{source}&tail={LINES}"))) }
-            div.tools.script hidden {
-                label { span.hidden { "Search in the log" } input type="search" placeholder="Lines with this text"; }
-                label.check { input type="checkbox" name="follow" checked[!task.state.is_terminal()]; "follow" }
-                span.quiet aria-live="off" {}
+        @if !found.known { p.quiet { "Its workload is gone, and with it what it was started with." } }
+        @else {
+            dl {
+                dt { "Command" } dd { code { @for word in &found.command { (word) " " } } }
+                @if let Some(folder) = &found.working_dir { dt { "Folder" } dd { code { (folder) } } }
+                @if let Some(user) = &found.user { dt { "User" } dd { (user) } }
             }
-            pre tabindex="0" { code { (text) } }
-            @if text.is_empty() { p.quiet.nothing { "It has printed nothing here." } }
+            @if found.variables.is_empty() { p.quiet { "Nothing beside PATH, HOME and LANG of the engine." } }
+            @else { div.scroll tabindex="0" { table {
+                thead { tr { th { "Variable" } th { "Value" } } }
+                tbody { @for variable in &found.variables { tr {
+                    th scope="row" { code { (variable.name) } }
+                    td.words {
+                        @if let Some(value) = &variable.value { code { (value) } }
+                        @else { span.state.rest { "hidden" } " " small { (variable.hidden.as_deref().unwrap_or_default()) } }
+                    }
+                } } }
+            } } }
         }
     }
 }

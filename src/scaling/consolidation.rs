@@ -39,11 +39,6 @@ const MOVE_LASTS: SignedDuration = SignedDuration::from_mins(5);
 pub(super) const PAID_BACK_WITHIN: SignedDuration = SignedDuration::from_mins(60);
 /// A node on which runs will end so soon can be left by services; what it saves begins when they have ended.
 const RUNS_WAITED_FOR: SignedDuration = SignedDuration::from_mins(5);
-/// An empty node is kept so long for others that are still to make way for it.
-const HELD_FOR: SignedDuration = SignedDuration::from_mins(15);
-/// Empty nodes that are held against others: the dearest.
-const EMPTIES_LOOKED_AT: usize = 10;
-
 /// A task that leaves a node, and where there is room for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
@@ -115,7 +110,7 @@ impl Candidate<'_> {
 pub(super) struct Planner<'w> {
     pub(super) world: &'w World,
     pub(super) prices: &'w Prices,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     by_node: HashMap<&'w NodeName, Vec<&'w Task>>,
     /// Nodes that take tasks of others and so stay.
     pub(super) receives: Vec<bool>,
@@ -275,59 +270,11 @@ impl<'w> Planner<'w> {
         found
     }
 
-    /// Lets each empty node go, or take the place of others.
-    fn place_empties(
-        &mut self,
-        board: &mut Board<'_>,
-        empties: Vec<Candidate<'w>>,
-        stuck: &[Candidate<'w>],
-        found: &mut Consolidation,
-    ) {
-        let mut go = Vec::new();
-        for (turn, empty) in empties.into_iter().enumerate() {
-            let looked_at = turn < EMPTIES_LOOKED_AT;
-            let at = (empty.slot, empty.node);
-            let saves = |one: &Option<Replacement>| one.as_ref().map(|one| one.saves);
-            let takeover = if looked_at { self.replace(board, at, stuck, false) } else { None };
-            let takes_over = takeover.is_some();
-            if saves(&takeover) > saves(&found.takeover) {
-                found.takeover = takeover;
-            }
-            if !self.has_rested(&empty) {
-                continue;
-            }
-            let held = self.now.duration_since(empty.node.state_since) < HELD_FOR;
-            let purpose = takes_over || looked_at && held && self.replace(board, at, stuck, true).is_some();
-            let wanted = || Block::new(Blocker::Receives, "it can take the place of others".to_owned());
-            let block = if purpose { Some(wanted()) } else { self.stays(&empty) };
-            let node = empty.node.name.clone();
-            if let Some(block) = block {
-                found.kept.push(KeptNode { node, block });
-            } else {
-                *self.gone.entry(&empty.pool.name).or_default() += 1;
-                let pool = empty.pool.name.clone();
-                go.push(Emptied { node, pool, moves: Vec::new(), saves: empty.price });
-            }
-        }
-        found.emptied.splice(0..0, go);
-    }
-
-    /// Nodes with nothing on them and nothing expected, the dearest first.
-    fn empties(&self, board: &Board<'_>) -> Vec<Candidate<'w>> {
-        let mut empties: Vec<Candidate<'w>> = self
-            .ready()
-            .filter_map(|node| self.candidate(board, node))
-            .filter(|candidate| self.is_empty(candidate))
-            .collect();
-        empties.sort_by(|a, b| b.price.cmp(&a.price).then_with(|| a.node.name.cmp(&b.node.name)));
-        empties
-    }
-
-    fn ready(&self) -> impl Iterator<Item = &'w Node> + use<'w> {
+    pub(super) fn ready(&self) -> impl Iterator<Item = &'w Node> + use<'w> {
         self.world.nodes.values().filter(|node| node.state == NodeState::Ready)
     }
 
-    fn candidate(&self, board: &Board<'_>, node: &'w Node) -> Option<Candidate<'w>> {
+    pub(super) fn candidate(&self, board: &Board<'_>, node: &'w Node) -> Option<Candidate<'w>> {
         let pool = self.world.pools.get(&node.pool).filter(|pool| !pool.deleted)?;
         let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
         let used = tasks.iter().map(|task| task.size.request).sum::<Resources>();
@@ -335,12 +282,12 @@ impl<'w> Planner<'w> {
         Some(Candidate { slot, node, pool, tasks, price, used })
     }
 
-    fn is_empty(&self, candidate: &Candidate<'w>) -> bool {
+    pub(super) fn is_empty(&self, candidate: &Candidate<'w>) -> bool {
         candidate.tasks.is_empty() && !self.expected.contains_key(&candidate.slot)
     }
 
     /// Whether it has been little used for long enough.
-    fn has_rested(&self, candidate: &Candidate<'w>) -> bool {
+    pub(super) fn has_rested(&self, candidate: &Candidate<'w>) -> bool {
         let since = candidate.node.underused_since;
         since.is_some_and(|since| self.now.duration_since(since) >= candidate.pool.spec.scale_down_after)
     }

@@ -7,20 +7,77 @@
 
 use std::collections::HashMap;
 
+use jiff::SignedDuration;
+
 use crate::domain::money::MicroCents;
 use crate::domain::node::{Node, NodeName};
+use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::task::TaskId;
 use crate::placement::{Ask, Board};
 use crate::scaling::ahead::boot_time;
-use crate::scaling::cluster::price_of;
-use crate::scaling::consolidation::{Candidate, Emptied, Move, PAID_BACK_WITHIN, Planner, Replacement};
+use crate::scaling::cluster::{KeptNode, price_of};
+use crate::scaling::consolidation::{
+    Candidate, Consolidation, Emptied, Move, PAID_BACK_WITHIN, Planner, Replacement,
+};
 
 /// So many nodes at most make way for one.
 const REPLACED_MAX: usize = 10;
 /// No more of them are tried after so many that it did not help.
 const FAILURES_MAX: usize = 50;
+/// An empty node is kept so long for others that are still to make way for it.
+const HELD_FOR: SignedDuration = SignedDuration::from_mins(15);
+/// Empty nodes that are held against others: the dearest.
+const EMPTIES_LOOKED_AT: usize = 10;
 
 impl<'w> Planner<'w> {
+    /// Lets each empty node go, or take the place of others.
+    pub(super) fn place_empties(
+        &mut self,
+        board: &mut Board<'_>,
+        empties: Vec<Candidate<'w>>,
+        stuck: &[Candidate<'w>],
+        found: &mut Consolidation,
+    ) {
+        let mut go = Vec::new();
+        for (turn, empty) in empties.into_iter().enumerate() {
+            let looked_at = turn < EMPTIES_LOOKED_AT;
+            let at = (empty.slot, empty.node);
+            let saves = |one: &Option<Replacement>| one.as_ref().map(|one| one.saves);
+            let takeover = if looked_at { self.replace(board, at, stuck, false) } else { None };
+            let takes_over = takeover.is_some();
+            if saves(&takeover) > saves(&found.takeover) {
+                found.takeover = takeover;
+            }
+            if !self.has_rested(&empty) {
+                continue;
+            }
+            let held = self.now.duration_since(empty.node.state_since) < HELD_FOR;
+            let purpose = takes_over || looked_at && held && self.replace(board, at, stuck, true).is_some();
+            let wanted = || Block::new(Blocker::Receives, "it can take the place of others".to_owned());
+            let block = if purpose { Some(wanted()) } else { self.stays(&empty) };
+            let node = empty.node.name.clone();
+            if let Some(block) = block {
+                found.kept.push(KeptNode { node, block });
+            } else {
+                *self.gone.entry(&empty.pool.name).or_default() += 1;
+                let pool = empty.pool.name.clone();
+                go.push(Emptied { node, pool, moves: Vec::new(), saves: empty.price });
+            }
+        }
+        found.emptied.splice(0..0, go);
+    }
+
+    /// Nodes with nothing on them and nothing expected, the dearest first.
+    pub(super) fn empties(&self, board: &Board<'_>) -> Vec<Candidate<'w>> {
+        let mut empties: Vec<Candidate<'w>> = self
+            .ready()
+            .filter_map(|node| self.candidate(board, node))
+            .filter(|candidate| self.is_empty(candidate))
+            .collect();
+        empties.sort_by(|a, b| b.price.cmp(&a.price).then_with(|| a.node.name.cmp(&b.node.name)));
+        empties
+    }
+
     /// What a node would take the place of, if that pays. With patience, those count as well that only a wait
     /// or a disruption holds now. Only a trial: nothing of it stays on the board.
     pub(super) fn replace(

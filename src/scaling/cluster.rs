@@ -149,7 +149,7 @@ mod tests {
         Constraint, JobSpec, Owner, PlacementSpec, RestartPolicy, RunPolicy, TaskTemplate, WorkloadKind,
         WorkloadName, WorkloadSpec,
     };
-    use crate::domain::world::{RestartState, Workload};
+    use crate::domain::world::{RestartState, Run, RunKey, RunOrder, Workload};
     use crate::scaling::node_outlook::outlook;
 
     fn now() -> Timestamp {
@@ -698,6 +698,23 @@ mod tests {
             assert_eq!(change(&verdict), None, "{began}");
             assert!(verdict.kept.iter().any(|kept| kept.block.reason.contains("begin again")));
         }
+    }
+
+    #[test]
+    fn a_node_stays_for_runs_that_come_often_where_a_risk_is_said() {
+        let build = with_a_run(301).edit(|world| {
+            let name = WorkloadName::new("job").expect("a name");
+            for turn in 1..=10 {
+                let key = RunKey { workload: name.clone(), at: ago(turn * 6) };
+                world.runs.insert(key.clone(), Run::opened(key, true, RunOrder::default(), 1));
+            }
+        });
+        assert_eq!(change(&build.decide()).map(|change| change.2), Some(1));
+        let kept = ClusterTerms { headroom: Some(Share::new(0.05)), ..terms() };
+        let verdict = decide(&build.0, &[], &kept, now());
+        assert_eq!(change(&verdict), None);
+        let why = &verdict.kept.first().expect("a node that stays").block.reason;
+        assert!(why.contains("job.") && why.contains("no room"), "{why}");
     }
 
     #[test]

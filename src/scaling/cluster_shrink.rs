@@ -21,7 +21,7 @@ use crate::domain::world::World;
 use crate::placement::Ask;
 use crate::scaling::cluster::{ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
-use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, fit_together, moves, plan};
+use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, homes_at_once, moves, plan};
 
 /// Nodes named in a reason one by one, and tasks of each; the others are counted.
 const NAMED_MAX: usize = 10;
@@ -67,7 +67,11 @@ pub(super) fn decide<'w>(
     }
     let mut together = together(world, &emptied);
     // Each by itself has room; all at once they must have it as well.
-    while together.len() > 1 && !fit_together(world, ahead, &together, (prices, now)) {
+    let fits = |nodes: &[&Emptied]| {
+        let names: Vec<&NodeName> = nodes.iter().map(|node| &node.node).collect();
+        homes_at_once(world, ahead, (&names, None), (prices, now)).is_some()
+    };
+    while together.len() > 1 && !fits(&together) {
         together.pop();
     }
     kept.extend(in_turn(&emptied, &together));

@@ -109,6 +109,8 @@ impl Candidate<'_> {
 /// What is looked at while a plan is made.
 pub(super) struct Planner<'w> {
     pub(super) world: &'w World,
+    /// What is about to need room.
+    pub(super) ahead: Vec<Ask<'w>>,
     pub(super) prices: &'w Prices,
     pub(super) now: Timestamp,
     by_node: HashMap<&'w NodeName, Vec<&'w Task>>,
@@ -129,24 +131,33 @@ pub fn plan<'w>(world: &'w World, ahead: &[Ask<'w>], prices: &Prices, now: Times
     on_board(world, ahead, &imagined, (prices, now), |planner, board| planner.plan(board, &imagined))
 }
 
-/// Whether all that is on some nodes finds room, in the order in which it will be looked for, where they are
-/// emptied at the same time.
-pub(super) fn fit_together<'w>(
+/// Where all that is on some nodes would go, in the order in which room will be looked for, where they are emptied at
+/// the same time, and one more node is there if it is given. None where something finds no room.
+pub(super) fn homes_at_once<'w>(
     world: &'w World,
     ahead: &[Ask<'w>],
-    nodes: &[&Emptied],
-    (prices, now): (&Prices, Timestamp),
-) -> bool {
-    on_board(world, ahead, &[], (prices, now), |mut planner, board| {
-        let slots: Vec<usize> = nodes.iter().filter_map(|node| board.find(&node.node)).collect();
+    (nodes, new): (&[&NodeName], Option<&'w Node>),
+    (prices, now): (&'w Prices, Timestamp),
+) -> Option<HashMap<TaskId, NodeName>> {
+    let imagined = new.map_or(&[][..], std::slice::from_ref);
+    on_board(world, ahead, imagined, (prices, now), |mut planner, board| {
+        if let Some(at) = new.and_then(|new| board.find(&new.name)) {
+            board.open(at);
+        }
+        let slots: Vec<usize> = nodes.iter().filter_map(|node| board.find(node)).collect();
         for &at in &slots {
             board.close(at);
         }
         let expected = slots.iter().filter_map(|at| planner.expected.remove(at)).flatten();
         let expected: Vec<Ask<'_>> = expected.collect();
-        let tasks = nodes.iter().filter_map(|node| planner.by_node.get(&node.node)).flatten().copied();
+        let tasks = nodes.iter().filter_map(|node| planner.by_node.get(node)).flatten().copied();
         let tasks: Vec<&Task> = tasks.collect();
-        expected.iter().chain(&planner.in_turn(&tasks)).all(|ask| board.seat(ask).is_some())
+        let mut homes = HashMap::new();
+        for ask in expected.iter().chain(&planner.in_turn(&tasks)) {
+            let at = board.seat(ask)?;
+            homes.insert(ask.task.clone(), board.slot(at).node.name.clone());
+        }
+        Some(homes)
     })
 }
 
@@ -177,6 +188,7 @@ fn on_board<'w, T>(
     }
     let mut planner = Planner {
         world,
+        ahead: ahead.to_vec(),
         prices,
         now,
         by_node: HashMap::new(),

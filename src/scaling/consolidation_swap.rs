@@ -13,11 +13,11 @@ use crate::domain::money::MicroCents;
 use crate::domain::node::{Node, NodeName};
 use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::task::TaskId;
-use crate::placement::{Ask, Board};
+use crate::placement::Board;
 use crate::scaling::ahead::boot_time;
 use crate::scaling::cluster::{KeptNode, price_of};
 use crate::scaling::consolidation::{
-    Candidate, Consolidation, Emptied, Move, PAID_BACK_WITHIN, Planner, Replacement,
+    Candidate, Consolidation, Emptied, Move, PAID_BACK_WITHIN, Planner, Replacement, homes_at_once,
 };
 
 /// So many nodes at most make way for one.
@@ -101,7 +101,11 @@ impl<'w> Planner<'w> {
             if chosen.is_empty() || saves <= cost {
                 return None;
             }
-            if let Some(instead_of) = self.at_once(board, slot, &chosen) {
+            let nodes: Vec<&NodeName> = chosen.iter().map(|one| &one.node.name).collect();
+            let made = (!self.world.nodes.contains_key(&new.name)).then_some(new);
+            let terms = (self.prices, self.now);
+            if let Some(homes) = homes_at_once(self.world, &self.ahead, (&nodes, made), terms) {
+                let instead_of = chosen.iter().map(|one| emptied(one, &homes)).collect();
                 let (pool, node) = (pool.name.clone(), new.name.clone());
                 return Some(Replacement { pool, node, instead_of, saves });
             }
@@ -140,39 +144,15 @@ impl<'w> Planner<'w> {
         });
         chosen
     }
+}
 
-    /// Room for all that is on some nodes, in the order in which it will be looked for where they are emptied
-    /// at the same time.
-    fn at_once(&self, board: &mut Board<'_>, slot: usize, nodes: &[&Candidate<'w>]) -> Option<Vec<Emptied>> {
-        let mut homes: HashMap<&TaskId, NodeName> = HashMap::new();
-        let mut all_fit = true;
-        board.attempt(|board| {
-            board.open(slot);
-            for node in nodes {
-                board.close(node.slot);
-            }
-            let expected = nodes.iter().filter_map(|node| self.expected.get(&node.slot)).flatten().copied();
-            let tasks: Vec<_> = nodes.iter().flat_map(|node| node.tasks.iter().copied()).collect();
-            let asks: Vec<Ask<'w>> = expected.chain(self.in_turn(&tasks)).collect();
-            for ask in asks {
-                let Some(to) = board.seat(&ask) else {
-                    all_fit = false;
-                    break;
-                };
-                homes.insert(ask.task, board.slot(to).node.name.clone());
-            }
-            None::<()>
-        });
-        let emptied = |node: &&Candidate<'w>| {
-            let moves = node.tasks.iter().filter_map(|task| {
-                let to = homes.get(&task.id)?.clone();
-                Some(Move { task: task.id.clone(), to })
-            });
-            let mut moves: Vec<Move> = moves.collect();
-            moves.sort_by(|one, other| one.task.cmp(&other.task));
-            let (pool, saves) = (node.pool.name.clone(), node.price);
-            Emptied { node: node.node.name.clone(), pool, moves, saves }
-        };
-        all_fit.then(|| nodes.iter().map(emptied).collect())
-    }
+/// A node that is emptied, with where its tasks go.
+fn emptied(node: &Candidate<'_>, homes: &HashMap<TaskId, NodeName>) -> Emptied {
+    let moves = node.tasks.iter().filter_map(|task| {
+        let to = homes.get(&task.id)?.clone();
+        Some(Move { task: task.id.clone(), to })
+    });
+    let mut moves: Vec<Move> = moves.collect();
+    moves.sort_by(|one, other| one.task.cmp(&other.task));
+    Emptied { node: node.node.name.clone(), pool: node.pool.name.clone(), moves, saves: node.price }
 }

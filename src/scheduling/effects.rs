@@ -5,7 +5,7 @@
 //! each look, so a call that failed, or an engine that died between deciding and doing, needs no record
 //! of its own. Every call may be repeated.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use jiff::SignedDuration;
 
@@ -77,8 +77,11 @@ pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     if !leaving.is_empty() {
         // Whatever led here: a machine that still has tasks stays.
         let busy = world.tasks.values().filter(|task| task.state.holds_resources());
-        let busy: BTreeSet<&NodeName> = busy.filter_map(|task| task.node.as_ref()).collect();
-        let empty = leaving.into_iter().filter(|name| !busy.contains(name));
+        let mut empty: HashSet<&NodeName> = leaving.iter().copied().collect();
+        for node in busy.filter_map(|task| task.node.as_ref()) {
+            empty.remove(node);
+        }
+        let empty = leaving.into_iter().filter(|name| empty.contains(name));
         effects.extend(empty.map(|name| Effect::RemoveNode(name.clone())));
     }
     for node in world.nodes.values() {

@@ -166,7 +166,9 @@ struct ForecastQuery {
     security(("token" = ["read"])),
     params(("name" = String, Path, description = "The service"), ForecastQuery),
     responses((status = 200, description = "Expected requests per second with the 5 % and 95 % quantiles, no further \
-        ahead than the past that is known; or why there are none", body = ForecastDto)))]
+        ahead than the past that is known; or why there are none", body = ForecastDto),
+        (status = 422, description = "It is no service", body = Problem,
+            content_type = "application/problem+json")))]
 async fn forecast(
     State(api): State<ApiState>,
     At(name): At<String>,

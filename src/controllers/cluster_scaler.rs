@@ -12,10 +12,10 @@ use crate::controllers::state::EngineState;
 use crate::domain::change::Change;
 use crate::domain::decision::DecisionId;
 use crate::domain::node_outlook::NodesOutlook;
-use crate::domain::plan::Step;
+use crate::domain::plan::{Step, Waiting};
 use crate::domain::policy::PolicyMode;
 use crate::domain::rollout::Actor;
-use crate::domain::task::TaskId;
+use crate::domain::task::{TaskId, TaskState};
 use crate::ports::store::StoreError;
 use crate::scaling::cluster::{ClusterTerms, decide, node_use};
 use crate::scaling::node_outlook::outlook;
@@ -59,6 +59,11 @@ impl ClusterScaler {
             })
             .await?;
         let (world, waiting) = (self.state.world().await, Arc::clone(&self.passes.borrow().waiting));
+        // The world may be newer than what waited: what has a node by now needs no other one.
+        let pending = |waiting: &&Waiting| {
+            world.tasks.get(&waiting.task).is_some_and(|task| task.state == TaskState::Pending)
+        };
+        let waiting: Vec<Waiting> = waiting.iter().filter(pending).cloned().collect();
         let verdict = decide(&world, &waiting, &self.terms, now);
         self.outlook.send_replace(Arc::new(outlook(&world, &verdict, now)));
         let mut told = self.told.lock().await;

@@ -85,20 +85,8 @@ fn summary(total: &BillRow) -> String {
 }
 
 fn rows(report: &BillReport) -> String {
-    let header = [
-        "Requested",
-        "Used",
-        "Idle",
-        "Not measured",
-        "Overhead",
-        "Free",
-        "Shared",
-        "Cost",
-        "Saved",
-        "Forecast",
-    ];
     let mut text = "<div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">Name</th>".to_owned();
-    for name in header {
+    for name in BillRow::AMOUNTS {
         let _ = write!(text, "<th scope=\"col\">{name}</th>");
     }
     text.push_str("</tr></thead>\n<tbody>\n");
@@ -110,20 +98,7 @@ fn rows(report: &BillReport) -> String {
 }
 
 fn line(row: &BillRow) -> String {
-    let parts = &row.parts;
-    let amounts = [
-        row.requested,
-        parts.used,
-        parts.idle,
-        parts.unsampled,
-        parts.overhead,
-        parts.free,
-        parts.shared,
-        row.cost,
-        row.saving,
-        row.forecast,
-    ];
-    let cells: String = amounts.map(|amount: MicroCents| format!("<td>{amount}</td>")).concat();
+    let cells: String = row.amounts().map(|amount: MicroCents| format!("<td>{amount}</td>")).concat();
     format!("<tr><td>{}</td>{cells}</tr>\n", escaped(&row.name))
 }
 

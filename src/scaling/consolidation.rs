@@ -39,6 +39,7 @@ const MOVE_LASTS: SignedDuration = SignedDuration::from_mins(5);
 pub(super) const PAID_BACK_WITHIN: SignedDuration = SignedDuration::from_mins(60);
 /// A node on which runs will end so soon can be left by services; what it saves begins when they have ended.
 const RUNS_WAITED_FOR: SignedDuration = SignedDuration::from_mins(5);
+
 /// A task that leaves a node, and where there is room for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {

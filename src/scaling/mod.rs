@@ -9,6 +9,8 @@ pub mod cluster;
 mod cluster_fit;
 mod cluster_grow;
 mod cluster_shrink;
+#[cfg(test)]
+mod cluster_tests;
 pub mod consolidation;
 mod consolidation_board;
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod browser;
 mod browser_work;
 mod chromium;
 mod cost;
+mod given;
 mod latency;
 mod operator;
 mod roles;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use loadline::api::client::{Client, ClientOptions};
-use loadline::api::requests::TokenRequest;
 use reqwest::{StatusCode, header};
 
-use crate::harness::{Engine, Place};
+use crate::harness::Place;
+use crate::web::given::Given;
 use crate::web::visitor::Visitor;
 
 /// Two teams; one job's words are markup.
@@ -41,47 +40,10 @@ const PAGES: [&str; 12] = [
     "/engine",
 ];
 
-struct Given {
-    engine: Engine,
-    place: Place,
-    base: String,
-}
-
 async fn given() -> Given {
-    let mut place = Place::new();
-    place.stops_tasks = true;
-    let engine = place.start();
-    engine.apply(SPECS).await.expect("valid specs");
-    engine.wait_ready("ours", 1).await;
-    let base = engine.client.address().to_owned();
-    Given { engine, place, base }
-}
-
-impl Given {
-    /// A token of each role; from the first one on every visitor needs one.
-    async fn token(&self, by: Option<&str>, name: &str, role: &str, team: Option<&str>) -> String {
-        let client = match by {
-            None => Client::new(&self.base, "test"),
-            Some(secret) => Client::connect(ClientOptions {
-                address: self.base.clone(),
-                token: Some(secret.to_owned()),
-                ..ClientOptions::default()
-            })
-            .expect("a client"),
-        };
-        let request = TokenRequest {
-            name: name.to_owned(),
-            role: role.to_owned(),
-            team: team.map(str::to_owned),
-            ..TokenRequest::default()
-        };
-        client.create_token(&request).await.expect("a token").secret
-    }
-
-    fn end(self) {
-        self.engine.end();
-        drop(self.place);
-    }
+    let given = Given::start(Place::new(), SPECS).await;
+    given.engine.wait_ready("ours", 1).await;
+    given
 }
 
 #[tokio::test(flavor = "multi_thread")]

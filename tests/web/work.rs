@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use loadline::adapters::storage::SqliteStore;
 use loadline::adapters::system_clock::SystemClock;
 use loadline::api::backtests::{BacktestDto, BacktestRequest};
-use loadline::api::client::{Client, ClientOptions};
+use loadline::api::client::Client;
 use loadline::api::dto::{LogDto, NodeDto};
 use loadline::api::environment::EnvironmentDto;
 use loadline::api::exec::{ExecRequest, ExecResult};
 use loadline::api::own_state::EngineDto;
-use loadline::api::requests::TokenRequest;
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
 use loadline::domain::task::TaskId;
 use loadline::domain::usage::UsageSample;
@@ -21,7 +20,8 @@ use loadline::ports::clock::Clock;
 use loadline::ports::history::History;
 use reqwest::{StatusCode, header};
 
-use crate::harness::{Engine, Place};
+use crate::harness::Place;
+use crate::web::given::Given;
 use crate::web::visitor::{Answer, Visitor};
 
 const SPECS: &str = r#"
@@ -34,46 +34,14 @@ env = { GREETING = "hello <i>", KEY = { secret_env = "SHOP_KEY" }, FILED = { sec
 "#;
 const SECRETS: [&str; 3] = ["value-of-the-variable", "value-of-the-file", "plainly-secret"];
 
-struct Given {
-    engine: Engine,
-    place: Place,
-    base: String,
-}
-
 async fn given() -> Given {
     let mut place = Place::new();
-    place.stops_tasks = true;
     place.before = format!("export SHOP_KEY={}; ", SECRETS[0]);
     let key = place.folder.path().join("key");
     std::fs::write(&key, format!("{}\n", SECRETS[1])).expect("a file");
-    let engine = place.start();
-    engine.apply(&SPECS.replace("KEYFILE", &key.display().to_string())).await.expect("valid specs");
-    engine.wait_ready("shop", 2).await;
-    let base = engine.client.address().to_owned();
-    Given { engine, place, base }
-}
-
-impl Given {
-    fn client(&self, secret: Option<&str>) -> Client {
-        let token = secret.map(str::to_owned);
-        let options = ClientOptions { address: self.base.clone(), token, ..ClientOptions::default() };
-        Client::connect(options).expect("a client")
-    }
-
-    async fn token(&self, by: Option<&str>, name: &str, role: &str, team: Option<&str>) -> String {
-        let request = TokenRequest {
-            name: name.to_owned(),
-            role: role.to_owned(),
-            team: team.map(str::to_owned),
-            ..TokenRequest::default()
-        };
-        self.client(by).create_token(&request).await.expect("a token").secret
-    }
-
-    fn end(self) {
-        self.engine.end();
-        drop(self.place);
-    }
+    let given = Given::start(place, &SPECS.replace("KEYFILE", &key.display().to_string())).await;
+    given.engine.wait_ready("shop", 2).await;
+    given
 }
 
 #[tokio::test(flavor = "multi_thread")]

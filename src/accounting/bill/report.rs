@@ -142,6 +142,29 @@ pub struct BillRow {
     pub forecast: MicroCents,
 }
 
+impl BillRow {
+    /// What `amounts` are, as tables head them.
+    pub const AMOUNTS: [&'static str; 10] = [
+        "Requested",
+        "Used",
+        "Idle",
+        "Not measured",
+        "Overhead",
+        "Free",
+        "Shared",
+        "Cost",
+        "Saved",
+        "Forecast",
+    ];
+
+    /// All amounts of money, in the order in which they are shown.
+    pub fn amounts(&self) -> [MicroCents; 10] {
+        let CostParts { used, idle, unsampled, overhead, free, shared } = self.parts;
+        let (requested, cost, saving, forecast) = (self.requested, self.cost, self.saving, self.forecast);
+        [requested, used, idle, unsampled, overhead, free, shared, cost, saving, forecast]
+    }
+}
+
 /// The bill of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillReport {

@@ -140,8 +140,7 @@ fn shown(visitor: &Visitor, bill: &Bill, report: &BillReport) -> Markup {
 fn rows(by: By, report: &BillReport) -> Markup {
     html! {
         div.scroll tabindex="0" { table {
-            thead { tr { th { (by) } th.number { "Requested" } th.number { "Used" } th.number { "Idle" } th.number { "Not measured" }
-                th.number { "Overhead" } th.number { "Free" } th.number { "Shared" } th.number { "Cost" } th.number { "Saved" } th.number { "Forecast" } } }
+            thead { tr { th { (by) } @for name in BillRow::AMOUNTS { th.number { (name) } } } }
             tbody { @for row in report.rows.iter().take(ROWS_MAX) { (line(by, row)) } }
             tfoot { (line(By::Team, &report.totals)) }
         } }
@@ -150,23 +149,10 @@ fn rows(by: By, report: &BillReport) -> Markup {
 }
 
 fn line(by: By, row: &BillRow) -> Markup {
-    let parts = &row.parts;
-    let amounts = [
-        row.requested,
-        parts.used,
-        parts.idle,
-        parts.unsampled,
-        parts.overhead,
-        parts.free,
-        parts.shared,
-        row.cost,
-        row.saving,
-        row.forecast,
-    ];
     let linked = matches!(by, By::Workload | By::Service) && !row.name.starts_with('(');
     html! { tr {
         th scope="row" { @if linked { a href=(path("/workloads", &row.name)) { (row.name) } } @else { (row.name) } }
-        @for amount in amounts { td.number { (price(amount)) } }
+        @for amount in row.amounts() { td.number { (price(amount)) } }
     } }
 }
 

@@ -7,10 +7,14 @@ pub mod advice;
 pub mod ahead;
 pub mod cluster;
 mod cluster_fit;
+#[cfg(test)]
+mod cluster_given;
 mod cluster_grow;
+#[cfg(test)]
+mod cluster_grow_tests;
 mod cluster_shrink;
 #[cfg(test)]
-mod cluster_tests;
+mod cluster_shrink_tests;
 pub mod consolidation;
 mod consolidation_board;
 #[cfg(test)]

@@ -5,8 +5,7 @@
 //! each look, so a call that failed, or an engine that died between deciding and doing, needs no record
 //! of its own. Every call may be repeated.
 
-use std::collections::HashSet;
-
+use foldhash::HashSet;
 use jiff::SignedDuration;
 
 use crate::domain::node::{NodeName, NodeState};
@@ -14,6 +13,7 @@ use crate::domain::observation::{NodeObservation, Observed, ProcessState, TaskOb
 use crate::domain::quantity::TaskSize;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::world::World;
+use crate::scheduling::parts::{Part, for_parts};
 use crate::scheduling::placing::template_of;
 use crate::scheduling::rows::walk;
 use crate::scheduling::view::Row;
@@ -57,19 +57,11 @@ pub enum Effect {
 /// stopped, forgotten and removed.
 pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     let (mut effects, mut known, mut launches) = (Vec::new(), Vec::new(), Vec::new());
-    let row = |Row { task, seen }: Row<'_>| match seen {
-        Some(seen) => known.extend(for_known(world, task, seen)),
-        None if task.state == TaskState::Launching => launches.push(Effect::Launch(task.id.clone())),
-        None => {}
-    };
-    let stray = |id: &TaskId, seen: &TaskObservation| {
-        effects.push(if alive(seen) {
-            Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
-        } else {
-            Effect::Forget(id.clone())
-        });
-    };
-    walk(world, observed, row, stray);
+    for part in for_parts(world, |part| of_tasks(part, world, observed)) {
+        effects.extend(part.strays);
+        known.extend(part.known);
+        launches.extend(part.launches);
+    }
     effects.extend(known);
     let leaving =
         |name: &NodeName| world.nodes.get(name).is_none_or(|node| node.state == NodeState::Removing);
@@ -92,6 +84,32 @@ pub fn effects(world: &World, observed: &Observed) -> Vec<Effect> {
     }
     effects.extend(launches);
     effects
+}
+
+/// What is to be asked for about tasks.
+#[derive(Default)]
+struct OfTasks {
+    strays: Vec<Effect>,
+    known: Vec<Effect>,
+    launches: Vec<Effect>,
+}
+
+fn of_tasks<'a>(part: Part<'a>, world: &'a World, observed: &'a Observed) -> OfTasks {
+    let OfTasks { mut strays, mut known, mut launches } = OfTasks::default();
+    let row = |Row { task, seen }: Row<'_>| match seen {
+        Some(seen) => known.extend(for_known(world, task, seen)),
+        None if task.state == TaskState::Launching => launches.push(Effect::Launch(task.id.clone())),
+        None => {}
+    };
+    let stray = |id: &TaskId, seen: &TaskObservation| {
+        strays.push(if alive(seen) {
+            Effect::Stop { task: id.clone(), grace: STRAY_GRACE }
+        } else {
+            Effect::Forget(id.clone())
+        });
+    };
+    walk(part, world, observed, row, stray);
+    OfTasks { strays, known, launches }
 }
 
 fn alive(seen: &TaskObservation) -> bool {

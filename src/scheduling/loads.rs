@@ -1,6 +1,6 @@
 //! What tasks hold and use, summed up by node and by team, and kept up with the steps of a plan.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::domain::node::NodeName;
 use crate::domain::quantity::Resources;
@@ -60,6 +60,21 @@ impl Loads {
         load.tasks += 1;
         if let Some(team) = team {
             self.teams.entry(team.to_owned()).or_default().add(request);
+        }
+    }
+
+    /// Adds what was summed up apart.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (node, load) in other.nodes {
+            let sum = self.nodes.entry(node).or_default();
+            sum.reserved += load.reserved;
+            sum.used += load.used;
+            sum.tasks += load.tasks;
+        }
+        for (team, load) in other.teams {
+            let sum = self.teams.entry(team).or_default();
+            sum.reserved += load.reserved;
+            sum.tasks += load.tasks;
         }
     }
 

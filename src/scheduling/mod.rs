@@ -23,6 +23,7 @@ pub mod launching;
 mod loads;
 mod manual;
 mod nodes;
+mod parts;
 mod placing;
 mod preempting;
 mod removal;

@@ -6,6 +6,7 @@ use crate::domain::change::Change;
 use crate::domain::observation::{Observed, TaskObservation};
 use crate::domain::task::TaskId;
 use crate::domain::world::{EntityKey, World};
+use crate::scheduling::parts::Part;
 use crate::scheduling::view::Row;
 
 pub(super) fn keep_member(set: &mut BTreeSet<TaskId>, id: &TaskId, belongs: bool) {
@@ -49,16 +50,17 @@ pub(super) fn copy_row<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut
     }
 }
 
-/// Tasks with their observations, and those observed that the world does not know (`stray`): both are in order of
-/// id, so one walk over each is enough.
+/// The tasks of a part with their observations, and those observed that the world does not know (`stray`): both are in
+/// order of id, so one walk over each is enough.
 pub(super) fn walk<'a>(
+    part: Part<'a>,
     world: &'a World,
     observed: &'a Observed,
     mut row: impl FnMut(Row<'a>),
     mut stray: impl FnMut(&'a TaskId, &'a TaskObservation),
 ) {
-    let mut seen = observed.tasks.iter().peekable();
-    for (id, task) in &world.tasks {
+    let mut seen = part.observations(observed).peekable();
+    for (id, task) in part.tasks(world) {
         // Nearly always the next one is that of the task.
         let mut own = seen.next_if(|(other, _)| *other == id);
         if own.is_none() {
@@ -70,11 +72,4 @@ pub(super) fn walk<'a>(
         row(Row { task, seen: own.map(|(_, seen)| seen) });
     }
     seen.for_each(|(other, observation)| stray(other, observation));
-}
-
-/// Tasks with their observations, by id.
-pub(super) fn joined<'a>(world: &'a World, observed: &'a Observed) -> Vec<Row<'a>> {
-    let mut rows = Vec::with_capacity(world.tasks.len());
-    walk(world, observed, |row| rows.push(row), |_, _| {});
-    rows
 }

@@ -7,10 +7,12 @@
 mod held;
 mod in_force;
 mod runs;
+mod survey;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use foldhash::{HashMap, HashMapExt, HashSet};
 use jiff::Timestamp;
 
 use crate::domain::action::Switch;
@@ -26,7 +28,9 @@ use crate::domain::world::{EntityKey, RunKey, RunOutcome, Workload, World};
 use crate::scheduling::PlanSettings;
 use crate::scheduling::calm;
 use crate::scheduling::loads::Loads;
-use crate::scheduling::rows::{copy_row, has, joined, keep_member, task_of};
+use crate::scheduling::parts::for_parts;
+use crate::scheduling::rows::{copy_row, has, keep_member, task_of};
+use crate::scheduling::view::survey::{Group, Survey, survey};
 
 /// A task with what is observed of it.
 #[derive(Clone, Copy)]
@@ -64,8 +68,9 @@ pub(super) struct View<'a> {
     /// Where the tasks of each name are among the rows, in order.
     spans: Vec<(&'a WorkloadName, Range<usize>)>,
     ownerless: Vec<&'a WorkloadName>,
-    /// Workloads that are as they should be, so that only a change elsewhere is a reason to look at them.
-    calm: HashSet<&'a WorkloadName>,
+    /// Workloads that are not as they should be, or that an action is about: to the others only a change
+    /// elsewhere is a reason to look at them.
+    restless: BTreeSet<&'a WorkloadName>,
     changed: World,
     gone: BTreeSet<EntityKey>,
     /// Something else than tasks is among what is gone.
@@ -100,73 +105,72 @@ impl<'a> View<'a> {
         settings: &'a PlanSettings,
         now: Timestamp,
     ) -> Self {
-        let rows = joined(base, observed);
-        let mut index: HashMap<&'a WorkloadName, Known<'a>> = HashMap::with_capacity(base.workloads.len());
-        index.extend(
-            base.workloads
-                .iter()
-                .map(|(name, workload)| (name, Known { workload: Some(workload), rows: 0..0 })),
-        );
         let leaving: BTreeSet<NodeName> = base
             .nodes
             .values()
             .filter(|node| node.state != NodeState::Ready)
             .map(|node| node.name.clone())
             .collect();
-        let (mut pending, mut finals) = (BTreeSet::new(), BTreeSet::new());
-        let workloads = base.workloads.len();
-        let (mut ownerless, mut spans) = (Vec::new(), Vec::with_capacity(workloads));
-        let mut calm = HashSet::with_capacity(workloads);
-        let mut start = 0;
-        for group in rows.chunk_by(|one, other| one.task.workload() == other.task.workload()) {
-            let name = group[0].task.workload();
-            let known = index.entry(name).or_insert_with(|| {
-                ownerless.push(name);
-                Known { workload: None, rows: 0..0 }
-            });
-            known.rows = start..start + group.len();
-            spans.push((name, known.rows.clone()));
-            start += group.len();
-            if known.workload.is_some_and(|workload| calm::is_calm(workload, group, &leaving)) {
-                calm.insert(name);
-                continue;
-            }
-            for task in group.iter().map(|row| row.task) {
-                if task.state == TaskState::Pending {
-                    pending.insert(task.id.clone());
-                } else if task.state.is_terminal() {
-                    finals.insert(task.id.clone());
-                }
-            }
-        }
-        for name in calm::acted_on(base) {
-            calm.remove(name);
-        }
-        Self {
+        let surveyed = for_parts(base, |part| survey(part, base, observed, &leaving));
+        let names = surveyed.iter().map(|part| part.groups.len()).sum();
+        let mut view = Self {
             base,
             observed,
             settings,
             now,
-            rows,
-            index,
-            spans,
-            ownerless,
+            rows: Vec::with_capacity(base.tasks.len()),
+            index: HashMap::with_capacity(names),
+            spans: Vec::with_capacity(names),
+            ownerless: Vec::new(),
             changed: World::default(),
             gone: BTreeSet::new(),
             more_than_tasks_gone: false,
-            moved_in: HashSet::new(),
-            pending,
-            finals,
+            moved_in: HashSet::default(),
+            pending: BTreeSet::new(),
+            finals: BTreeSet::new(),
             active_runs: runs::active(base),
             leaving,
-            calm,
+            restless: calm::acted_on(base).collect(),
             dirty: BTreeSet::new(),
-            dirty_nodes: HashSet::new(),
+            dirty_nodes: HashSet::default(),
             freed: false,
             cramped: BTreeSet::new(),
             loads: None,
             ended: BTreeMap::new(),
             steps: Vec::new(),
+        };
+        for part in surveyed {
+            view.add(part);
+        }
+        view
+    }
+
+    fn add(&mut self, part: Survey<'a>) {
+        let mut end = self.rows.len();
+        self.rows.extend(part.rows);
+        for Group { name, workload, tasks, calm } in part.groups {
+            let rows = end..end + tasks;
+            end = rows.end;
+            if tasks > 0 {
+                self.spans.push((name, rows.clone()));
+            }
+            if workload.is_none() {
+                self.ownerless.push(name);
+            }
+            self.index.insert(name, Known { workload, rows: rows.clone() });
+            if calm {
+                continue;
+            }
+            if workload.is_some() {
+                self.restless.insert(name);
+            }
+            for task in self.rows[rows].iter().map(|row| row.task) {
+                if task.state == TaskState::Pending {
+                    self.pending.insert(task.id.clone());
+                } else if task.state.is_terminal() {
+                    self.finals.insert(task.id.clone());
+                }
+            }
         }
     }
 
@@ -250,9 +254,9 @@ impl<'a> View<'a> {
 
     /// The workloads that the first round has to look at, in order of name.
     pub(super) fn take_restless(&mut self) -> Vec<&'a WorkloadName> {
-        let (base, touched) = (self.base, self.take_dirty());
-        let touched: BTreeSet<_> = touched.into_iter().collect();
-        base.workloads.keys().filter(|name| !self.calm.contains(name) || touched.contains(name)).collect()
+        let mut restless = std::mem::take(&mut self.restless);
+        restless.extend(self.take_dirty());
+        restless.into_iter().filter(|name| self.base.workloads.contains_key(*name)).collect()
     }
 
     /// A workload would grow if there were room.
@@ -432,10 +436,14 @@ impl<'a> View<'a> {
     /// others, each in order of id.
     pub(super) fn all_rows(&self) -> impl Iterator<Item = Row<'_>> {
         let same = self.spans.iter().filter(|(name, _)| !self.moved_in.contains(*name));
+        same.flat_map(|(_, span)| &self.rows[span.clone()]).copied().chain(self.moved_rows())
+    }
+
+    /// The tasks of workloads whose tasks changed, by id.
+    fn moved_rows(&self) -> impl Iterator<Item = Row<'_>> {
         let mut moved: Vec<&WorkloadName> = self.moved_in.iter().collect();
         moved.sort_unstable();
-        let moved = moved.into_iter().flat_map(|name| self.rows_of(name));
-        same.flat_map(|(_, span)| &self.rows[span.clone()]).copied().chain(moved)
+        moved.into_iter().flat_map(|name| self.rows_of(name))
     }
 
     /// Tasks without a node, by id.

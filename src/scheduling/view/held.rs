@@ -5,6 +5,7 @@ use crate::domain::quantity::Resources;
 use crate::domain::task::Task;
 use crate::domain::workload::WorkloadName;
 use crate::scheduling::loads::{Held, Load, Loads, TeamLoad};
+use crate::scheduling::parts::for_pieces;
 use crate::scheduling::view::{Row, View};
 
 impl View<'_> {
@@ -16,18 +17,31 @@ impl View<'_> {
     /// What is held, by node and by team.
     pub(in crate::scheduling) fn loads(&mut self) -> &Loads {
         if self.loads.is_none() {
-            let mut loads = Loads::default();
-            let counted = !self.base.quotas.is_empty();
-            for Row { task, .. } in self.all_rows() {
-                let Some(node) = task.node.as_ref().filter(|_| task.state.holds_resources()) else {
-                    continue;
-                };
-                let team = if counted { self.team_of(task.workload()) } else { None };
-                loads.add_one(node, team, task.size.request, self.used(task));
+            // What did not change is added up in pieces at once.
+            let same = for_pieces(&self.spans, self.rows.len(), |spans| {
+                let same = spans.iter().filter(|(name, _)| !self.moved_in.contains(*name));
+                self.sum(same.flat_map(|(_, span)| &self.rows[span.clone()]).copied())
+            });
+            let mut loads = self.sum(self.moved_rows());
+            for other in same {
+                loads.merge(other);
             }
             self.loads = Some(loads);
         }
         self.loads.get_or_insert_with(Loads::default)
+    }
+
+    fn sum<'v>(&self, rows: impl Iterator<Item = Row<'v>>) -> Loads {
+        let mut loads = Loads::default();
+        let counted = !self.base.quotas.is_empty();
+        for Row { task, .. } in rows {
+            let Some(node) = task.node.as_ref().filter(|_| task.state.holds_resources()) else {
+                continue;
+            };
+            let team = if counted { self.team_of(task.workload()) } else { None };
+            loads.add_one(node, team, task.size.request, self.used(task));
+        }
+        loads
     }
 
     /// The load of a node, once `loads` was called.

@@ -31,6 +31,7 @@ pub(crate) struct Moto {
 
 impl Moto {
     /// Starts it; none where it cannot be had, which is told.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(crate) fn start(group: &str, most: u32) -> Option<Self> {
         let Some(programs) = venv("moto-venv", &["moto[server]==5.2.5"]) else {
             eprintln!("SKIPPED: moto cannot be had here (it needs python3 with venv, and PyPI)");

@@ -44,9 +44,6 @@ impl Held {
     }
 }
 
-/// Requests count: overcommit is off.
-pub static REQUESTS_COUNT: Overcommit = Overcommit { charges: BTreeMap::new(), most: 1.0 };
-
 impl Overcommit {
     /// Whether every task counts as it requests.
     pub fn is_off(&self) -> bool {
@@ -96,7 +93,7 @@ mod tests {
         assert_eq!(twice.taken(of(4000, 100), held(9000, 60, 1500)), of(5000, 60));
         // More use than requested is no reason to give a node less than requests leave.
         assert_eq!(twice.taken(of(4000, 100), held(2000, 60, 3000)), of(2000, 60));
-        assert_eq!(REQUESTS_COUNT.taken(of(4000, 100), held(4000, 60, 1500)), of(4000, 60));
+        assert_eq!(Overcommit::default().taken(of(4000, 100), held(4000, 60, 1500)), of(4000, 60));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use crate::domain::change::Change;
 use crate::domain::decision::DecisionKind;
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeSource, NodeState, PoolName, PoolSpec};
-use crate::domain::overcommit::REQUESTS_COUNT;
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::{WaitKind, Waiting};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use crate::domain::rollout::{Actor, Revision};
@@ -125,7 +125,7 @@ impl Build {
 
     /// Everything is underused for as long as it takes, where its requests say so.
     pub(super) fn rested(mut self) -> Self {
-        for change in node_use(&self.0, &REQUESTS_COUNT, ago(3600)) {
+        for change in node_use(&self.0, &Overcommit::default(), ago(3600)) {
             let Change::NodeUse { node, underused_since } = change else { panic!("{change:?}") };
             self.0.nodes.get_mut(&node).expect("a node").underused_since = underused_since;
         }

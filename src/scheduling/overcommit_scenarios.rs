@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::domain::observation::Usage;
 use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::Waiting;
-use crate::domain::quantity::Millicores;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::workload::WorkloadSpec;
 use crate::scheduling::simulation::{Simulation, service_spec, size};
 
@@ -134,7 +134,13 @@ proptest! {
         prop_assert_eq!(&off.journal, &by_requests.journal);
         prop_assert_eq!(&off.world, &by_requests.world);
         let lent = story(&|request| Some(request.min(charged)));
-        let waits = |sim: &Simulation| sim.plan.waiting.len();
-        prop_assert!(waits(&lent) <= waits(&off), "{} wait, {} without", waits(&lent), waits(&off));
+        for node in lent.world.nodes.values() {
+            let on = lent.world.tasks.values().filter(|task| {
+                task.node.as_ref() == Some(&node.name) && task.state.holds_resources()
+            });
+            let requested: Resources = on.map(|task| task.size.request).sum();
+            prop_assert!(requested.memory <= node.size.memory);
+            prop_assert!(requested.cpu.cores() <= node.size.cpu.cores() * most + 0.001, "{}", requested);
+        }
     }
 }

@@ -118,7 +118,7 @@ fn a_task_counts_with_its_request_until_it_is_known() {
     add(&mut grown, 7, 0);
     let known = after(&mut peaks, &grown, 6..7, |_, _| 0.2);
     assert!(!known.charges.contains_key(&id(7)), "a newcomer counts with its request");
-    assert_eq!(known.most, 2.0);
+    assert!((known.most - 2.0).abs() < 1e-9);
 }
 
 #[test]
@@ -131,8 +131,9 @@ fn peaks_that_come_together_count_as_such() {
     };
     let together = total(&|_, window| wave(window));
     let in_turn = total(&|task, window| wave(window + task as i64));
-    assert!((0.68..0.72).contains(&in_turn), "they always use 0.6 cores together: {in_turn}");
-    assert!(together > 2.0, "0.6 cores and many deviations of 0.4: {together}");
+    // After 24 windows, 18 of them predicted, 4.36 deviations have become 2.6.
+    assert!((0.62..0.68).contains(&in_turn), "they always use 0.6 cores together: {in_turn}");
+    assert!(together > 1.5, "0.6 cores and deviations of 0.4: {together}");
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn where_a_task_leaves_those_that_stay_are_looked_at_anew() {
     let both = after(&mut peaks, &world, 0..24, wave);
     world.tasks.remove(&id(1));
     let left = peaks.overcommit(&world, at(24) + SignedDuration::from_secs(5));
-    assert!(left.charges[&id(0)].cores() > 1.0, "by itself it varies: {both:?} {left:?}");
+    assert!(left.charges[&id(0)].cores() > 2.0 * both.charges[&id(0)].cores(), "by itself it varies: {both:?} {left:?}");
     assert_eq!(left.charges.len(), 1);
 }
 

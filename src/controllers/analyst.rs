@@ -215,7 +215,13 @@ impl Analyst {
                 analysis.rungs = Arc::new(rungs);
             });
             let peaks = memory.peaks.checkpoint();
-            memory.in_force.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?, peaks)))
+            if let Some(learnt) = memory.peaks.learnt() {
+                self.state.telemetry().lent(&learnt.figures());
+            }
+            memory
+                .in_force
+                .checkpoint()
+                .and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?, peaks)))
         };
         match checkpoint {
             Ok((estimator, runs, peaks)) => {

@@ -19,7 +19,9 @@ use crate::domain::plan::Step;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::placement::Ask;
-use crate::scaling::cluster::{ClusterTerms, ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share};
+use crate::scaling::cluster::{
+    ClusterTerms, ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share,
+};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
 use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, homes_at_once, moves, plan};
 

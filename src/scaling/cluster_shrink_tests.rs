@@ -348,5 +348,8 @@ fn node_use_notes_both_crossings_once() {
     let build = build.rested();
     assert_eq!(node_use(&build.0, &Overcommit::default(), now()), []);
     let build = build.task("web", 2, resources(600, 1), Some("small-2"));
-    assert!(matches!(node_use(&build.0, &Overcommit::default(), now())[..], [Change::NodeUse { underused_since: None, .. }]));
+    assert!(matches!(
+        node_use(&build.0, &Overcommit::default(), now())[..],
+        [Change::NodeUse { underused_since: None, .. }]
+    ));
 }

@@ -62,7 +62,8 @@ async fn idle_tasks_make_room_for_others_once_their_use_is_known() {
     engine.wait_ready("second", 2).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let still = [engine.running("first").await, engine.running("second").await].concat();
-    let ids = |tasks: &[loadline::api::dto::TaskDto]| tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>();
+    let ids =
+        |tasks: &[loadline::api::dto::TaskDto]| tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&still), ids(&running), "nobody had to leave");
 }
 

@@ -41,6 +41,17 @@ impl Calibration {
         self.multiplier
     }
 
+    /// The same by name, for people who watch it.
+    pub fn figures(&self) -> [(&'static str, f64); 5] {
+        [
+            ("deviations", self.multiplier),
+            ("windows", self.windows as f64),
+            ("windows_beyond", self.beyond as f64),
+            ("windows_lent", self.lent as f64),
+            ("windows_lent_and_full", self.full as f64),
+        ]
+    }
+
     /// Learns from a window: nodes that were compared and how many of them went beyond, nodes that were lent and how
     /// many of them were full.
     pub(super) fn learn(&mut self, (nodes, beyond): (u64, u64), (lent, full): (u64, u64)) {

@@ -95,7 +95,12 @@ fn sample(number: u64, window: i64, cores: f64) -> UsageSample {
 }
 
 /// What tasks count with after each of some windows in which each used so much.
-fn after(peaks: &mut NodePeaks, world: &World, windows: Range<i64>, used: impl Fn(u64, i64) -> f64) -> Overcommit {
+fn after(
+    peaks: &mut NodePeaks,
+    world: &World,
+    windows: Range<i64>,
+    used: impl Fn(u64, i64) -> f64,
+) -> Overcommit {
     let mut last = Overcommit::default();
     for window in windows {
         for task in world.tasks.keys() {
@@ -159,7 +164,10 @@ fn where_a_task_leaves_those_that_stay_are_looked_at_anew() {
     let both = after(&mut peaks, &world, 0..24, wave);
     world.tasks.remove(&id(1));
     let left = peaks.overcommit(&world, at(24) + SignedDuration::from_secs(5));
-    assert!(left.charges[&id(0)].cores() > 2.0 * both.charges[&id(0)].cores(), "by itself it varies: {both:?} {left:?}");
+    assert!(
+        left.charges[&id(0)].cores() > 2.0 * both.charges[&id(0)].cores(),
+        "by itself it varies: {both:?} {left:?}"
+    );
     assert_eq!(left.charges.len(), 1);
 }
 
@@ -180,7 +188,10 @@ fn samples_of_any_length_fall_into_their_windows() {
     let course = &peaks.courses[&id(0)];
     let first = at(0).as_second() / WINDOW;
     let seen: Vec<f64> = (0..7).filter_map(|window| course.at(first + window)).collect();
-    assert!(seen.iter().zip([0.8, 0.0, 0.8, 0.0, 0.8, 0.0, 0.8]).all(|(a, b)| (a - b).abs() < 1e-6), "{seen:?}");
+    assert!(
+        seen.iter().zip([0.8, 0.0, 0.8, 0.0, 0.8, 0.0, 0.8]).all(|(a, b)| (a - b).abs() < 1e-6),
+        "{seen:?}"
+    );
 }
 
 /// Numbers from a seed (`SplitMix64`).

@@ -41,7 +41,9 @@ fn engine(name: &str) -> Result<EnginePools, String> {
     }
     let Some(risk) = name.strip_prefix("loadline:") else {
         let known = ALL.join(", ");
-        return Err(format!("`{name}` is not a policy of nodes; those known are {known}, loadline:RISK, loadline:overcommit=RISK"));
+        return Err(format!(
+            "`{name}` is not a policy of nodes; those known are {known}, loadline:RISK, loadline:overcommit=RISK"
+        ));
     };
     let (number, lends) = risk.strip_prefix("overcommit=").map_or((risk, false), |number| (number, true));
     let risk = number.parse::<f64>().ok().filter(|risk| *risk > 0.0 && *risk < 0.5);

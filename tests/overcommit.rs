@@ -143,7 +143,8 @@ struct Cluster<'s> {
 }
 
 fn at(window: usize) -> Timestamp {
-    Timestamp::from_second(1_000_000 * WINDOW + window as i64 * WINDOW).expect("a time")
+    let window = i64::try_from(window).expect("a number");
+    Timestamp::from_second((1_000_000 + window) * WINDOW).expect("a time")
 }
 
 fn node(number: usize, size: Resources) -> Node {
@@ -193,7 +194,7 @@ impl<'s> Cluster<'s> {
         let settings = |risk| PeakSettings {
             risk: Share::new(risk),
             most: MOST,
-            warm_up: SignedDuration::from_secs(WARM_UP as i64 * WINDOW),
+            warm_up: SignedDuration::from_hours(2),
             window: SignedDuration::from_secs(WINDOW),
         };
         let peaks = match rule {

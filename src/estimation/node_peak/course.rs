@@ -5,6 +5,7 @@ use std::ops::Range;
 
 /// So many windows are looked back on.
 pub(super) const HISTORY: usize = 288;
+const HISTORY_LENGTH: i64 = 288;
 /// A window of which less is covered by samples is unknown.
 const COVERED_MIN: f64 = 0.5;
 
@@ -49,10 +50,10 @@ impl Course {
             let Some(first) = ended.first() else { return };
             self.next = first.0;
         }
-        if before - self.next > HISTORY as i64 {
+        if before - self.next > HISTORY_LENGTH {
             // All that was known is too long ago.
             *self = Self { open: std::mem::take(&mut self.open), ..Self::default() };
-            self.next = before - HISTORY as i64;
+            self.next = before - HISTORY_LENGTH;
         }
         let mut ended = ended.into_iter().peekable();
         while self.next < before {
@@ -84,8 +85,8 @@ impl Course {
 
     /// Mean use in a window, in cores.
     pub(super) fn at(&self, window: i64) -> Option<f64> {
-        let first = self.next - self.closed.len() as i64;
-        let used = *self.closed.get(usize::try_from(window.checked_sub(first)?).ok()?)?;
+        let back = usize::try_from(self.next.checked_sub(window)?).ok()?;
+        let used = *self.closed.get(self.closed.len().checked_sub(back)?)?;
         (!used.is_nan()).then_some(f64::from(used))
     }
 

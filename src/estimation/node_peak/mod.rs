@@ -4,11 +4,11 @@
 //! node (`domain::overcommit`). Not here: memory, and who is placed where.
 //!
 //! The peak is the mean of what the tasks that are on a node now used together, window by window, plus so many
-//! standard deviations of it: N-sigma of Bashir et al., "Take it to the Limit" (EuroSys 2021). The sum is taken
+//! standard deviations of it: N-sigma of Bashir et al., "Take it to the Limit" (2021). The sum is taken
 //! before the deviation, so peaks that come together count as such. How many deviations is not chosen but
 //! learnt: each window that goes beyond adds to them, each other one takes a little away, so that in the long
-//! run the stated share goes beyond, whatever the distribution (adaptive conformal inference, Gibbs and Candes,
-//! NeurIPS 2021). It begins with what Cantelli's inequality says suffices for any distribution that stays.
+//! run the stated share goes beyond, whatever the distribution (adaptive conformal inference, Gibbs and Candes, 2021).
+//! It begins with what Cantelli's inequality says suffices for any distribution that stays.
 
 mod calibration;
 mod course;

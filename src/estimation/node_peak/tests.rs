@@ -159,7 +159,8 @@ fn requests_count_while_use_is_unknown() {
 
 #[test]
 fn where_a_task_leaves_those_that_stay_are_looked_at_anew() {
-    let wave = |task: u64, window: i64| if (window.unsigned_abs() + task) % 2 == 0 { 0.1 } else { 0.5 };
+    let wave =
+        |task: u64, window: i64| if (window.unsigned_abs() + task).is_multiple_of(2) { 0.1 } else { 0.5 };
     let (mut peaks, mut world) = (NodePeaks::new(settings(0.05), None), world(1, 2));
     let both = after(&mut peaks, &world, 0..24, wave);
     world.tasks.remove(&id(1));

@@ -4,6 +4,7 @@
 //! consolidation for clusters up to 4,000 nodes.
 #![expect(clippy::print_stdout, reason = "a bench reports")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -16,6 +17,7 @@ use loadline::domain::quantity::{Bytes, Millicores, Resources, Share};
 use loadline::domain::task::{ExitRecord, ExitStatus, Task, TaskId};
 use loadline::domain::workload::WorkloadName;
 use loadline::domain::world::{Workload, World};
+use loadline::scaling::cluster::ClusterTerms;
 use loadline::scaling::consolidation::plan as plan_consolidation;
 use loadline::scheduling::{PlanSettings, effects, plan};
 
@@ -132,6 +134,7 @@ fn ticks(what: &str, world: &World, observed: &Observed) -> Duration {
 /// A plan for a cluster of which each node is used by half, and one of which no node can go.
 fn consolidate() {
     let prices = Prices { core_hour: MicroCents::from_units(0.04), gib_hour: MicroCents::from_units(0.004) };
+    let terms = ClusterTerms { prices, headroom: None, overcommit: Arc::default() };
     for nodes in [250, 1_000, 4_000] {
         for (what, size) in [("half used", (6_000, 8_192)), ("full", (3_050, 4_000))] {
             let size = Resources::new(Millicores::new(size.0), Bytes::mib(size.1));
@@ -145,7 +148,7 @@ fn consolidate() {
             let mut gone = 0;
             for _ in 0..TURNS {
                 let began = Instant::now();
-                gone = plan_consolidation(&world, &[], &prices, now).emptied.len();
+                gone = plan_consolidation(&world, &[], &terms, now).emptied.len();
                 took.push(began.elapsed());
             }
             let took = median(took);

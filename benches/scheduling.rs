@@ -98,6 +98,7 @@ fn slots<'a>(nodes: &'a [Node], free: &[Resources]) -> Vec<Slot<'a>> {
     let slots = nodes.iter().zip(free).map(|(node, &free)| Slot {
         node,
         free,
+        lent: Millicores::ZERO,
         unused: free,
         crowded: false,
         reserved_for: &[],

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduling", &["domain", "placement"]),
     ("accounting", &["domain"]),
     ("replay", &["domain", "estimation", "forecasting", "placement", "scaling", "scheduling", "accounting"]),
-    ("simulation", &["domain", "scaling", "scheduling", "replay"]),
+    ("simulation", &["domain", "estimation", "scaling", "scheduling", "replay"]),
     ("ports", &["domain"]),
     ("analytics", &["domain", "accounting", "replay", "ports"]),
     ("charts", &["forecasting", "replay", "simulation"]),

@@ -444,6 +444,11 @@ fn broken_settings_are_explained_as_specs_are() {
         ),
         ("[history]\nkeep = \"1h\"\n", "2:8: found \"1h\", expected a duration from 24h to 3660 days"),
         ("[logs]\nfiles = 0\n", "2:9: found 0, expected a whole number from 1 to 100"),
+        (
+            "[overcommit]\nrisk = 1\n",
+            "2:8: found 1, expected a share from 0.0001 to 0.2; did you mean `0.01`?",
+        ),
+        ("[overcommit]\nmost = 0.5\n", "2:8: found 0.5, expected a number from 1 to 10"),
     ];
     for (text, expected) in cases {
         let errors = parse_engine_config("e.toml", text).expect_err(text);

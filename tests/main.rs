@@ -34,6 +34,8 @@ mod load_causality;
 mod load_models;
 mod local;
 mod machine;
+#[cfg(feature = "analytics")]
+mod overcommit;
 mod packing;
 mod prober;
 mod prometheus;

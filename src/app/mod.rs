@@ -163,7 +163,8 @@ impl App {
         let watch = Watch::new(&config.engine, (&state, &store), seen, &autoscaler);
         let (messengers, hooks) = hooks::messengers(&config.engine, &watch.sources, &clock, &data_dir)?;
         let prices = config.engine.prices.prices;
-        let terms = ClusterTerms { prices, headroom: config.engine.cluster_scaler.headroom_risk };
+        let headroom = config.engine.cluster_scaler.headroom_risk;
+        let terms = ClusterTerms { prices, headroom, overcommit: Arc::default() };
         let cluster_scaler =
             Arc::new(ClusterScaler::new(Arc::clone(&state), passed.clone(), recorder.clone(), terms));
         let advice = Arc::new(AdviceDesk::new(&state, analysed.clone(), &recorder, prices));
@@ -464,7 +465,8 @@ fn analyst(
     let source = Arc::new(Scraper::new(&url, config.scrape.timeout.unsigned_abs())?);
     let agents = vec![AgentSource { name: url, source }];
     let past = Past { history: store.clone(), archive: store.clone() };
-    let learns = (estimators::sizing(&config.estimator), LoadFeed::new(config.load_models.warm_up));
+    let feed = LoadFeed::new(config.load_models.warm_up);
+    let learns = (estimators::sizing(&config.estimator), feed, config.overcommit.settings());
     let given = (world, config.prices.prices);
     let state = Arc::clone(state);
     let analyst = Analyst::new((state, published), agents, front_door.clone(), past, learns, given)?;

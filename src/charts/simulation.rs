@@ -16,7 +16,8 @@ pub const LEGEND: &str = "Price: what was paid for machines, per hour; over boun
      packing of the tasks that ran could have cost (the programme that assigns fractions of tasks to types, by its \
      dual). Waited: seconds from asked to placed. Moved: instances replaced because their node was emptied; tasks \
      moved per unit of money that was saved against the first policy. Lacking: the share of instance-time in which a \
-     wanted instance did not serve.";
+     wanted instance did not serve. CPU beyond: the share of 5-minute windows of nodes in which their tasks used more CPU \
+     than they have.";
 
 /// The figures of each policy: money and time.
 pub fn figures(outcomes: &[Outcome]) -> Cells {
@@ -67,6 +68,7 @@ pub fn tasks(outcomes: &[Outcome]) -> Cells {
         "memory requested",
         "CPU used",
         "memory used",
+        "CPU beyond",
     ];
     let rows = outcomes.iter().map(|outcome| {
         let share = |part: fn(&Sample) -> f64, whole: fn(&Sample) -> f64| {
@@ -84,6 +86,7 @@ pub fn tasks(outcomes: &[Outcome]) -> Cells {
             share(|s| s.gib_requested, |s| s.gib),
             share(|s| s.cores_used, |s| s.cores),
             share(|s| s.gib_used, |s| s.gib),
+            format!("{} %", number(outcome.beyond() * 100.0, 3)),
         ]
     });
     Cells { head, rows: rows.collect() }

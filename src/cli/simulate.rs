@@ -45,7 +45,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, default_value = "none", value_name = "FAULTS")]
     faults: Faults,
     /// A policy of nodes: fixed, cluster-autoscaler, karpenter, loadline, or loadline:RISK with room for runs that
-    /// nobody announced (`headroom_risk`); repeat it to compare. Default: the first four.
+    /// nobody announced (`headroom_risk`), or loadline:overcommit=RISK with CPU lent by predicted peaks of nodes; repeat it to compare. Default: the first four.
     #[arg(long = "policy", value_name = "POLICY")]
     policies: Vec<String>,
     /// The policy of counts of services, the same for all policies of nodes; as in `backtest --load`.

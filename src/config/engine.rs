@@ -11,6 +11,7 @@ use crate::config::disaster::disaster;
 use crate::config::error::SpecError;
 use crate::config::hooks::{CommandHookConfig, WebhookConfig, command_hook, hooks, webhook};
 use crate::config::limits::NUMBER_MAX;
+use crate::config::overcommit::{OvercommitConfig, overcommit};
 use crate::config::provider::{ProviderConfig, provider};
 use crate::config::reader::{Document, Report, Table, Value};
 use crate::config::simulated::{ClusterKind, SimulatedSettings, cluster_kind, simulated};
@@ -52,6 +53,8 @@ pub struct EngineConfig {
     pub autoscaler: AutoscalerConfig,
     /// What the number of nodes is decided by.
     pub cluster_scaler: ClusterScalerConfig,
+    /// Tasks placed by the predicted peaks of nodes.
+    pub overcommit: OvercommitConfig,
     /// The loop that recommends sizes.
     pub recommender: RecommenderConfig,
     /// What is learnt of load.
@@ -332,6 +335,7 @@ fn settings(root: &Table<'_>) -> EngineConfig {
         cluster_scaler: section(root, "cluster_scaler", |table, _| ClusterScalerConfig {
             headroom_risk: table.optional("headroom_risk", risk).map(Share::new),
         }),
+        overcommit: section(root, "overcommit", |table, default| overcommit(table, &default)),
         recommender: section(root, "recommender", |table, default: RecommenderConfig| RecommenderConfig {
             interval: table.or("interval", default.interval, interval),
         }),

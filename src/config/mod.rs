@@ -16,6 +16,7 @@ mod error;
 mod hooks;
 mod limits;
 mod node_types;
+mod overcommit;
 mod placement;
 mod planning;
 mod pool;
@@ -43,6 +44,7 @@ pub use engine::{
 pub use error::{SpecError, render_errors};
 pub use hooks::{CommandHookConfig, WebhookConfig};
 pub use node_types::{GPU, parse_node_types, shipped_node_types};
+pub use overcommit::OvercommitConfig;
 pub use planning::{PlanningError, read_node_types, read_nodes, read_tasks};
 pub use provider::{AsgSettings, ExecSettings, GrpcSettings, GrpcTlsSettings, ProviderConfig, ProviderKind};
 pub use simulated::{ClusterKind, SimulatedSettings};

@@ -10,6 +10,7 @@ use crate::controllers::autoscaler::largest_node;
 use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
 use crate::controllers::load_feed::{self, LoadFeed};
+use crate::controllers::node_peaks::{self, Peaks};
 use crate::controllers::run_peaks::{self, RunPeaks};
 use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill};
 use crate::controllers::state::EngineState;
@@ -17,6 +18,7 @@ use crate::domain::change::{Change, RecordedChange};
 use crate::domain::load::{LoadReading, LoadSample};
 use crate::domain::load_model::LoadModel;
 use crate::domain::money::Prices;
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::Step;
 use crate::domain::policy::PolicyMode;
 use crate::domain::quantity::Bytes;
@@ -27,6 +29,7 @@ use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::estimation::Subject;
+use crate::estimation::node_peak::PeakSettings;
 use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
 use crate::ports::store::StoreError;
@@ -46,6 +49,8 @@ pub struct Analysis {
     pub recommendations: Arc<BTreeMap<WorkloadName, Estimate>>,
     /// The memory that retries of each cron job and job climb to after kills.
     pub rungs: Arc<BTreeMap<WorkloadName, Vec<Bytes>>>,
+    /// What tasks count with instead of their requests for CPU, where overcommit is on.
+    pub overcommit: Arc<Overcommit>,
     /// How reading the agents goes.
     pub scrapes: Vec<ScrapeHealth>,
     /// When the agents were last read.
@@ -64,6 +69,7 @@ impl Default for Analysis {
             models: shared(),
             recommendations: shared(),
             rungs: shared(),
+            overcommit: Arc::default(),
             scrapes: Vec::new(),
             at: None,
             size_policy: String::new(),
@@ -97,6 +103,7 @@ struct Memory {
     in_force: InForce,
     runs: RunPeaks,
     feed: LoadFeed,
+    peaks: Peaks,
     changes: broadcast::Receiver<Arc<RecordedChange>>,
     readings: BTreeMap<TaskId, TaskReading>,
     usage: BTreeMap<TaskId, UsageSample>,
@@ -113,14 +120,16 @@ impl Analyst {
         agents: Vec<AgentSource>,
         front_door: Arc<dyn FrontDoor>,
         past: Past,
-        (sizing, feed): (Sizing, LoadFeed),
+        (sizing, feed, peaks): (Sizing, LoadFeed, Option<PeakSettings>),
         (world, prices): (&World, Prices),
     ) -> Result<Self, StoreError> {
         let in_force = sizing.at_start(world, state.store().as_ref())?;
         in_force.publish(&published);
         let mut runs = RunPeaks::restored(state.store().document(run_peaks::CHECKPOINT)?.as_deref());
         runs.look(world);
+        let (known, now) = (state.store().document(node_peaks::CHECKPOINT)?, state.clock().now());
         let memory = Memory {
+            peaks: Peaks::restored(peaks, known.as_deref(), (&past, now))?,
             in_force,
             runs,
             feed: feed.restored(state.store().document(load_feed::CHECKPOINT)?.as_deref()),
@@ -150,6 +159,7 @@ impl Analyst {
                 memory.in_force.estimator.observe(sample);
                 memory.runs.sampled(sample);
                 memory.feed.sampled(&world, sample);
+                memory.peaks.sampled(sample);
                 memory.usage.insert(sample.task.clone(), sample.clone());
             }
             memory.usage.retain(|task, _| world.tasks.contains_key(task));
@@ -158,7 +168,7 @@ impl Analyst {
             memory.readings.retain(|task, _| world.tasks.contains_key(task));
             memory.load.retain(|workload, _| world.workloads.contains_key(workload));
         }
-        self.publish(now);
+        self.publish(&world, now);
         if usage.is_empty() && load.is_empty() {
             return Ok(());
         }
@@ -204,14 +214,22 @@ impl Analyst {
                 analysis.recommendations = Arc::new(recommendations);
                 analysis.rungs = Arc::new(rungs);
             });
-            memory.in_force.checkpoint().and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?)))
+            let peaks = memory.peaks.checkpoint();
+            if let Some(learnt) = memory.peaks.learnt() {
+                self.state.telemetry().lent(&learnt.figures());
+            }
+            memory
+                .in_force
+                .checkpoint()
+                .and_then(|estimator| Ok((estimator, memory.runs.checkpoint()?, peaks)))
         };
         match checkpoint {
-            Ok((estimator, runs)) => {
+            Ok((estimator, runs, peaks)) => {
                 let store = Arc::clone(self.state.store());
                 blocking(move || {
                     store.put_document(CHECKPOINT, &estimator)?;
-                    store.put_document(run_peaks::CHECKPOINT, &runs)
+                    store.put_document(run_peaks::CHECKPOINT, &runs)?;
+                    peaks.map_or(Ok(()), |peaks| store.put_document(node_peaks::CHECKPOINT, &peaks))
                 })
                 .await
             }
@@ -355,14 +373,16 @@ impl Analyst {
         samples
     }
 
-    fn publish(&self, now: Timestamp) {
-        let memory = self.lock();
+    fn publish(&self, world: &World, now: Timestamp) {
+        let mut memory = self.lock();
+        let overcommit = memory.peaks.overcommit(world, now);
         let (usage, load) = (Arc::new(memory.usage.clone()), Arc::new(memory.load.clone()));
         let scrapes = memory.scrapes.values().cloned().collect();
         self.published.send_modify(|analysis| {
             analysis.usage = usage;
             analysis.load = load;
             analysis.scrapes = scrapes;
+            analysis.overcommit = overcommit.unwrap_or_default();
             analysis.at = Some(now);
         });
     }

@@ -51,11 +51,12 @@ impl ClusterScaler {
     /// Notes the use of nodes, then changes at most one pool.
     pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.state.clock().now();
+        let overcommit = Arc::clone(&self.passes.borrow().observed.usage.overcommit);
         self.state
             .update(&Actor::Engine, None, |world| {
                 let reason = "use against the pool's threshold".to_owned();
                 let step = |change| Step { change, reason: reason.clone() };
-                (node_use(world, now).into_iter().map(step).collect(), ())
+                (node_use(world, &overcommit, now).into_iter().map(step).collect(), ())
             })
             .await?;
         let (world, waiting) = (self.state.world().await, Arc::clone(&self.passes.borrow().waiting));
@@ -64,8 +65,9 @@ impl ClusterScaler {
             world.tasks.get(&waiting.task).is_some_and(|task| task.state == TaskState::Pending)
         };
         let waiting: Vec<Waiting> = waiting.iter().filter(pending).cloned().collect();
-        let verdict = decide(&world, &waiting, &self.terms, now);
-        self.outlook.send_replace(Arc::new(outlook(&world, &verdict, now)));
+        let terms = ClusterTerms { overcommit, ..self.terms.clone() };
+        let verdict = decide(&world, &waiting, &terms, now);
+        self.outlook.send_replace(Arc::new(outlook(&world, &verdict, &terms.overcommit, now)));
         let mut told = self.told.lock().await;
         told.retain(|task, _| verdict.unserved.iter().any(|unserved| unserved.task == *task));
         for unserved in &verdict.unserved {

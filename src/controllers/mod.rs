@@ -17,6 +17,7 @@ mod judges;
 pub mod load_feed;
 pub mod load_forecasts;
 pub mod machines;
+mod node_peaks;
 pub mod notices;
 mod read_ahead;
 mod readings;

@@ -48,6 +48,7 @@ impl RealUse {
             let measured = Measured {
                 samples: &analysis.usage,
                 estimates: &analysis.recommendations,
+                overcommit: &analysis.overcommit,
                 max_age: self.max_age,
             };
             last.usage = Arc::new(real_use(world, measured, &last.usage.crowded, now));

@@ -19,6 +19,7 @@ pub mod node;
 pub mod node_outlook;
 pub mod node_type;
 pub mod observation;
+pub mod overcommit;
 pub mod placement;
 pub mod plan;
 pub mod planned;

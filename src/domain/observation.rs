@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::load::RequestCounters;
 use crate::domain::node::NodeName;
+use crate::domain::overcommit::Overcommit;
 use crate::domain::quantity::{Bytes, Resources, TaskSize};
 use crate::domain::rollout::StageKey;
 use crate::domain::task::{ExitRecord, TaskId};
@@ -149,7 +150,7 @@ pub struct Observed {
 }
 
 /// What tasks really use, as far as that is known from samples that are not too old.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// The newest sample of each task; none where there is no fresh one.
     pub tasks: BTreeMap<TaskId, Resources>,
@@ -157,4 +158,6 @@ pub struct Usage {
     pub expected: BTreeMap<WorkloadName, Resources>,
     /// Nodes whose memory is nearly used up: they take no tasks until it is well below that again.
     pub crowded: BTreeSet<NodeName>,
+    /// What tasks count with instead of their requests for CPU, where overcommit is on.
+    pub overcommit: Arc<Overcommit>,
 }

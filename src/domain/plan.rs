@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::change::Change;
 use crate::domain::node::NodeName;
 use crate::domain::placement::{Constraint, Neighbour};
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::task::TaskId;
 
 /// One change with its reason.
@@ -60,6 +60,8 @@ pub enum Misfit {
         free: Resources,
         /// The part that lacks: `cpu`, `memory` or `cpu and memory`.
         what: String,
+        /// CPU that requests alone would leave, where room goes by predicted use.
+        by_requests: Option<Millicores>,
     },
 }
 
@@ -94,7 +96,13 @@ impl std::fmt::Display for Misfit {
                 write!(f, "has {here} tasks of it in its {by}, where another {by} has {least}")
             }
             Self::Crowded => write!(f, "really uses nearly all its memory"),
-            Self::Insufficient { free, what } => write!(f, "has too little {what} free ({free})"),
+            Self::Insufficient { free, what, by_requests: None } => {
+                write!(f, "has too little {what} free ({free})")
+            }
+            Self::Insufficient { free, what, by_requests: Some(least) } => {
+                let words = format!("{free} by predicted use, {least} cores by requests");
+                write!(f, "has too little {what} free ({words})")
+            }
         }
     }
 }

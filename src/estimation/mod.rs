@@ -8,6 +8,7 @@ pub mod decaying_histogram;
 pub mod histogram;
 pub mod jobs;
 pub mod loadline;
+pub mod node_peak;
 pub mod peers;
 pub mod policy;
 pub mod policy_estimator;

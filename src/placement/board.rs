@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::domain::node::{Node, NodeName, NodeState};
 use crate::domain::placement::{Neighbour, PlacementSpec, Strategy};
 use crate::domain::plan::Waiting;
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::workload::WorkloadName;
 use crate::placement::explain::explain;
 use crate::placement::fit::{Ask, Owner};
@@ -25,8 +25,10 @@ use crate::placement::tree::Want;
 pub struct Slot<'a> {
     /// The node.
     pub node: &'a Node,
-    /// Its size less the requests of the tasks on it.
+    /// Its size less what the tasks on it take: their requests, or less CPU where overcommit is on.
     pub free: Resources,
+    /// How much more CPU that is than their requests leave.
+    pub lent: Millicores,
     /// Its size less what the tasks on it really use, or are likely to.
     pub unused: Resources,
     /// Its memory is nearly used up.

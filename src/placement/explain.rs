@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::node::NodeState;
 use crate::domain::plan::{Misfit, WaitKind, Waiting};
+use crate::domain::quantity::Millicores;
 use crate::placement::board::Board;
 use crate::placement::fit::{Ask, admits};
 use crate::placement::rules::{Rules, rules};
@@ -71,7 +72,8 @@ fn misfit(board: &Board<'_>, rules: &Rules<'_>, ask: &Ask<'_>, at: usize) -> Mis
         (false, true) => "cpu",
         (true, _) => "memory",
     };
-    Misfit::Insufficient { free: slot.free, what: what.to_owned() }
+    let by_requests = (slot.lent > Millicores::ZERO).then(|| slot.free.cpu.saturating_sub(slot.lent));
+    Misfit::Insufficient { free: slot.free, what: what.to_owned(), by_requests }
 }
 
 fn in_total(totals: &BTreeMap<String, usize>, nodes: usize) -> String {

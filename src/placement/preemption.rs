@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use crate::domain::node::NodeState;
 use crate::domain::placement::Neighbour;
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::task::TaskId;
 use crate::domain::workload::WorkloadName;
-use crate::placement::board::Board;
+use crate::placement::board::{Board, Slot};
 use crate::placement::fit::{Ask, admits};
 use crate::placement::packing::dominant_share;
 use crate::placement::rules::rules;
@@ -28,6 +28,8 @@ pub struct Occupant<'a> {
     pub priority: i32,
     /// What it holds.
     pub request: Resources,
+    /// The CPU that it counts with.
+    pub charged: Millicores,
     /// Since when it runs.
     pub since: Timestamp,
     /// It is capacity of its service now.
@@ -39,6 +41,12 @@ pub struct Occupant<'a> {
 }
 
 impl Occupant<'_> {
+    /// What it surely leaves: less CPU than it requests where some is `lent` on its node.
+    pub fn frees(&self, lent: bool) -> Resources {
+        let cpu = if lent { self.request.cpu.min(self.charged) } else { self.request.cpu };
+        Resources::new(cpu, self.request.memory)
+    }
+
     /// Whether `ask` can count on what it leaves.
     pub fn leaves_for(&self, ask: &TaskId) -> bool {
         self.leaving && self.promised.is_none_or(|promised| promised == ask)
@@ -84,7 +92,7 @@ pub fn choose(
         if !would_do {
             continue;
         }
-        let Some(chosen) = on_node(ask, slot.free, node.size, tasks, allowance) else { continue };
+        let Some(chosen) = by_use_or_requests(ask, slot, tasks, allowance) else { continue };
         // Tasks that left for it are not to have left in vain.
         let begun = tasks.iter().any(|task| task.leaving && task.promised == Some(ask.task));
         let highest = chosen.iter().map(|&at| tasks[at].priority).max().unwrap_or(i32::MIN);
@@ -97,18 +105,46 @@ pub fn choose(
     best.map(|(_, victims)| victims)
 }
 
+/// The victims on one node. Where more CPU is lent than requests leave, either they leave enough by what they
+/// count with, or so many go that requests leave enough: whichever takes less.
+fn by_use_or_requests(
+    ask: &Ask<'_>,
+    slot: &Slot<'_>,
+    tasks: &[Occupant<'_>],
+    allowance: &dyn Fn(&WorkloadName) -> Allowance,
+) -> Option<Vec<usize>> {
+    let lent = Resources::new(slot.lent, Bytes::ZERO);
+    let room = Room { wanted: ask.request + lent, free: slot.free, size: slot.node.size };
+    let by_requests = on_node(ask, &room, tasks, allowance);
+    if slot.lent == Millicores::ZERO {
+        return by_requests;
+    }
+    let counted: Vec<Occupant<'_>> =
+        tasks.iter().map(|task| Occupant { request: task.frees(true), ..*task }).collect();
+    let by_use = on_node(ask, &Room { wanted: ask.request, ..room }, &counted, allowance);
+    let cost = |chosen: &Vec<usize>| (chosen.iter().map(|&at| tasks[at].priority).max(), chosen.len());
+    by_use.into_iter().chain(by_requests).min_by_key(cost)
+}
+
+/// What is wanted of a node, and what is there.
+#[derive(Clone, Copy)]
+struct Room {
+    wanted: Resources,
+    free: Resources,
+    size: Resources,
+}
+
 /// The victims on one node; empty where what leaves anyway is enough.
 fn on_node(
     ask: &Ask<'_>,
-    free: Resources,
-    size: Resources,
+    &Room { wanted, free, size }: &Room,
     tasks: &[Occupant<'_>],
     allowance: &dyn Fn(&WorkloadName) -> Allowance,
 ) -> Option<Vec<usize>> {
     let leaving: Resources =
         tasks.iter().filter(|task| task.leaves_for(ask.task)).map(|task| task.request).sum();
     let room = free + leaving;
-    if ask.request.fits(room) {
+    if wanted.fits(room) {
         return Some(Vec::new());
     }
     let mut lower: Vec<usize> = (0..tasks.len()).filter(|&at| may_go(ask, &tasks[at])).collect();
@@ -119,7 +155,7 @@ fn on_node(
     levels.into_iter().find_map(|level| {
         let candidates: Vec<usize> =
             lower.iter().copied().filter(|&at| tasks[at].priority <= level).collect();
-        fewest(ask.request, room, size, tasks, &candidates, allowance)
+        fewest(wanted, room, size, tasks, &candidates, allowance)
     })
 }
 

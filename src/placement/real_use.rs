@@ -5,11 +5,13 @@
 //! say, and does not draw all tasks at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::node::NodeName;
 use crate::domain::observation::Usage;
+use crate::domain::overcommit::Overcommit;
 use crate::domain::quantity::{Bytes, Millicores, Resources};
 use crate::domain::recommendation::Estimate;
 use crate::domain::task::TaskId;
@@ -22,6 +24,9 @@ const CROWDED_ABOVE: f64 = 0.9;
 /// ... until the share is below this: without a gap between the two it would come and go.
 const CROWDED_UNTIL_BELOW: f64 = 0.8;
 
+/// With a larger share of the tasks that count by their use unseen, all count as they request.
+const UNSEEN_MAX: f64 = 0.1;
+
 /// What is measured and estimated of tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured<'a> {
@@ -29,6 +34,8 @@ pub struct Measured<'a> {
     pub samples: &'a BTreeMap<TaskId, UsageSample>,
     /// The newest estimate of each workload.
     pub estimates: &'a BTreeMap<WorkloadName, Estimate>,
+    /// What tasks count with instead of their requests for CPU, where overcommit is on.
+    pub overcommit: &'a Arc<Overcommit>,
     /// Samples older than this say nothing.
     pub max_age: SignedDuration,
 }
@@ -71,5 +78,18 @@ pub fn real_use(world: &World, measured: Measured<'_>, before: &BTreeSet<NodeNam
             usage.crowded.insert(name.clone());
         }
     }
+    if is_seen(world, measured.overcommit, &usage) {
+        usage.overcommit = Arc::clone(measured.overcommit);
+    }
     usage
+}
+
+/// Whether there are fresh samples of nearly all tasks that count by their use. If not, nobody knows what nodes
+/// use now, and requests count.
+fn is_seen(world: &World, overcommit: &Overcommit, usage: &Usage) -> bool {
+    let holding = |id: &&TaskId| world.tasks.get(*id).is_some_and(|task| task.state.holds_resources());
+    let (there, unseen) = overcommit.charges.keys().filter(holding).fold((0_usize, 0_usize), |sums, id| {
+        (sums.0 + 1, sums.1 + usize::from(!usage.tasks.contains_key(id)))
+    });
+    unseen as f64 <= there as f64 * UNSEEN_MAX
 }

@@ -256,6 +256,7 @@ fn compare(seed: u64) -> Result<(), TestCaseError> {
     let slots = before.nodes.iter().enumerate().map(|(at, node)| Slot {
         node,
         free: before.free[at],
+        lent: Millicores::ZERO,
         unused: before.unused[at],
         crowded: before.crowded[at],
         reserved_for: &before.reserved[at],

@@ -84,6 +84,7 @@ impl Ground {
         let slots = self.nodes.iter().enumerate().map(|(at, node)| Slot {
             node,
             free: self.free[at],
+            lent: Millicores::ZERO,
             unused: self.unused[at],
             crowded: self.crowded.contains(&at),
             reserved_for: &self.reserved_for,

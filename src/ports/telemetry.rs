@@ -62,6 +62,9 @@ pub trait Telemetry: Send + Sync {
     /// Counts stand as given, by service.
     fn scaling(&self, statuses: &BTreeMap<WorkloadName, ScaleStatus>);
 
+    /// CPU is lent by predicted peaks of nodes: what came of the predictions so far, by name.
+    fn lent(&self, figures: &[(&'static str, f64)]);
+
     /// A decision was recorded.
     fn decided(&self, decision: &Decision);
 }

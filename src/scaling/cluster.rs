@@ -7,6 +7,8 @@
 //! Growth is estimated by first-fit decreasing, as the Kubernetes Cluster Autoscaler does it, and goes to the
 //! pool that wastes least of what it costs.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
@@ -14,6 +16,7 @@ use crate::domain::decision::Proposal;
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodeName, NodePool, NodeState};
 use crate::domain::node_outlook::{Block, Blocker};
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::{Step, Waiting};
 use crate::domain::quantity::{Resources, Share};
 use crate::domain::task::TaskId;
@@ -34,13 +37,15 @@ pub struct PoolDecision {
 }
 
 /// What nodes are decided by beside the world.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterTerms {
     /// Prices of resources, for pools without a price.
     pub prices: Prices,
     /// Room is kept for runs that nobody announced, such that it is too little in this share of the times that a
     /// node takes to come; none where it is absent.
     pub headroom: Option<Share>,
+    /// What tasks count with instead of their requests for CPU: as the scheduler places them.
+    pub overcommit: Arc<Overcommit>,
 }
 
 /// A task that no growth helps now.
@@ -79,8 +84,7 @@ pub struct ClusterVerdict {
 /// Decides whether a pool grows for the waiting tasks, or shrinks where none waits. A task that fits no
 /// pool's node is reported; it neither grows a pool nor keeps one from shrinking.
 pub fn decide(world: &World, waiting: &[Waiting], terms: &ClusterTerms, now: Timestamp) -> ClusterVerdict {
-    let prices = &terms.prices;
-    let growth = cluster_grow::decide(world, waiting, prices, now);
+    let growth = cluster_grow::decide(world, waiting, terms, now);
     let waiting = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let still_waits = waiting.count() > growth.unserved.iter().filter(|task| task.fits_nowhere).count();
     if still_waits || growth.decision.is_some() {
@@ -90,13 +94,13 @@ pub fn decide(world: &World, waiting: &[Waiting], terms: &ClusterTerms, now: Tim
     let mut coming = ahead::kept_for(world, now);
     coming.extend(terms.headroom.into_iter().flat_map(|risk| unannounced(world, risk, now)));
     let asks: Vec<Ask<'_>> = coming.iter().filter_map(|coming| coming.ask(world)).collect();
-    let shrunk = cluster_shrink::decide(world, &asks, prices, now);
+    let shrunk = cluster_shrink::decide(world, &asks, terms, now);
     ClusterVerdict { unserved: growth.unserved, ..shrunk }
 }
 
 /// Notes which nodes fell under, or rose over, their pool's threshold: what `decide` shrinks by.
-pub fn node_use(world: &World, now: Timestamp) -> Vec<Change> {
-    let used = used_by_node(world);
+pub fn node_use(world: &World, overcommit: &Overcommit, now: Timestamp) -> Vec<Change> {
+    let used = used_by_node(world, overcommit);
     let note = |node: &Node, underused_since| {
         (node.underused_since.is_some() != Option::is_some(&underused_since))
             .then(|| Change::NodeUse { node: node.name.clone(), underused_since })
@@ -111,7 +115,7 @@ pub fn node_use(world: &World, now: Timestamp) -> Vec<Change> {
     changes.collect()
 }
 
-/// Whether the greater of the requested shares of CPU and memory is under a threshold.
+/// Whether the greater of the taken shares of CPU and memory is under a threshold.
 fn is_underused(node: &Node, used: Resources, below: Share) -> bool {
     requested_share(node, used) < below.get()
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::overcommit::{Held, Overcommit};
 use crate::domain::placement::{Constraint, PlacementSpec};
 use crate::domain::plan::{Misfit, Waiting};
 use crate::domain::quantity::Resources;
@@ -128,15 +129,19 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Requests of the tasks that hold resources, by node.
-pub(super) fn used_by_node(world: &World) -> HashMap<&NodeName, Resources> {
-    let mut used = HashMap::with_capacity(world.nodes.len());
+/// What the tasks that hold resources take, by node: their requests, or less CPU where overcommit is on.
+pub(super) fn used_by_node<'w>(
+    world: &'w World,
+    overcommit: &Overcommit,
+) -> HashMap<&'w NodeName, Resources> {
+    let mut held: HashMap<&NodeName, Held> = HashMap::with_capacity(world.nodes.len());
     for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
         if let Some(node) = &task.node {
-            *used.entry(node).or_insert(Resources::ZERO) += task.size.request;
+            held.entry(node).or_default().add(task.size.request, overcommit.charge(task));
         }
     }
-    used
+    let size = |name: &NodeName| world.nodes.get(name).map(|node| node.size).unwrap_or_default();
+    held.into_iter().map(|(name, held)| (name, overcommit.taken(size(name), held))).collect()
 }
 
 /// Whether a node counts towards its pool's target: it is there or on its way, and it stays.

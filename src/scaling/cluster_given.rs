@@ -9,6 +9,7 @@ use crate::domain::change::Change;
 use crate::domain::decision::DecisionKind;
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{JoinState, Node, NodeName, NodePool, NodeSource, NodeState, PoolName, PoolSpec};
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::{WaitKind, Waiting};
 use crate::domain::quantity::{Bytes, Millicores, Resources, Share, TaskSize};
 use crate::domain::rollout::{Actor, Revision};
@@ -33,7 +34,7 @@ pub(super) fn prices() -> Prices {
 }
 
 pub(super) fn terms() -> ClusterTerms {
-    ClusterTerms { prices: prices(), headroom: None }
+    ClusterTerms { prices: prices(), headroom: None, overcommit: Arc::default() }
 }
 
 pub(super) fn resources(cpu: u64, mib: u64) -> Resources {
@@ -124,7 +125,7 @@ impl Build {
 
     /// Everything is underused for as long as it takes, where its requests say so.
     pub(super) fn rested(mut self) -> Self {
-        for change in node_use(&self.0, ago(3600)) {
+        for change in node_use(&self.0, &Overcommit::default(), ago(3600)) {
             let Change::NodeUse { node, underused_since } = change else { panic!("{change:?}") };
             self.0.nodes.get_mut(&node).expect("a node").underused_since = underused_since;
         }
@@ -141,6 +142,10 @@ impl Build {
     }
 
     pub(super) fn decide(&self) -> ClusterVerdict {
+        self.decide_with(&terms())
+    }
+
+    pub(super) fn decide_with(&self, terms: &ClusterTerms) -> ClusterVerdict {
         let waiting: Vec<Waiting> = self
             .0
             .tasks
@@ -155,7 +160,7 @@ impl Build {
                 narrowed: Arc::default(),
             })
             .collect();
-        decide(&self.0, &waiting, &terms(), now())
+        decide(&self.0, &waiting, terms, now())
     }
 }
 

@@ -13,19 +13,26 @@ use crate::domain::change::Change;
 use crate::domain::decision::{Candidate, DecisionKind, Proposal};
 use crate::domain::money::{MicroCents, Prices};
 use crate::domain::node::{Node, NodePool, NodeState};
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::{Misfit, Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
 use crate::domain::world::World;
 use crate::scaling::ahead::{Coming, within_boot};
-use crate::scaling::cluster::{ClusterVerdict, PoolDecision, Unserved, price_of};
+use crate::scaling::cluster::{ClusterTerms, ClusterVerdict, PoolDecision, Unserved, price_of};
 use crate::scaling::cluster_fit::{Bin, Item, counts_for_target, first_fit_decreasing, share, used_by_node};
 
 /// Tasks named in a reason; the others are counted.
 const TASKS_NAMED: usize = 3;
 
 /// Grows at most one pool.
-pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: Timestamp) -> ClusterVerdict {
+pub(super) fn decide(
+    world: &World,
+    waiting: &[Waiting],
+    terms: &ClusterTerms,
+    now: Timestamp,
+) -> ClusterVerdict {
+    let prices = &terms.prices;
     let items = waiting.iter().filter(|waiting| waiting.kind.wants_nodes());
     let items: Vec<Item<'_>> = items.map(|waiting| Item::waiting(world, waiting)).collect();
     let (suited, hopeless): (Vec<_>, Vec<_>) =
@@ -41,7 +48,7 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
     let suited: Vec<Item<'_>> = suited.into_iter().chain(asked_for).collect();
     let due: HashMap<&TaskId, &Coming> = coming.iter().map(|coming| (&coming.task, coming)).collect();
 
-    let mut bins = room_in_flight(world, now);
+    let mut bins = room_in_flight(world, &terms.overcommit, now);
     let on_their_way = bins.iter().filter(|bin| bin.node.is_none()).count();
     let largest = largest(pools(world).map(|pool| pool.spec.size));
     let (_, left) = first_fit_decreasing(&suited, &mut bins, largest, None);
@@ -65,7 +72,7 @@ pub(super) fn decide(world: &World, waiting: &[Waiting], prices: &Prices, now: T
         }
     }
     let most = options.first().map(|best| best.price);
-    if let Some(decision) = taken_back(world, &left, most, prices) {
+    if let Some(decision) = taken_back(world, &left, most, terms) {
         return ClusterVerdict { decision: Some(decision), unserved, ..ClusterVerdict::default() };
     }
     let decision = options.first().map(|_| decision(&options, (&left, &due), on_their_way, prices));
@@ -78,9 +85,9 @@ fn taken_back(
     world: &World,
     left: &[Item<'_>],
     most: Option<MicroCents>,
-    prices: &Prices,
+    terms: &ClusterTerms,
 ) -> Option<PoolDecision> {
-    let used = used_by_node(world);
+    let (used, prices) = (used_by_node(world, &terms.overcommit), &terms.prices);
     let leaves = |node: &&Node| node.state == NodeState::Draining && node.remove_when_empty;
     let nodes: Vec<&Node> = world.nodes.values().filter(leaves).collect();
     let used = |node: &Node| used.get(&node.name).copied().unwrap_or_default();
@@ -135,14 +142,14 @@ fn pools(world: &World) -> impl Iterator<Item = &NodePool> {
 }
 
 /// What is free on nodes that take tasks, and on those that are joining or about to be made.
-fn room_in_flight(world: &World, now: Timestamp) -> Vec<Bin<'_>> {
-    let used = used_by_node(world);
+fn room_in_flight<'w>(world: &'w World, overcommit: &Overcommit, now: Timestamp) -> Vec<Bin<'w>> {
+    let used = used_by_node(world, overcommit);
     let there = world
         .nodes
         .values()
         .filter(|node| matches!(node.state, NodeState::Ready | NodeState::Joining))
         .map(|node| Bin::of(world, node, used.get(&node.name).copied().unwrap_or_default()));
-    let mut bins: Vec<Bin<'_>> = there.collect();
+    let mut bins: Vec<Bin<'w>> = there.collect();
     for pool in pools(world).filter(|pool| asks_for_nodes(pool, now)) {
         let present = world.nodes.values().filter(|node| node.pool == pool.name && counts_for_target(node));
         let missing = (pool.target as usize).saturating_sub(present.count());

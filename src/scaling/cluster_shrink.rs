@@ -19,7 +19,9 @@ use crate::domain::plan::Step;
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::placement::Ask;
-use crate::scaling::cluster::{ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share};
+use crate::scaling::cluster::{
+    ClusterTerms, ClusterVerdict, KeptNode, PoolDecision, price_of, requested_share,
+};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
 use crate::scaling::consolidation::{Consolidation, Emptied, Replacement, homes_at_once, moves, plan};
 
@@ -33,9 +35,10 @@ const EMPTYING_MOST: f64 = 0.05;
 pub(super) fn decide<'w>(
     world: &'w World,
     ahead: &[Ask<'w>],
-    prices: &Prices,
+    terms: &'w ClusterTerms,
     now: Timestamp,
 ) -> ClusterVerdict {
+    let prices = &terms.prices;
     // What is being emptied now needs room that the plan counts as taken; the rest stands still. Where only
     // runs are left, nothing moves any more.
     let on = |moving: bool| -> HashSet<&NodeName> {
@@ -58,7 +61,7 @@ pub(super) fn decide<'w>(
         let reason = format!("{on_the_way} nodes are being emptied: others follow when they are gone");
         return ClusterVerdict { held: Some(Block::new(Blocker::Turn, reason)), ..ClusterVerdict::default() };
     }
-    let Consolidation { emptied, takeover, replacement, mut kept } = plan(world, ahead, prices, now);
+    let Consolidation { emptied, takeover, replacement, mut kept } = plan(world, ahead, terms, now);
     if let Some(found) = takeover {
         let decision = take_over(world, &found, prices);
         kept.retain(|kept| !found.instead_of.iter().any(|emptied| emptied.node == kept.node));
@@ -69,14 +72,14 @@ pub(super) fn decide<'w>(
     // Each by itself has room; all at once they must have it as well.
     let fits = |nodes: &[&Emptied]| {
         let names: Vec<&NodeName> = nodes.iter().map(|node| &node.node).collect();
-        homes_at_once(world, ahead, (&names, None), (prices, now)).is_some()
+        homes_at_once(world, ahead, (&names, None), (terms, now)).is_some()
     };
     while together.len() > 1 && !fits(&together) {
         together.pop();
     }
     kept.extend(in_turn(&emptied, &together));
     let decision = if let Some(first) = together.first() {
-        world.pools.get(&first.pool).map(|pool| shrink(world, pool, &together, prices))
+        world.pools.get(&first.pool).map(|pool| shrink(world, pool, &together, terms))
     } else {
         let found = replacement.filter(|_| !awaits_nodes(world));
         for kept in &mut kept {
@@ -170,8 +173,8 @@ fn effect(saves: MicroCents, nodes: &[&Emptied]) -> BTreeMap<String, String> {
     ])
 }
 
-fn shrink(world: &World, pool: &NodePool, nodes: &[&Emptied], prices: &Prices) -> PoolDecision {
-    let used = used_by_node(world);
+fn shrink(world: &World, pool: &NodePool, nodes: &[&Emptied], terms: &ClusterTerms) -> PoolDecision {
+    let (used, prices) = (used_by_node(world, &terms.overcommit), &terms.prices);
     let requested = |emptied: &Emptied| {
         let node = world.nodes.get(&emptied.node);
         node.map_or(0.0, |node| requested_share(node, used.get(&node.name).copied().unwrap_or_default()))

@@ -7,6 +7,7 @@ use crate::domain::change::Change;
 use crate::domain::money::MicroCents;
 use crate::domain::node::{NodeName, NodeState};
 use crate::domain::node_outlook::{Blocker, PlannedKind, Prospect};
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::Step;
 use crate::domain::quantity::Share;
 use crate::domain::rollout::Actor;
@@ -228,7 +229,7 @@ fn a_node_that_was_to_go_stays_where_tasks_wait_again() {
 
 /// What is said to become of a node, in words: where it is going, and the kinds of what keeps it.
 fn prospects(build: &Build, node: &str) -> (Prospect, Vec<Blocker>, Option<Timestamp>) {
-    let told = outlook(&build.0, &build.decide(), now());
+    let told = outlook(&build.0, &build.decide(), &Overcommit::default(), now());
     let found = &told.nodes[&NodeName::new(node).expect("a name")];
     (found.prospect, found.blocks.iter().map(|block| block.by).collect(), found.not_before)
 }
@@ -303,7 +304,7 @@ fn changes_of_nodes_under_way_are_told_with_the_time_that_others_took() {
             }
         }
     });
-    let told = outlook(&build.0, &build.decide(), now()).planned;
+    let told = outlook(&build.0, &build.decide(), &Overcommit::default(), now()).planned;
     let found: Vec<_> = told.iter().map(|one| (one.kind, one.nodes, one.tasks, one.expected_at)).collect();
     let after = |seconds| Some(now() + SignedDuration::from_secs(seconds));
     assert_eq!(
@@ -340,12 +341,15 @@ fn node_use_notes_both_crossings_once() {
         .node("small", 1, NodeState::Ready)
         .node("small", 2, NodeState::Ready)
         .task("web", 1, resources(100, 512), Some("small-1"));
-    let changes = node_use(&build.0, now());
+    let changes = node_use(&build.0, &Overcommit::default(), now());
     let second =
         Change::NodeUse { node: NodeName::new("small-2").expect("a name"), underused_since: Some(now()) };
     assert_eq!(changes, [second], "half is not under half");
     let build = build.rested();
-    assert_eq!(node_use(&build.0, now()), []);
+    assert_eq!(node_use(&build.0, &Overcommit::default(), now()), []);
     let build = build.task("web", 2, resources(600, 1), Some("small-2"));
-    assert!(matches!(node_use(&build.0, now())[..], [Change::NodeUse { underused_since: None, .. }]));
+    assert!(matches!(
+        node_use(&build.0, &Overcommit::default(), now())[..],
+        [Change::NodeUse { underused_since: None, .. }]
+    ));
 }

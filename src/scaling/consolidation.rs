@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::money::{MicroCents, Prices};
+use crate::domain::money::MicroCents;
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
 use crate::domain::node_outlook::{Block, Blocker};
 use crate::domain::placement::PlacementSpec;
@@ -28,7 +28,7 @@ use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::domain::world::{Workload, World};
 use crate::placement::{Ask, Board, Slot, dominant_share};
 use crate::scaling::ahead::usual_time;
-use crate::scaling::cluster::{KeptNode, price_of, requested_share};
+use crate::scaling::cluster::{ClusterTerms, KeptNode, price_of, requested_share};
 use crate::scaling::cluster_fit::{Item, used_by_node};
 use crate::scaling::consolidation_board::{Homes, imagined, repelled, slot};
 
@@ -112,7 +112,7 @@ pub(super) struct Planner<'w> {
     pub(super) world: &'w World,
     /// What is about to need room.
     pub(super) ahead: Vec<Ask<'w>>,
-    pub(super) prices: &'w Prices,
+    pub(super) terms: &'w ClusterTerms,
     pub(super) now: Timestamp,
     by_node: HashMap<&'w NodeName, Vec<&'w Task>>,
     /// Nodes that take tasks of others and so stay.
@@ -127,9 +127,14 @@ pub(super) struct Planner<'w> {
 }
 
 /// Plans with the room that `ahead` will need soon kept for it.
-pub fn plan<'w>(world: &'w World, ahead: &[Ask<'w>], prices: &Prices, now: Timestamp) -> Consolidation {
+pub fn plan<'w>(
+    world: &'w World,
+    ahead: &[Ask<'w>],
+    terms: &'w ClusterTerms,
+    now: Timestamp,
+) -> Consolidation {
     let imagined: Vec<Node> = world.pools.values().filter_map(|pool| imagined(world, pool, now)).collect();
-    on_board(world, ahead, &imagined, (prices, now), |planner, board| planner.plan(board, &imagined))
+    on_board(world, ahead, &imagined, (terms, now), |planner, board| planner.plan(board, &imagined))
 }
 
 /// Where all that is on some nodes would go, in the order in which room will be looked for, where they are emptied at
@@ -138,10 +143,10 @@ pub(super) fn homes_at_once<'w>(
     world: &'w World,
     ahead: &[Ask<'w>],
     (nodes, new): (&[&NodeName], Option<&'w Node>),
-    (prices, now): (&'w Prices, Timestamp),
+    (terms, now): (&'w ClusterTerms, Timestamp),
 ) -> Option<HashMap<TaskId, NodeName>> {
     let imagined = new.map_or(&[][..], std::slice::from_ref);
-    on_board(world, ahead, imagined, (prices, now), |mut planner, board| {
+    on_board(world, ahead, imagined, (terms, now), |mut planner, board| {
         if let Some(at) = new.and_then(|new| board.find(&new.name)) {
             board.open(at);
         }
@@ -167,11 +172,11 @@ fn on_board<'w, T>(
     world: &'w World,
     ahead: &[Ask<'w>],
     imagined: &'w [Node],
-    (prices, now): (&'w Prices, Timestamp),
+    (terms, now): (&'w ClusterTerms, Timestamp),
     look: impl FnOnce(Planner<'_>, &mut Board<'_>) -> T,
 ) -> T {
     let unbound = PlacementSpec::default();
-    let used = used_by_node(world);
+    let used = used_by_node(world, &terms.overcommit);
     let mut slots: Vec<Slot<'_>> = world
         .nodes
         .values()
@@ -190,7 +195,7 @@ fn on_board<'w, T>(
     let mut planner = Planner {
         world,
         ahead: ahead.to_vec(),
-        prices,
+        terms,
         now,
         by_node: HashMap::new(),
         receives: vec![false; board.len()],
@@ -291,7 +296,7 @@ impl<'w> Planner<'w> {
         let pool = self.world.pools.get(&node.pool).filter(|pool| !pool.deleted)?;
         let tasks = self.by_node.get(&node.name).cloned().unwrap_or_default();
         let used = tasks.iter().map(|task| task.size.request).sum::<Resources>();
-        let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, self.prices));
+        let (slot, price) = (board.find(&node.name)?, price_of(pool, 1, &self.terms.prices));
         Some(Candidate { slot, node, pool, tasks, price, used })
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::node::{Node, NodeName, NodePool, NodeState};
 use crate::domain::placement::Neighbour;
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
 use crate::placement::{Resident, Residents, Slot};
@@ -57,7 +57,7 @@ pub(super) fn imagined(world: &World, pool: &NodePool, now: Timestamp) -> Option
 pub(super) fn slot<'w>(world: &'w World, node: &'w Node, used: Resources) -> Slot<'w> {
     let free = node.size.saturating_sub(used);
     let reserved_for = world.pools.get(&node.pool).map_or(&[][..], |pool| &pool.spec.reserved_for);
-    Slot { node, free, unused: free, crowded: false, reserved_for }
+    Slot { node, free, lent: Millicores::ZERO, unused: free, crowded: false, reserved_for }
 }
 
 pub(super) fn repelled(world: &World) -> BTreeMap<WorkloadName, Vec<Neighbour>> {

@@ -2,6 +2,7 @@
 //! out, and however far, everything has room, rules about places hold, and no service has less than it had.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -42,6 +43,10 @@ fn start() -> Timestamp {
 
 fn now() -> Timestamp {
     start() + SignedDuration::from_hours(2)
+}
+
+fn terms() -> ClusterTerms {
+    ClusterTerms { prices: prices(), headroom: None, overcommit: Arc::default() }
 }
 
 fn prices() -> Prices {
@@ -149,7 +154,7 @@ fn slots(world: &World) -> Vec<Slot<'_>> {
     let slots = nodes.map(|node| {
         let on = world.tasks.values().filter(|task| task.node.as_ref() == Some(&node.name));
         let free = node.size.saturating_sub(on.map(|task| task.size.request).sum());
-        Slot { node, free, unused: free, crowded: false, reserved_for: &[] }
+        Slot { node, free, lent: Millicores::ZERO, unused: free, crowded: false, reserved_for: &[] }
     });
     slots.collect()
 }
@@ -238,7 +243,7 @@ proptest! {
     #[test]
     fn a_plan_has_room_at_every_step_in_any_order(seed in any::<u64>()) {
         let world = worn(seed);
-        let found = plan(&world, &[], &prices(), now());
+        let found = plan(&world, &[], &terms(), now());
         carry_out(&world, &found, &mut Dice(!seed))?;
         for pool in world.pools.values() {
             let gone = found.emptied.iter().filter(|node| node.pool == pool.name).count() as u32;
@@ -249,7 +254,7 @@ proptest! {
             let pool = &world.pools[&replacement.pool];
             prop_assert!(pool.target < pool.spec.max);
         }
-        prop_assert_eq!(plan(&world, &[], &prices(), now()), found, "the same input gives the same plan");
+        prop_assert_eq!(plan(&world, &[], &terms(), now()), found, "the same input gives the same plan");
     }
 }
 
@@ -286,7 +291,7 @@ fn decide_on(seed: u64) -> Result<(), TestCaseError> {
     let mut quiet = 0;
     let mut at = now();
     for _ in 0..100 {
-        let terms = ClusterTerms { prices: prices(), headroom: None };
+        let terms = terms();
         let verdict = decide(&world, &[], &terms, at);
         let Some(decision) = verdict.decision else {
             // Pools that have just changed wait; later they do not.

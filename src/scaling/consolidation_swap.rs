@@ -88,7 +88,7 @@ impl<'w> Planner<'w> {
         patient: bool,
     ) -> Option<Replacement> {
         let pool = self.world.pools.get(&new.pool)?;
-        let price = price_of(pool, 1, self.prices);
+        let price = price_of(pool, 1, &self.terms.prices);
         // While it boots, both it and what it is to replace are paid for.
         let twice = boot_time(self.world, pool).as_secs_f64() / PAID_BACK_WITHIN.as_secs_f64();
         let before = (self.receives.clone(), self.expected.clone(), self.gone.clone());
@@ -103,7 +103,7 @@ impl<'w> Planner<'w> {
             }
             let nodes: Vec<&NodeName> = chosen.iter().map(|one| &one.node.name).collect();
             let made = (!self.world.nodes.contains_key(&new.name)).then_some(new);
-            let terms = (self.prices, self.now);
+            let terms = (self.terms, self.now);
             if let Some(homes) = homes_at_once(self.world, &self.ahead, (&nodes, made), terms) {
                 let instead_of = chosen.iter().map(|one| emptied(one, &homes)).collect();
                 let (pool, node) = (pool.name.clone(), new.name.clone());

@@ -12,6 +12,8 @@ mod cluster_given;
 mod cluster_grow;
 #[cfg(test)]
 mod cluster_grow_tests;
+#[cfg(test)]
+mod cluster_overcommit_tests;
 mod cluster_shrink;
 #[cfg(test)]
 mod cluster_shrink_tests;

@@ -13,6 +13,7 @@ use crate::domain::node::{Node, NodeName, NodePool, NodeState};
 use crate::domain::node_outlook::{
     Block, Blocker, NodeOutlook, NodesOutlook, PlannedChange, PlannedKind, Prospect,
 };
+use crate::domain::overcommit::Overcommit;
 use crate::domain::quantity::Resources;
 use crate::domain::world::World;
 use crate::scaling::ahead::boot_time;
@@ -20,8 +21,14 @@ use crate::scaling::cluster::{ClusterVerdict, requested_share};
 use crate::scaling::cluster_fit::{counts_for_target, used_by_node};
 
 /// Puts the record together.
-pub fn outlook(world: &World, verdict: &ClusterVerdict, now: Timestamp) -> NodesOutlook {
-    let look = Look { world, verdict, now, used: used_by_node(world), frozen: frozen(world) };
+pub fn outlook(
+    world: &World,
+    verdict: &ClusterVerdict,
+    overcommit: &Overcommit,
+    now: Timestamp,
+) -> NodesOutlook {
+    let (used, frozen) = (used_by_node(world, overcommit), frozen(world));
+    let look = Look { world, verdict, now, used, frozen };
     let mut tasks: HashMap<&NodeName, u32> = HashMap::new();
     for task in world.tasks.values().filter(|task| task.state.holds_resources()) {
         if let Some(node) = &task.node {

@@ -3,7 +3,8 @@
 use foldhash::HashMap;
 
 use crate::domain::node::NodeName;
-use crate::domain::quantity::Resources;
+use crate::domain::overcommit;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::quota::Quota;
 
 /// What one task holds.
@@ -12,6 +13,8 @@ pub(super) struct Held {
     /// Its team, where teams have quotas.
     pub(super) team: Option<String>,
     pub(super) request: Resources,
+    /// The CPU that it counts with.
+    pub(super) charged: Millicores,
     /// What it really uses, or is likely to.
     pub(super) used: Resources,
 }
@@ -19,7 +22,7 @@ pub(super) struct Held {
 /// The load of a node.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Load {
-    pub(super) reserved: Resources,
+    pub(super) held: overcommit::Held,
     pub(super) used: Resources,
     /// Tasks that hold resources.
     pub(super) tasks: u32,
@@ -41,21 +44,21 @@ pub(super) struct Loads {
 
 impl Loads {
     pub(super) fn add(&mut self, held: &Held) {
-        self.add_one(&held.node, held.team.as_deref(), held.request, held.used);
+        self.add_one(&held.node, held.team.as_deref(), (held.request, held.charged), held.used);
     }
 
     pub(super) fn add_one(
         &mut self,
         node: &NodeName,
         team: Option<&str>,
-        request: Resources,
+        (request, charged): (Resources, Millicores),
         used: Resources,
     ) {
         let load = match self.nodes.get_mut(node) {
             Some(load) => load,
             None => self.nodes.entry(node.clone()).or_default(),
         };
-        load.reserved += request;
+        load.held.add(request, charged);
         load.used += used;
         load.tasks += 1;
         if let Some(team) = team {
@@ -67,7 +70,7 @@ impl Loads {
     pub(super) fn merge(&mut self, other: Self) {
         for (node, load) in other.nodes {
             let sum = self.nodes.entry(node).or_default();
-            sum.reserved += load.reserved;
+            sum.held.add(load.held.requests, load.held.charged);
             sum.used += load.used;
             sum.tasks += load.tasks;
         }
@@ -80,7 +83,7 @@ impl Loads {
 
     pub(super) fn remove(&mut self, held: &Held) {
         if let Some(load) = self.nodes.get_mut(&held.node) {
-            load.reserved = load.reserved.saturating_sub(held.request);
+            load.held.remove(held.request, held.charged);
             load.used = load.used.saturating_sub(held.used);
             load.tasks = load.tasks.saturating_sub(1);
         }

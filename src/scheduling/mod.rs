@@ -50,6 +50,8 @@ mod job_scenarios;
 #[cfg(test)]
 mod joining_scenarios;
 #[cfg(test)]
+mod overcommit_scenarios;
+#[cfg(test)]
 mod placement_properties;
 #[cfg(test)]
 mod placement_scenarios;

@@ -11,7 +11,7 @@ use crate::domain::change::Change;
 use crate::domain::node::{NodePool, NodeState};
 use crate::domain::placement::{Neighbour, Strategy};
 use crate::domain::plan::{Step, WaitKind, Waiting};
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::task::Task;
 use crate::domain::workload::{TaskTemplate, WorkloadName};
 use crate::domain::world::Workload;
@@ -76,7 +76,8 @@ fn decide(view: &View<'_>) -> (Vec<Step>, Vec<Waiting>) {
         match board.place(ask) {
             Ok(at) => {
                 let node = board.slot(at).node;
-                let reason = why_there(ask, &node.name.to_string(), board.slot(at).free + ask.request);
+                let free = room_before(board.slot(at), ask);
+                let reason = why_there(ask, &node.name.to_string(), &free);
                 if let Some(team) = ask.team.and_then(|team| teams.get_mut(team)) {
                     team.add(ask.request);
                 }
@@ -116,10 +117,11 @@ fn slots<'v>(view: &'v View<'_>) -> Vec<Slot<'v>> {
     let nodes = view.nodes().into_iter();
     let there = nodes.filter(|node| !matches!(node.state, NodeState::Lost | NodeState::Removing));
     let slots = there.map(|node| {
-        let load = view.load_of(&node.name);
+        let (load, taken) = (view.load_of(&node.name), view.taken(node));
         Slot {
             node,
-            free: node.size.saturating_sub(load.reserved),
+            free: node.size.saturating_sub(taken),
+            lent: load.held.requests.cpu.saturating_sub(taken.cpu),
             unused: node.size.saturating_sub(load.used),
             crowded: view.observed.usage.crowded.contains(&node.name),
             reserved_for: view.pool(&node.pool).map_or(&[][..], |pool: &NodePool| &pool.spec.reserved_for),
@@ -142,7 +144,17 @@ fn repelled(view: &View<'_>) -> BTreeMap<WorkloadName, Vec<Neighbour>> {
     repelled
 }
 
-fn why_there(ask: &Ask<'_>, node: &str, free: Resources) -> String {
+/// What was free on a node before a task was put there, in words.
+fn room_before(slot: &Slot<'_>, ask: &Ask<'_>) -> String {
+    let free = slot.free + ask.request;
+    if slot.lent == Millicores::ZERO {
+        return free.to_string();
+    }
+    let by_requests = free.cpu.saturating_sub(slot.lent);
+    format!("{free} by predicted use, {by_requests} cores by requests")
+}
+
+fn why_there(ask: &Ask<'_>, node: &str, free: &str) -> String {
     match (ask.placement.strategy, &ask.placement.spread_over) {
         (Strategy::Spread, _) => {
             format!("{node} has the fewest of its tasks among those that it fits on ({free} were free)")

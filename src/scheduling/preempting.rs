@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::change::Change;
 use crate::domain::plan::Step;
-use crate::domain::quantity::Resources;
+use crate::domain::quantity::{Millicores, Resources};
 use crate::domain::task::TaskId;
 use crate::domain::workload::{WorkloadKind, WorkloadName};
 use crate::placement::{Allowance, Ask, Board, Occupant, Victims, choose};
@@ -96,12 +96,13 @@ impl<'v, 'w> Preemption<'v, 'w> {
 /// Keeps what leaves a node, and what is free there as far as that is not enough, for an ask.
 fn promise<'v>(board: &mut Board<'_>, ask: &Ask<'v>, victims: &Victims, here: &mut [Occupant<'v>]) {
     let mut leaves = Resources::ZERO;
+    let lent = board.slot(victims.slot).lent > Millicores::ZERO;
     for (at, task) in here.iter_mut().enumerate() {
         if victims.tasks.contains(&at) {
             task.leaving = true;
         }
         if task.leaves_for(ask.task) {
-            leaves += task.request;
+            leaves += task.frees(lent);
             task.promised = Some(ask.task);
         }
     }
@@ -134,6 +135,7 @@ fn tenants<'v>(view: &'v View<'_>, board: &Board<'_>) -> Tenants<'v> {
             task: &task.id,
             priority: priority.unwrap_or(i32::MIN),
             request: task.size.request,
+            charged: view.observed.usage.overcommit.charge(task),
             since: task.started_at.unwrap_or(task.created_at),
             ready: task.kind == WorkloadKind::Service && is_ready(task, row.seen),
             leaving: !task.state.is_active(),

@@ -16,7 +16,7 @@ use crate::domain::observation::{
     CreationFailure, Health, NodeObservation, Observed, ProcessState, TaskObservation, Usage,
 };
 use crate::domain::plan::Plan;
-use crate::domain::quantity::{MIB, Resources, TaskSize};
+use crate::domain::quantity::{MIB, Millicores, Resources, TaskSize};
 use crate::domain::rollout::Actor;
 use crate::domain::task::{ExitRecord, ExitStatus, Task, TaskId, TaskState};
 use crate::domain::workload::{WorkloadName, WorkloadSpec};
@@ -375,7 +375,7 @@ impl Simulation {
         }
     }
 
-    /// What is reserved on a node never exceeds its size.
+    /// What is reserved on a node never exceeds its size; CPU where it is lent, its bound.
     fn check_nodes(&self) {
         for node in self.world.nodes.values() {
             let reserved: Resources = self
@@ -385,7 +385,9 @@ impl Simulation {
                 .filter(|task| task.node.as_ref() == Some(&node.name) && task.state.holds_resources())
                 .map(|task| task.size.request)
                 .sum();
-            assert!(reserved.fits(node.size), "{}: {reserved} of {}\n{}", node.name, node.size, self.tail());
+            let most = self.cluster.usage.overcommit.most.max(1.0) * node.size.cpu.cores();
+            let bound = Resources::new(Millicores::from_cores(most), node.size.memory);
+            assert!(reserved.fits(bound), "{}: {reserved} of {}\n{}", node.name, node.size, self.tail());
         }
     }
 

@@ -174,12 +174,15 @@ fn can_resize(view: &View<'_>, row: Row<'_>, wanted: TaskSize) -> bool {
 
 fn has_room(view: &mut View<'_>, id: &TaskId, from: Resources, to: Resources) -> bool {
     let Some(node) = view.task(id).and_then(|task| task.node.clone()) else { return true };
-    let Some(size) = view.node(&node).map(|node| node.size) else { return false };
+    if view.node(&node).is_none() {
+        return false;
+    }
     if placing::over_quota(view, id.workload(), to, from).is_some() {
         return false;
     }
     // Less of one thing needs no room for it, even on a node that has too little of it.
-    let others = view.reserved(&node).saturating_sub(from);
-    (to.cpu <= from.cpu || (others + to).cpu <= size.cpu)
-        && (to.memory <= from.memory || (others + to).memory <= size.memory)
+    view.loads();
+    let Some(node) = view.node(&node) else { return false };
+    let (with, most) = (view.taken(node) + to, node.size + from);
+    (to.cpu <= from.cpu || with.cpu <= most.cpu) && (to.memory <= from.memory || with.memory <= most.memory)
 }

@@ -20,6 +20,7 @@ use crate::domain::rollout::Actor;
 use crate::domain::task::{Task, TaskId, TaskState};
 use crate::domain::workload::WorkloadKind;
 use crate::domain::world::{NextRun, RunKey, RunOrder, RunOutcome, World};
+use crate::estimation::node_peak::NodePeaks;
 use crate::scheduling::{Effect, PlanSettings, effects, is_ready, plan};
 use crate::simulation::bound::Bound;
 use crate::simulation::cluster::{Cluster, Terms};
@@ -76,6 +77,7 @@ pub fn simulate(
 ) -> Result<(Outcome, Effort), String> {
     let began = (caller.stopwatch)();
     let mut simulation = Simulation::new(scene, setting)?;
+    simulation.peaks = policy.lends().map(|settings| NodePeaks::new(settings, None));
     let mut counting = false;
     while simulation.now < scene.end {
         simulation.tick(policy, caller);
@@ -107,6 +109,8 @@ struct Simulation<'a> {
     tally: Tally,
     sampled_at: Timestamp,
     bound: Bound,
+    /// Peaks of nodes, where tasks are placed by them.
+    peaks: Option<NodePeaks>,
     paid_before: (f64, f64),
 }
 
@@ -133,6 +137,7 @@ impl<'a> Simulation<'a> {
             tally: Tally::new(from),
             sampled_at: scene.begin,
             bound: Bound::new(setting.machines.len()),
+            peaks: None,
             paid_before: (0.0, 0.0),
         };
         simulation.declare();
@@ -198,6 +203,7 @@ impl<'a> Simulation<'a> {
             machines: &self.setting.machines,
             pools: &self.pools,
             prices: &self.prices,
+            overcommit: &self.cluster.observed().usage.overcommit,
             now: self.now,
         }
     }

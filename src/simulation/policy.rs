@@ -6,16 +6,19 @@
 //! lowering the target and draining the node: `grow` and `give_up` write such steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
 use crate::domain::money::Prices;
 use crate::domain::node::{Node, NodeName, NodePool, NodeState, PoolName};
+use crate::domain::overcommit::Overcommit;
 use crate::domain::plan::{Step, Waiting};
 use crate::domain::quantity::Resources;
 use crate::domain::task::TaskId;
 use crate::domain::world::World;
+use crate::estimation::node_peak::PeakSettings;
 use crate::simulation::machines::Machine;
 
 /// What is on a node, kept up to date with each change.
@@ -43,6 +46,8 @@ pub struct Sight<'a> {
     pub pools: &'a [PoolName],
     /// Prices of resources, for pools without a price.
     pub prices: &'a Prices,
+    /// What tasks count with instead of their requests for CPU.
+    pub overcommit: &'a Arc<Overcommit>,
     /// Now.
     pub now: Timestamp,
 }
@@ -107,6 +112,11 @@ impl<'a> Sight<'a> {
 pub trait ClusterPolicy {
     /// What it is called.
     fn name(&self) -> &str;
+
+    /// What nodes' peaks are predicted by, where tasks are placed by them.
+    fn lends(&self) -> Option<PeakSettings> {
+        None
+    }
 
     /// What is to change now. Called after each plan of the scheduler.
     fn decide(&mut self, sight: &Sight<'_>) -> Vec<Step>;

@@ -14,6 +14,8 @@ pub struct Sample {
     pub second: i64,
     /// Machines that take tasks.
     pub nodes: u64,
+    /// Those of them whose tasks use more CPU than they have.
+    pub nodes_beyond: u64,
     /// Tasks that hold resources.
     pub tasks: u64,
     /// Cores that machines have, that tasks ask for, and that they use.
@@ -100,6 +102,13 @@ impl Outcome {
     /// What was paid over the bound.
     pub fn over_bound(&self) -> f64 {
         self.paid / self.bound.max(f64::MIN_POSITIVE)
+    }
+
+    /// The share of windows of nodes in which their tasks used more CPU than they have.
+    pub fn beyond(&self) -> f64 {
+        let nodes: u64 = self.samples.iter().map(|sample| sample.nodes).sum();
+        let beyond: u64 = self.samples.iter().map(|sample| sample.nodes_beyond).sum();
+        beyond as f64 / nodes.max(1) as f64
     }
 
     /// The mean of a figure over all samples.

@@ -21,6 +21,7 @@ mod load;
 mod load_models;
 mod metric_faults;
 mod operations;
+mod overcommit;
 #[cfg(feature = "analytics")]
 mod policies;
 mod providers;

@@ -109,6 +109,7 @@ pub struct EngineMetrics {
     conditions: Family<[(&'static str, String); 2], Gauge>,
     startup: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
     held: Family<[(&'static str, String); 1], Gauge>,
+    overcommit: Family<Words<1>, Gauge<f64, AtomicU64>>,
 }
 
 impl Default for EngineMetrics {
@@ -134,6 +135,7 @@ impl Default for EngineMetrics {
             conditions: Family::default(),
             startup: Family::default(),
             held: Family::default(),
+            overcommit: Family::default(),
         };
         registry.register("passes", "Passes of the engine's loops", metrics.passes.clone());
         registry.register("pass_duration_seconds", "How long a pass takes", metrics.pass_duration.clone());
@@ -159,6 +161,8 @@ impl Default for EngineMetrics {
         let startup = "What nine of ten instances take from launch to ready";
         registry.register("startup_seconds", startup, metrics.startup.clone());
         registry.register("held_requests", "Requests that wait for a first instance", metrics.held.clone());
+        let peaks = "What came of predicted peaks of nodes; absent where no CPU is lent";
+        registry.register("overcommit", peaks, metrics.overcommit.clone());
         // A counter that appears with its first event hides that event from `rate`.
         for outcome in ["ok", "failed", "late"] {
             drop(metrics.scrapes.get_or_create(&[("outcome", outcome)]));
@@ -222,6 +226,12 @@ impl Telemetry for EngineMetrics {
             ScrapeOutcome::Late => "late",
         };
         self.scrapes.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    fn lent(&self, figures: &[(&'static str, f64)]) {
+        for (figure, value) in figures {
+            self.overcommit.get_or_create(&[("figure", *figure)]).set(*value);
+        }
     }
 
     fn scaling(&self, statuses: &BTreeMap<WorkloadName, ScaleStatus>) {

@@ -1,6 +1,6 @@
 //! What tasks hold as a plan sees it while it is being made.
 
-use crate::domain::node::NodeName;
+use crate::domain::node::{Node, NodeName};
 use crate::domain::quantity::Resources;
 use crate::domain::task::Task;
 use crate::domain::workload::WorkloadName;
@@ -11,7 +11,12 @@ use crate::scheduling::view::{Row, View};
 impl View<'_> {
     /// What the tasks on a node have reserved.
     pub(in crate::scheduling) fn reserved(&mut self, node: &NodeName) -> Resources {
-        self.loads().of_node(node).reserved
+        self.loads().of_node(node).held.requests
+    }
+
+    /// What the tasks on a node take of it.
+    pub(in crate::scheduling) fn taken(&self, node: &Node) -> Resources {
+        self.observed.usage.overcommit.taken(node.size, self.load_of(&node.name).held)
     }
 
     /// What is held, by node and by team.
@@ -39,7 +44,8 @@ impl View<'_> {
                 continue;
             };
             let team = if counted { self.team_of(task.workload()) } else { None };
-            loads.add_one(node, team, task.size.request, self.used(task));
+            let counts = (task.size.request, self.observed.usage.overcommit.charge(task));
+            loads.add_one(node, team, counts, self.used(task));
         }
         loads
     }
@@ -59,7 +65,8 @@ impl View<'_> {
         let task = task.filter(|task| task.state.holds_resources())?;
         let counted = !self.base.quotas.is_empty();
         let team = if counted { self.team_of(task.workload()).map(str::to_owned) } else { None };
-        Some(Held { node: task.node.clone()?, team, request: task.size.request, used: self.used(task) })
+        let (request, charged) = (task.size.request, self.observed.usage.overcommit.charge(task));
+        Some(Held { node: task.node.clone()?, team, request, charged, used: self.used(task) })
     }
 
     /// What a task really uses, or is likely to.

@@ -9,14 +9,16 @@
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::domain::money::MicroCents;
 use crate::domain::node::{Node, NodeName};
-use crate::domain::observation::{NodeObservation, Observed, ProcessState};
-use crate::domain::quantity::{Resources, TaskSize};
+use crate::domain::observation::{NodeObservation, Observed, ProcessState, Usage};
+use crate::domain::overcommit::Overcommit;
+use crate::domain::quantity::{Millicores, Resources, TaskSize};
 use crate::domain::task::{ExitStatus, TaskId};
 use crate::domain::world::RunKey;
 use crate::simulation::chance::Chance;
@@ -137,6 +139,8 @@ pub struct Cluster {
     done_parts: BTreeSet<(RunKey, u32)>,
     violations: Violations,
     changed: bool,
+    /// Machines take tasks that request so many times their CPU.
+    cpu_most: f64,
 }
 
 impl Cluster {
@@ -159,7 +163,20 @@ impl Cluster {
             done_parts: BTreeSet::new(),
             violations: Violations::default(),
             changed: false,
+            cpu_most: 1.0,
         }
+    }
+
+    /// What tasks count with from now on instead of their requests for CPU; machines take as many as that allows.
+    pub fn lend(&mut self, overcommit: Overcommit) {
+        self.cpu_most = overcommit.most.max(1.0);
+        self.observed.usage = Arc::new(Usage { overcommit: Arc::new(overcommit), ..Usage::default() });
+        self.changed = true;
+    }
+
+    /// What tasks may request of a machine of a size.
+    fn bound(&self, size: Resources) -> Resources {
+        Resources::new(Millicores::from_cores(size.cpu.cores() * self.cpu_most), size.memory)
     }
 
     /// What an observer sees.

@@ -35,9 +35,10 @@ impl Cluster {
     }
 
     fn admit(&mut self, task: &Task, node: &NodeName, process: Process) -> Result<(), Refusal> {
+        let bound = self.hosts.get(node).map(|host| self.bound(host.size)).unwrap_or_default();
         let there = self.hosts.get_mut(node).filter(|host| host.there);
         let Some(host) = there else { return Err(Refusal::NoSuchNode(node.clone())) };
-        if !(host.reserved + task.size.request).fits(host.size) {
+        if !(host.reserved + task.size.request).fits(bound) {
             self.violations.no_room += 1;
             return Err(Refusal::Refused(format!("node {node} has no room for {}", task.id)));
         }
@@ -135,11 +136,13 @@ impl Cluster {
         if call || self.silence_of(id).is_some() {
             return Err(Refusal::NoAnswer);
         }
+        let host = self.guests.get(id).and_then(|guest| self.hosts.get(&guest.node));
+        let bound = host.map(|host| self.bound(host.size)).unwrap_or_default();
         let guest = self.guests.get_mut(id).filter(|guest| guest.live);
         let Some(guest) = guest else { return Err(Refusal::NoSuchTask(id.clone())) };
         if let Some(host) = self.hosts.get_mut(&guest.node) {
             let reserved = host.reserved.saturating_sub(guest.size.request) + size.request;
-            if !reserved.fits(host.size) {
+            if !reserved.fits(bound) {
                 self.violations.no_room += 1;
                 return Err(Refusal::Refused(format!("node {} has no room for that", guest.node)));
             }

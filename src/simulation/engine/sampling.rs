@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::node::NodeName;
 use crate::domain::observation::ProcessState;
-use crate::domain::quantity::Resources;
-use crate::domain::task::TaskState;
+use crate::domain::quantity::{Bytes, Resources};
+use crate::domain::task::{Task, TaskState};
+use crate::domain::usage::UsageSample;
 use crate::simulation::bound::Shape;
 use crate::simulation::chance::Chance;
 use crate::simulation::engine::{Simulation, is_ready, takes_tasks};
@@ -30,6 +32,7 @@ impl Simulation<'_> {
             Sample { second: self.now.duration_since(self.tally.from).as_secs(), ..Sample::default() };
         let (mut wanted, mut lacking) = (0.0, 0.0);
         let mut killed = Vec::new();
+        let mut used_on: BTreeMap<NodeName, f64> = BTreeMap::new();
         let observed = self.cluster.observed();
         let span = self.scene.end.duration_since(self.scene.begin).as_secs();
         let age = self.now.duration_since(self.scene.begin).as_secs();
@@ -55,6 +58,12 @@ impl Simulation<'_> {
                     let factors = (cpu_factor, memory_factor);
                     let (cores, memory) = used(part, request, factors, task.id.number());
                     sample.cores_used += cores;
+                    if let Some(node) = &task.node {
+                        *used_on.entry(node.clone()).or_default() += cores;
+                    }
+                    if let Some(peaks) = &mut self.peaks {
+                        peaks.observe(&measured(task, (cores, memory), (self.now, seconds)));
+                    }
                     sample.gib_used += memory / 1_073_741_824.0;
                     if memory > task.size.memory_limit.as_f64() {
                         killed.push(task.id.clone());
@@ -70,7 +79,11 @@ impl Simulation<'_> {
             self.cluster.kill_for_memory(&id);
         }
         sample.lacking = lacking / f64::max(wanted, 1.0);
-        self.measure_nodes(&mut sample);
+        self.measure_nodes(&mut sample, &used_on);
+        if let Some(peaks) = &mut self.peaks {
+            let overcommit = peaks.overcommit(&self.world, self.now);
+            self.cluster.lend(overcommit);
+        }
         sample.bound_per_hour = self.bound.per_hour(&shapes, &self.setting.machines);
         sample.longest_wait = std::mem::take(&mut self.tally.longest_wait);
         if self.now > self.tally.from {
@@ -81,13 +94,31 @@ impl Simulation<'_> {
         }
     }
 
-    fn measure_nodes(&self, sample: &mut Sample) {
+    fn measure_nodes(&self, sample: &mut Sample, used_on: &BTreeMap<NodeName, f64>) {
         for node in self.world.nodes.values().filter(|node| takes_tasks(node.state)) {
             sample.nodes += 1;
+            let used = used_on.get(&node.name).copied().unwrap_or(0.0);
+            sample.nodes_beyond += u64::from(used > node.size.cpu.cores());
             sample.cores += node.size.cpu.cores();
             sample.gib += node.size.memory.gib();
         }
         sample.price_per_hour = self.cluster.price_per_hour().units();
+    }
+}
+
+/// What an agent would tell of a task.
+fn measured(task: &Task, (cores, memory): (f64, f64), (now, seconds): (Timestamp, f64)) -> UsageSample {
+    UsageSample {
+        workload: task.workload().clone(),
+        task: task.id.clone(),
+        at: now,
+        interval_seconds: Some(seconds),
+        cpu_cores: Some(cores),
+        throttled_share: None,
+        memory: Bytes::from_f64(memory),
+        page_cache: None,
+        request: task.size.request,
+        oom_kills: 0,
     }
 }
 

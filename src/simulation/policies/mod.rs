@@ -17,6 +17,7 @@ mod packing;
 
 use crate::domain::quantity::Share;
 use crate::simulation::machines::Machine;
+use crate::simulation::policies::engine_pools::EnginePools;
 use crate::simulation::policy::ClusterPolicy;
 use crate::simulation::scene::Scene;
 
@@ -29,25 +30,29 @@ pub fn named(name: &str, scene: &Scene, machines: &[Machine]) -> Result<Box<dyn 
         "fixed" => Box::new(fixed::Fixed::for_peak(scene, machines)),
         "cluster-autoscaler" => Box::new(cluster_autoscaler::ClusterAutoscaler::default()),
         "karpenter" => Box::new(karpenter::Karpenter::default()),
-        _ => Box::new(engine_pools::EnginePools::new(headroom(name)?)),
+        _ => Box::new(engine(name)?),
     })
 }
 
-/// What `loadline`, or `loadline:RISK`, keeps room by.
-fn headroom(name: &str) -> Result<Option<Share>, String> {
+/// `loadline`, `loadline:RISK` with headroom, or `loadline:overcommit=RISK`.
+fn engine(name: &str) -> Result<EnginePools, String> {
     if name == "loadline" {
-        return Ok(None);
+        return Ok(EnginePools::new(None));
     }
     let Some(risk) = name.strip_prefix("loadline:") else {
         let known = ALL.join(", ");
-        return Err(format!("`{name}` is not a policy of nodes; those known are {known}, loadline:RISK"));
+        return Err(format!(
+            "`{name}` is not a policy of nodes; those known are {known}, loadline:RISK, loadline:overcommit=RISK"
+        ));
     };
-    let risk = risk.parse::<f64>().ok().filter(|risk| *risk > 0.0 && *risk < 0.5);
-    risk.map(|risk| Some(Share::new(risk)))
-        .ok_or_else(|| format!("`{name}`: the risk should be a number above 0 and below 0.5"))
+    let (number, lends) = risk.strip_prefix("overcommit=").map_or((risk, false), |number| (number, true));
+    let risk = number.parse::<f64>().ok().filter(|risk| *risk > 0.0 && *risk < 0.5);
+    let risk = risk.ok_or_else(|| format!("`{name}`: the risk should be a number above 0 and below 0.5"))?;
+    let risk = Share::new(risk);
+    Ok(if lends { EnginePools::lending(risk) } else { EnginePools::new(Some(risk)) })
 }
 
 /// Whether there is such a policy; if not, why.
 pub fn check(name: &str) -> Result<(), String> {
-    if ALL.contains(&name) { Ok(()) } else { headroom(name).map(|_| ()) }
+    if ALL.contains(&name) { Ok(()) } else { engine(name).map(|_| ()) }
 }

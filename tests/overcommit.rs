@@ -185,7 +185,7 @@ fn task(number: u64, on: &NodeName, request: f64, since: Timestamp) -> Task {
     }
 }
 
-impl<'s> Cluster<'s> {
+impl Cluster<'_> {
     fn new(size: f64, rule: Rule) -> Self {
         let size = Resources::new(Millicores::from_cores(size), Bytes::mib(1_000_000));
         let mut world = World::default();
@@ -240,7 +240,9 @@ impl<'s> Cluster<'s> {
     fn taken(&self, rule: Rule, overcommit: &Overcommit, number: usize, now: usize) -> f64 {
         let guests = &self.nodes[number].1;
         let mut held = Held::default();
-        guests.iter().for_each(|guest| held.add(guest.task.size.request, overcommit.charge(&guest.task)));
+        for guest in guests {
+            held.add(guest.task.size.request, overcommit.charge(&guest.task));
+        }
         let requested = held.requests.cpu.cores();
         match rule {
             Rule::Factor(factor) => requested * factor,

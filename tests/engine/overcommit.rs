@@ -29,8 +29,8 @@ memory = "16MiB"
 [service.large]
 command = ["sleep", "100000"]
 instances = 1
-cpu = 0.01
-memory = "224MiB"
+cpu = 0.05
+memory = "240MiB"
 "#;
 
 const SETTINGS: &str = r#"

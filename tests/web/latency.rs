@@ -26,6 +26,7 @@ use loadline::domain::load_forecast::LoadForecast;
 use loadline::domain::money::{MicroCents, Prices};
 use loadline::domain::node::NodeName;
 use loadline::domain::policy::PolicyMode;
+use loadline::domain::quantity::{Bytes, Millicores, Resources, TaskSize};
 use loadline::domain::recommendation::{Estimate, Recommendation};
 use loadline::domain::rollout::Actor;
 use loadline::domain::task::{Task, TaskId};
@@ -86,7 +87,8 @@ const PAGES: [&str; 26] = [
 
 /// The view with advice for each service.
 fn advised(view: View) -> View {
-    let (size, at) = (common::small(), common::start());
+    let size = TaskSize::of(Resources::new(Millicores::new(50), Bytes::mib(64)));
+    let at = common::start();
     let advice = |workload: &WorkloadName| Recommendation {
         workload: workload.clone(),
         at,

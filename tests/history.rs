@@ -12,7 +12,7 @@ use loadline::adapters::storage::SqliteStore;
 use loadline::analytics::task_time_files;
 use loadline::controllers::historian::Historian;
 use loadline::controllers::state::EngineState;
-use loadline::domain::history_book::{HistoryBook, HistoryFile};
+use loadline::domain::history_book::{HistoryBook, HistoryFile, HourFile};
 use loadline::domain::quantity::{Bytes, Millicores, Resources};
 use loadline::domain::task_time::{Measured, TaskTimes};
 use loadline::domain::usage::UsageSample;
@@ -42,7 +42,11 @@ struct Cut {
 
 impl Cut {
     fn cut(&self, call: &str) -> Result<(), TaskTimesError> {
-        let gone = || TaskTimesError::Damaged { file: call.to_owned(), problem: "cut off".to_owned() };
+        let gone = || TaskTimesError::Failed {
+            operation: "finish",
+            file: call.to_owned(),
+            source: std::io::Error::other("cut off").into(),
+        };
         if call != self.call {
             return Ok(());
         }
@@ -65,6 +69,15 @@ impl TaskTimeFiles for Cut {
     fn merge(&self, parts: &[HistoryFile]) -> Result<HistoryFile, TaskTimesError> {
         let file = self.files.merge(parts)?;
         self.cut("merge").map(|()| file)
+    }
+
+    fn sum_up(&self, file: &HistoryFile) -> Result<HourFile, TaskTimesError> {
+        let hours = self.files.sum_up(file)?;
+        self.cut("sum up").map(|()| hours)
+    }
+
+    fn lacks_hours(&self, file: &HistoryFile) -> bool {
+        self.files.lacks_hours(file)
     }
 
     fn hours(
@@ -165,7 +178,8 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 fn in_book(book: &HistoryBook) -> BTreeSet<String> {
-    book.files.iter().map(|file| file.name.clone()).collect()
+    let hours = book.files.iter().filter_map(|file| file.hours.as_ref()).map(|hours| hours.name.clone());
+    book.files.iter().map(|file| file.name.clone()).chain(hours).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,12 +192,13 @@ async fn whatever_is_cut_off_counts_once() {
     assert_eq!(total, 2 * 1560 * 60_000_000);
     let found = in_book(&straight.book());
     assert!(found.contains("day=2026-11-21/day.parquet"), "{found:?}");
+    assert!(found.contains("day=2026-11-21/hours.parquet"), "{found:?}");
     assert_eq!(names(&straight.history()), found);
     straight.pass(straight.files()).await.expect("a pass");
     assert_eq!((straight.told(), in_book(&straight.book())), (expected.clone(), found.clone()));
 
     for (call, left) in
-        [("write", 0), ("write", 1), ("write", 20), ("merge", 0), ("remove", 0), ("remove", 5)]
+        [("write", 0), ("write", 1), ("write", 20), ("merge", 0), ("sum up", 0), ("remove", 0), ("remove", 5)]
     {
         let given = Given::new();
         let cut = Cut { files: given.files(), call, left: AtomicUsize::new(left) };
@@ -210,6 +225,40 @@ async fn a_damaged_part_is_not_merged_away_and_the_rest_goes_on() {
     assert!(why.starts_with("day=2026-11-21/part-1200.parquet is damaged"), "{why}");
     assert_eq!(given.book().until, Some(at(2185)), "what came later is written");
     assert!(in_book(&given.book()).contains("day=2026-11-21/part-1300.parquet"), "and nothing is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_that_are_gone_or_were_never_written_are_made_from_the_day() {
+    let given = Given::new();
+    given.pass(given.files()).await.expect("a pass");
+    let (expected, hours) = (given.told(), given.history().join("day=2026-11-21/hours.parquet"));
+    let content = std::fs::read(&hours).expect("the hours of a day");
+    let book = given.book();
+    let (day, summed) = (&book.files[0], book.files[0].hours.as_ref().expect("hours"));
+    assert!(summed.rows < day.rows / 10, "{summed:?} of {} rows", day.rows);
+    std::fs::remove_file(&hours).expect("gone");
+    assert_eq!(given.told(), expected, "from the day");
+    given.pass(given.files()).await.expect("a pass");
+    assert_eq!(
+        (std::fs::read(&hours).expect("made anew"), given.told()),
+        (content.clone(), expected.clone())
+    );
+
+    // As an earlier version left it: the book knows of no hours.
+    let mut book = given.book();
+    std::fs::remove_file(&hours).expect("gone");
+    for file in &mut book.files {
+        file.hours = None;
+    }
+    let kept = serde_json::to_string(&book).expect("JSON").replace(",\"hours\":null", "");
+    given.store.put_document(HistoryBook::DOCUMENT, kept.as_bytes()).expect("a document");
+    assert_eq!(given.told(), expected);
+    given.pass(given.files()).await.expect("a pass");
+    assert_eq!((std::fs::read(&hours).expect("made"), given.told()), (content, expected));
+
+    // Nothing tells of a day that is gone with its hours; that is no reason to write nothing more.
+    std::fs::remove_dir_all(given.history().join("day=2026-11-21")).expect("gone");
+    given.pass(given.files()).await.expect("a pass");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! The history as Parquet, a folder a day of UTC: `day=2026-11-23/part-1000.parquet` while the day goes on,
-//! `day=2026-11-23/day.parquet` once it is over.
+//! `day=2026-11-23/day.parquet` once it is over, and beside it `hours.parquet`, its rows added up to hours.
 //!
 //! In: rows a task and step. Out: files that any reader of Parquet understands, and their rows added up to hours
 //! by polars. Not here: which files count (`domain::history_book`), what rows mean (`accounting::task_times`).
@@ -19,16 +19,17 @@ use polars_io::prelude::{ParquetReader, ParquetWriter};
 use sha2::{Digest, Sha256};
 
 use crate::analytics::history_rows::{
-    SERIES, SUMS, frame, hours_of, key, number_of, read_sums, schema, series_of, series_table,
+    SERIES, SUMS, frame, hours_of, key, number_of, read_rows, read_sums, schema, series_of, series_table,
 };
-use crate::domain::history_book::HistoryFile;
-use crate::domain::task_time::{TaskSeries, TaskTimes};
+use crate::domain::history_book::{HistoryFile, HourFile};
+use crate::domain::task_time::{TaskSeries, TaskTime, TaskTimes};
 use crate::ports::task_times::{TaskTimeFiles, TaskTimesError};
 
 /// Rows of a row group: what is held at a time.
 const GROUP: usize = 1 << 18;
 /// A file is hashed in pieces of this length.
 const PIECE: usize = 1 << 20;
+const HOUR: i64 = 3600;
 
 /// The history under a folder.
 #[derive(Debug)]
@@ -60,18 +61,24 @@ struct Told {
     task_microseconds: i64,
 }
 
+impl Told {
+    fn file(self, name: String, (bytes, sha256): (u64, String)) -> HistoryFile {
+        let Self { from, until, rows, task_microseconds } = self;
+        HistoryFile { name, from, until, rows, bytes, sha256, task_microseconds, hours: None }
+    }
+}
+
 impl ParquetHistory {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// Writes a file under another name, and gives it its own once it is on disk.
+    /// Writes a file under another name, and gives it its own once it is on disk. Tells its length and its hash.
     fn put(
         &self,
         name: &str,
-        told: &Told,
         content: impl FnOnce(File) -> Result<(), TaskTimesError>,
-    ) -> Result<HistoryFile, TaskTimesError> {
+    ) -> Result<(u64, String), TaskTimesError> {
         let path = self.folder.join(name);
         let partial = path.with_extension("partial");
         let folder = path.parent().unwrap_or(&self.folder);
@@ -92,30 +99,77 @@ impl ParquetHistory {
             // The error tells more than a failure to clean up after it.
             let _ = fs::remove_file(&partial);
         }
-        let (bytes, sha256) = written?;
-        Ok(HistoryFile {
-            name: name.to_owned(),
-            from: told.from,
-            until: told.until,
-            rows: told.rows,
-            bytes,
-            sha256,
-            task_microseconds: told.task_microseconds,
+        written
+    }
+
+    /// Writes rows as they are.
+    fn put_rows(&self, name: &str, times: &TaskTimes) -> Result<(u64, String), TaskTimesError> {
+        self.put(name, |file| {
+            let write = || refused("write", name);
+            let mut writer = ParquetWriter::new(file).batched(&schema()).map_err(write())?;
+            for rows in times.rows.chunks(GROUP) {
+                writer.write_batch(&frame(&times.series, rows).map_err(write())?).map_err(write())?;
+            }
+            writer.finish().map(|_| ()).map_err(write())
         })
     }
 
     /// The content of a file, which is what was written: what is damaged never comes to the reader of Parquet.
-    fn content(&self, file: &HistoryFile) -> Result<Vec<u8>, TaskTimesError> {
-        let content = fs::read(self.folder.join(&file.name)).map_err(failed("read", &file.name))?;
-        let damaged = |problem: String| TaskTimesError::Damaged { file: file.name.clone(), problem };
-        if content.len() as u64 != file.bytes {
-            return Err(damaged(format!("it has {} bytes, {} were written", content.len(), file.bytes)));
+    fn content(&self, name: &str, bytes: u64, sha256: &str) -> Result<Vec<u8>, TaskTimesError> {
+        let content = fs::read(self.folder.join(name)).map_err(failed("read", name))?;
+        let damaged = |problem: String| TaskTimesError::Damaged { file: name.to_owned(), problem };
+        if content.len() as u64 != bytes {
+            return Err(damaged(format!("it has {} bytes, {bytes} were written", content.len())));
         }
-        if hex::encode(Sha256::digest(&content)) != file.sha256 {
+        if hex::encode(Sha256::digest(&content)) != sha256 {
             return Err(damaged("its content is not what was written".to_owned()));
         }
         Ok(content)
     }
+
+    /// Rows of a file in a time, added up here.
+    fn added_up(&self, file: &HistoryFile, (begin, end): (i64, i64)) -> Result<TaskTimes, TaskTimesError> {
+        let content = self.content(&file.name, file.bytes, &file.sha256)?;
+        times(&file.name, &content, |group, rows| {
+            let within = group.lazy().filter(col("time").gt_eq(lit(begin)).and(col("time").lt(lit(end))));
+            read_sums(&within.group_by([key(begin).alias("key")]).agg(hours_of()).collect()?, begin, rows)
+        })
+    }
+
+    /// Rows in a time, as they were added up before.
+    fn summed_up(&self, hours: &HourFile, (begin, end): (i64, i64)) -> Result<TaskTimes, TaskTimesError> {
+        let content = self.content(&hours.name, hours.bytes, &hours.sha256)?;
+        times(&hours.name, &content, |group, rows| read_rows(&group, (begin, end), rows))
+    }
+}
+
+/// Rows of a file, as `read` takes them from its row groups, and the series of all of them.
+fn times(
+    name: &str,
+    content: &[u8],
+    mut read: impl FnMut(DataFrame, &mut Vec<TaskTime>) -> PolarsResult<()>,
+) -> Result<TaskTimes, TaskTimesError> {
+    let (mut rows, mut known) = (Vec::new(), HashMap::new());
+    groups(content, Some(&SUMS), |group| read(group, &mut rows)).map_err(refused("read", name))?;
+    groups(content, Some(&SERIES), |group| series_of(&group, &mut known)).map_err(refused("read", name))?;
+    let series = series_table(known).ok_or_else(|| TaskTimesError::Damaged {
+        file: name.to_owned(),
+        problem: "series are missing".to_owned(),
+    })?;
+    Ok(TaskTimes { series, rows })
+}
+
+/// The time of the hours that a time of a file consists of, in seconds; none where it cuts an hour.
+fn whole_hours(file: &HistoryFile, from: Timestamp, until: Timestamp) -> Option<(i64, i64)> {
+    let whole = |at: Timestamp, end: Timestamp| at == end || at.as_second().rem_euclid(HOUR) == 0;
+    let (begin, end) = (from.max(file.from), until.min(file.until));
+    let all = whole(begin, file.from) && whole(end, file.until);
+    all.then(|| (begin.as_second().div_euclid(HOUR) * HOUR, end.as_second()))
+}
+
+/// The name of the hours beside a file.
+fn name_of_hours(file: &HistoryFile) -> String {
+    format!("{}/hours.parquet", day_folder(file.from))
 }
 
 fn digest(path: &Path) -> std::io::Result<(u64, String)> {
@@ -166,14 +220,8 @@ impl TaskTimeFiles for ParquetHistory {
         let name = format!("{}/part-{begin}.parquet", day_folder(from));
         let rows = times.rows.len() as u64;
         let told = Told { from, until, rows, task_microseconds: times.micros() };
-        self.put(&name, &told, |file| {
-            let write = || refused("write", &name);
-            let mut writer = ParquetWriter::new(file).batched(&schema()).map_err(write())?;
-            for rows in times.rows.chunks(GROUP) {
-                writer.write_batch(&frame(&times.series, rows).map_err(write())?).map_err(write())?;
-            }
-            writer.finish().map(|_| ()).map_err(write())
-        })
+        let written = self.put_rows(&name, times)?;
+        Ok(told.file(name, written))
     }
 
     fn merge(&self, parts: &[HistoryFile]) -> Result<HistoryFile, TaskTimesError> {
@@ -190,15 +238,32 @@ impl TaskTimeFiles for ParquetHistory {
             rows: parts.iter().map(|part| part.rows).sum(),
             task_microseconds: parts.iter().map(|part| part.task_microseconds).sum(),
         };
-        self.put(&name, &told, |file| {
+        let written = self.put(&name, |file| {
             let write = || refused("write", &name);
             let writer = ParquetWriter::new(file).batched(&schema()).map_err(write())?;
             let mut merged = Merged { writer, numbers: HashMap::new(), waiting: None };
             for part in parts {
-                merged.take_in(&self.content(part)?).map_err(refused("read", &part.name))?;
+                let content = self.content(&part.name, part.bytes, &part.sha256)?;
+                merged.take_in(&content).map_err(refused("read", &part.name))?;
             }
             merged.finish().map_err(write())
-        })
+        })?;
+        Ok(told.file(name, written))
+    }
+
+    fn sum_up(&self, file: &HistoryFile) -> Result<HourFile, TaskTimesError> {
+        let (begin, end) = (file.from.as_second(), file.until.as_second());
+        let mut times = self.added_up(file, (begin, end))?;
+        // Rows of a series beside each other take less room, and are read faster.
+        times.rows.sort_unstable_by_key(|row| (row.series, row.start, row.measured));
+        let name = name_of_hours(file);
+        let (bytes, sha256) = self.put_rows(&name, &times)?;
+        Ok(HourFile { name, rows: times.rows.len() as u64, bytes, sha256 })
+    }
+
+    fn lacks_hours(&self, file: &HistoryFile) -> bool {
+        let length = |hours: &HourFile| fs::metadata(self.folder.join(&hours.name)).map(|found| found.len());
+        file.hours.as_ref().is_none_or(|hours| length(hours).ok() != Some(hours.bytes))
     }
 
     fn hours(
@@ -207,37 +272,27 @@ impl TaskTimeFiles for ParquetHistory {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<TaskTimes, TaskTimesError> {
-        let content = self.content(file)?;
-        let mut found = TaskTimes::default();
-        let mut known: HashMap<u32, TaskSeries> = HashMap::new();
-        let (begin, end) = (from.as_second(), until.as_second());
-        let read = groups(&content, Some(&SUMS), |group| {
-            let rows = group.lazy().filter(col("time").gt_eq(lit(begin)).and(col("time").lt(lit(end))));
-            let sums = rows.group_by([key(begin).alias("key")]).agg(hours_of()).collect()?;
-            read_sums(&sums, begin, &mut found.rows)
-        });
-        read.map_err(refused("read", &file.name))?;
-        groups(&content, Some(&SERIES), |group| series_of(group, &mut known))
-            .map_err(refused("read", &file.name))?;
-        found.series = series_table(known).ok_or_else(|| TaskTimesError::Damaged {
-            file: file.name.clone(),
-            problem: "series are missing".to_owned(),
-        })?;
-        Ok(found)
+        if let Some((hours, span)) = file.hours.as_ref().zip(whole_hours(file, from, until))
+            && let Ok(found) = self.summed_up(hours, span)
+        {
+            return Ok(found);
+        }
+        self.added_up(file, (from.as_second(), until.as_second()))
     }
 
     fn remove(&self, file: &HistoryFile) -> Result<(), TaskTimesError> {
-        let path = self.folder.join(&file.name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("delete", &file.name)(error)),
-            _ => {
-                // The folder of a day goes with its last file.
-                if let Some(folder) = path.parent() {
-                    let _ = fs::remove_dir(folder);
+        let hours = file.hours.as_ref().map(|hours| &hours.name);
+        for name in hours.into_iter().chain([&file.name]) {
+            let path = self.folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(failed("delete", name)(error));
                 }
-                Ok(())
-            }
+                // The folder of a day goes with its last file.
+                _ => path.parent().map(fs::remove_dir),
+            };
         }
+        Ok(())
     }
 }
 
@@ -253,7 +308,7 @@ impl<W: Write> Merged<W> {
     fn take_in(&mut self, content: &[u8]) -> PolarsResult<()> {
         groups(content, None, |mut group| {
             let mut known = HashMap::new();
-            series_of(group.clone(), &mut known)?;
+            series_of(&group, &mut known)?;
             let mut numbers: HashMap<i32, i32> = HashMap::new();
             let mut known: Vec<(u32, TaskSeries)> = known.into_iter().collect();
             known.sort_unstable_by_key(|(number, _)| *number);
@@ -293,12 +348,16 @@ impl<W: Write> Merged<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use jiff::SignedDuration;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::domain::node::NodeName;
     use crate::domain::quantity::{Bytes, Millicores, Resources};
-    use crate::domain::task_time::{Measured, TaskTime};
+    use crate::domain::task::TaskId;
+    use crate::domain::task_time::Measured;
     use crate::domain::workload::{Owner, WorkloadKind};
 
     fn at(minute: i64) -> Timestamp {
@@ -370,8 +429,87 @@ mod tests {
             files.remove(part).expect("gone");
             files.remove(part).expect("gone already");
         }
+        assert!(files.lacks_hours(&whole));
+        let hours = files.sum_up(&whole).expect("summed up");
+        let whole = HistoryFile { hours: Some(hours), ..whole };
+        assert!(!files.lacks_hours(&whole));
         files.remove(&whole).expect("gone");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    /// Series, step, what was measured, microseconds; CPU and memory, within and over.
+    type Drawn = (u32, i64, i32, i64, [u32; 2], [u64; 2]);
+
+    prop_compose! {
+        /// Any rows of two hours, and of a part of a third, of five series.
+        fn any_times()(
+            rows in prop::collection::vec(
+                (0_u32..5, 0_i64..29, 0_i32..3, 1_i64..300_000_001, any::<[u32; 2]>(), any::<[u64; 2]>()),
+                1..200,
+            ),
+        ) -> TaskTimes {
+            let row = |(series, step, code, micros, [within, over], [memory, beyond]): Drawn| TaskTime {
+                series,
+                start: at(30 + step * 5).as_second(),
+                measured: Measured::of_code(code).expect("a code"),
+                micros,
+                cpu_within: i64::from(within),
+                cpu_over: i64::from(over),
+                memory_within: u128::from(memory >> 9) * 977,
+                memory_over: u128::from(beyond >> 9) * 1_003,
+            };
+            TaskTimes { series: times(5, 0, 5).series, rows: rows.into_iter().map(row).collect() }
+        }
+    }
+
+    /// Rows by series, hour and what was measured, added up.
+    fn by_hour(times: &TaskTimes) -> BTreeMap<(TaskId, i64, Measured), [u128; 5]> {
+        let mut all = BTreeMap::new();
+        for row in &times.rows {
+            let task = times.series[row.series as usize].task.clone();
+            let sums: &mut [u128; 5] =
+                all.entry((task, row.start.div_euclid(HOUR), row.measured)).or_default();
+            let [micros, within, over] = [row.micros, row.cpu_within, row.cpu_over].map(i64::unsigned_abs);
+            let amounts = [micros.into(), within.into(), over.into(), row.memory_within, row.memory_over];
+            for (sum, amount) in sums.iter_mut().zip(amounts) {
+                *sum += amount;
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn hours_are_what_the_rows_come_to_however_they_are_read(
+            times in any_times(),
+            (from, length) in (0_i64..29, 1_i64..29),
+        ) {
+            // A file only knows the series that it has rows of.
+            let mut times = times;
+            times.rows.sort_by_key(|row| row.series);
+            let used: Vec<u32> = times.rows.iter().map(|row| row.series).collect::<BTreeSet<_>>().into_iter().collect();
+            times.series = used.iter().map(|number| times.series[*number as usize].clone()).collect();
+            for row in &mut times.rows {
+                row.series = used.binary_search(&row.series).expect("known") as u32;
+            }
+            let folder = tempfile::tempdir().expect("a folder");
+            let files = ParquetHistory::new(folder.path().to_owned());
+            // From half past on: the first hour is a part of one, and so is the last.
+            let file = files.write(at(30), at(30 + 29 * 5), &times).expect("written");
+            let hours = files.sum_up(&file).expect("summed up");
+            let file = HistoryFile { hours: Some(hours), ..file };
+            let windows = [(30, 175), (60, 120), (30, 60), (120, 175), (30 + from * 5, 175.min(30 + (from + length) * 5))];
+            for (from, until) in windows.map(|(from, until)| (at(from), at(until))) {
+                let mut within = times.clone();
+                within.rows.retain(|row| (from.as_second()..until.as_second()).contains(&row.start));
+                let found = files.hours(&file, from, until).expect("hours");
+                prop_assert_eq!(by_hour(&found), by_hour(&within));
+                let raw = files.hours(&HistoryFile { hours: None, ..file.clone() }, from, until).expect("hours");
+                prop_assert_eq!(sorted(&raw), sorted(&found), "rows and their hours tell the same");
+            }
+        }
     }
 
     #[test]

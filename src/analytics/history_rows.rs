@@ -1,6 +1,6 @@
 //! Rows of the history as columns of polars, and back: the only place that knows the columns of its files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use polars::prelude::*;
 
@@ -111,48 +111,103 @@ fn wrong(problem: &str) -> PolarsError {
     PolarsError::ComputeError(problem.to_owned().into())
 }
 
+/// The amounts of rows, a slice a column.
+struct Amounts(Vec<Int64Chunked>);
+
+impl Amounts {
+    fn of(rows: &DataFrame) -> PolarsResult<Self> {
+        let column = |name: &&str| Ok(rows.column(name)?.i64()?.rechunk().into_owned());
+        SUMS[3..].iter().map(column).collect::<PolarsResult<_>>().map(Self)
+    }
+
+    /// The rows; `which` tells the series, the start and what was measured of each.
+    fn rows(
+        &self,
+        mut which: impl FnMut(usize) -> PolarsResult<Option<(u32, i64, i32)>>,
+        rows: &mut Vec<TaskTime>,
+    ) -> PolarsResult<()> {
+        let columns: Vec<&[i64]> =
+            self.0.iter().map(ChunkedArray::cont_slice).collect::<PolarsResult<_>>()?;
+        let [micros, cpu_within, cpu_over, within, within_rest, over, over_rest] = columns[..] else {
+            return Err(wrong("columns are missing"));
+        };
+        let wide = |whole: i64, rest: i64| {
+            u128::from(whole.max(0).unsigned_abs()) * MIB + u128::from(rest.max(0).unsigned_abs())
+        };
+        rows.reserve(micros.len());
+        for row in 0..micros.len() {
+            let Some((series, start, code)) = which(row)? else { continue };
+            rows.push(TaskTime {
+                series,
+                start,
+                measured: Measured::of_code(code).ok_or_else(|| wrong("`measured` is none of 0, 1, 2"))?,
+                micros: micros[row],
+                cpu_within: cpu_within[row],
+                cpu_over: cpu_over[row],
+                memory_within: wide(within[row], within_rest[row]),
+                memory_over: wide(over[row], over_rest[row]),
+            });
+        }
+        Ok(())
+    }
+}
+
 /// The rows that sums by key stand for.
 pub(super) fn read_sums(sums: &DataFrame, begin: i64, rows: &mut Vec<TaskTime>) -> PolarsResult<()> {
     let first = begin.div_euclid(3600);
-    let column = |name: &str| Ok::<_, PolarsError>(sums.column(name)?.i64()?.rechunk().into_owned());
-    let [keys, micros, cpu_within, cpu_over, within, within_rest, over, over_rest] = [
-        column("key")?,
-        column("microseconds")?,
-        column("cpu_within")?,
-        column("cpu_over")?,
-        column("memory_within")?,
-        column("memory_within_rest")?,
-        column("memory_over")?,
-        column("memory_over_rest")?,
-    ];
-    let value = |column: &Int64Chunked, row: usize| column.get(row).unwrap_or_default();
-    let wide = |whole: i64, rest: i64| {
-        u128::from(whole.max(0).unsigned_abs()) * MIB + u128::from(rest.max(0).unsigned_abs())
-    };
-    rows.reserve(sums.height());
-    for row in 0..sums.height() {
-        let key = keys.get(row).ok_or_else(|| wrong("a row has no series or time"))?;
+    let keys = sums.column("key")?.i64()?.rechunk();
+    let keys = keys.cont_slice()?;
+    let which = |row: usize| {
+        let key = keys[row];
         let series = u32::try_from(key.div_euclid(KEYS)).map_err(|_| wrong("a series is negative"))?;
         let within_day = key.rem_euclid(KEYS);
-        let code = i32::try_from(within_day % 3).unwrap_or_default();
-        rows.push(TaskTime {
-            series,
-            start: (first + within_day / 3) * 3600,
-            measured: Measured::of_code(code).ok_or_else(|| wrong("`measured` is none of 0, 1, 2"))?,
-            micros: value(&micros, row),
-            cpu_within: value(&cpu_within, row),
-            cpu_over: value(&cpu_over, row),
-            memory_within: wide(value(&within, row), value(&within_rest, row)),
-            memory_over: wide(value(&over, row), value(&over_rest, row)),
-        });
+        Ok(Some((series, (first + within_day / 3) * 3600, (within_day % 3) as i32)))
+    };
+    Amounts::of(sums)?.rows(which, rows)
+}
+
+/// The rows that begin in the time from `begin` to `end`, as they are.
+pub(super) fn read_rows(
+    found: &DataFrame,
+    (begin, end): (i64, i64),
+    rows: &mut Vec<TaskTime>,
+) -> PolarsResult<()> {
+    let (series, measured) =
+        (found.column("series")?.i32()?.rechunk(), found.column("measured")?.i32()?.rechunk());
+    let times = found.column("time")?.i64()?.rechunk();
+    let (series, measured, times) = (series.cont_slice()?, measured.cont_slice()?, times.cont_slice()?);
+    let which = |row: usize| {
+        if !(begin..end).contains(&times[row]) {
+            return Ok(None);
+        }
+        let series = u32::try_from(series[row]).map_err(|_| wrong("a series is negative"))?;
+        Ok(Some((series, times[row], measured[row])))
+    };
+    Amounts::of(found)?.rows(which, rows)
+}
+
+/// The first row of each series that is not known yet.
+fn first_rows(rows: &DataFrame, known: &HashMap<u32, TaskSeries>) -> PolarsResult<Vec<IdxSize>> {
+    let (mut found, mut seen, mut last) = (Vec::new(), HashSet::new(), None);
+    for (row, number) in (0..).zip(rows.column("series")?.i32()?.iter()) {
+        // Rows of a series mostly stand beside each other.
+        if number == last {
+            continue;
+        }
+        last = number;
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        let number = number.ok_or_else(|| wrong("a row has no series"))?;
+        if !known.contains_key(&number) && seen.insert(number) {
+            found.push(row);
+        }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Adds the series of some rows to those that are known.
-pub(super) fn series_of(rows: DataFrame, known: &mut HashMap<u32, TaskSeries>) -> PolarsResult<()> {
-    let first: Vec<Expr> = SERIES[1..].iter().map(|name| col(*name).first()).collect();
-    let found = rows.lazy().group_by([col("series")]).agg(first).collect()?;
+pub(super) fn series_of(rows: &DataFrame, known: &mut HashMap<u32, TaskSeries>) -> PolarsResult<()> {
+    let first = first_rows(rows, known)?;
+    let found = rows.select(SERIES)?.take(&IdxCa::from_vec("row".into(), first))?;
     let numbers = found.column("series")?.i32()?;
     let text = |name: &str| found.column(name)?.str();
     let whole = |name: &str| found.column(name)?.i64();
@@ -163,9 +218,6 @@ pub(super) fn series_of(rows: DataFrame, known: &mut HashMap<u32, TaskSeries>) -
     for row in 0..found.height() {
         let number = numbers.get(row).and_then(|number| u32::try_from(number).ok());
         let number = number.ok_or_else(|| wrong("a row has no series"))?;
-        if known.contains_key(&number) {
-            continue;
-        }
         let workload = workloads.get(row).and_then(|name| WorkloadName::new(name).ok());
         let workload = workload.ok_or_else(|| wrong("a name of a workload is none"))?;
         let node = match nodes.get(row) {

@@ -106,27 +106,48 @@ pub(super) fn gather(api: &ApiState, view: &View, asked: Asked, now: Timestamp) 
     let watched: BTreeSet<WorkloadName> = steps.iter().map(|step| step.workload.clone()).collect();
     let mut statement = Statement::new(asked.detail, recent_from, watched);
     let mut past = Past::new(api, view, &book, asked.tasks)?;
-    let listed = book.charges();
-    for month in parts((from, until), |at| month_at(at).1) {
-        let bill = imported(api, month_at(month.0))?;
-        let fleet = Fleet {
-            lives: book.lives(),
-            charges: bill.as_deref().unwrap_or(&listed),
-            prices: book.base(),
-            system: Resources::ZERO,
-        };
-        for day in parts(month, |at| day_of(at).1) {
-            let mut subjects = std::mem::take(&mut statement.subjects);
-            let found = past.day(day, &mut subjects)?;
-            statement.subjects = subjects;
-            statement.add(day, &fleet, &found);
-        }
-    }
+    add_days(api, (from, until), (&book, &mut past), &mut statement)?;
     let savings = savings((from, until), steps, &statement, book.base());
     let (sampled_from, warnings) = past.told()?;
     let frame =
         Frame { from, to, until, recent_from, currency: api.currency.clone(), sampled_from, warnings };
     Ok(Gathered { frame, statement, savings })
+}
+
+/// Adds what a window cost a day after the other, each while the next one is read.
+fn add_days(
+    api: &ApiState,
+    window: Span,
+    (book, past): (&NodeBook, &mut Past<'_>),
+    statement: &mut Statement,
+) -> Result<(), Problem> {
+    let listed = book.charges();
+    let days = |month: Span| parts(month, |at| day_of(at).1);
+    let months = parts(window, |at| month_at(at).1);
+    let all: Vec<Span> = months.iter().flat_map(|month| days(*month)).collect();
+    std::thread::scope(|scope| {
+        let (sender, read) = std::sync::mpsc::sync_channel(1);
+        let reader = past.reader();
+        scope.spawn(move || all.into_iter().all(|day| sender.send(reader.read(day)).is_ok()));
+        for month in months {
+            let bill = imported(api, month_at(month.0))?;
+            let fleet = Fleet {
+                lives: book.lives(),
+                charges: bill.as_deref().unwrap_or(&listed),
+                prices: book.base(),
+                system: Resources::ZERO,
+            };
+            for day in days(month) {
+                let read =
+                    read.recv().map_err(|_| Problem::internal("the history was not read to its end"))?;
+                let mut subjects = std::mem::take(&mut statement.subjects);
+                let found = past.day(day, read, &mut subjects)?;
+                statement.subjects = subjects;
+                statement.add(day, &fleet, &found);
+            }
+        }
+        Ok(())
+    })
 }
 
 fn hour_of(at: Timestamp) -> Timestamp {

@@ -2,6 +2,7 @@
 //! records of the store for the rest of the time, and where a file of the history cannot be read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +18,7 @@ use crate::domain::task::{Task, TaskId};
 use crate::domain::task_time::{TaskSeries, TaskTimes, step_from, step_of};
 use crate::domain::workload::Owner;
 use crate::ports::control::View;
-use crate::ports::task_times::TaskTimesError;
+use crate::ports::task_times::{TaskTimeFiles, TaskTimesError};
 
 /// Tasks that a bill looks at: the newest ones.
 const TASKS_MAX: usize = 1_000_000;
@@ -31,7 +32,7 @@ pub(super) struct Past<'a> {
     owners: &'a NodeBook,
     /// Whether tasks of a workload are told apart.
     tasks: bool,
-    book: HistoryBook,
+    reader: Reader,
     /// Records of tasks, once they are asked for: a month that is in the history does without.
     intervals: Option<Vec<TaskInterval>>,
     warnings: Vec<String>,
@@ -44,8 +45,15 @@ fn history_book(api: &ApiState) -> Result<HistoryBook, Problem> {
         .map_err(|error| Problem::internal(format!("the book of the history cannot be read: {error}")))
 }
 
+/// Reads the history; another thread may do so ahead of the one that adds it up.
+#[derive(Clone)]
+pub(super) struct Reader {
+    files: Option<Arc<dyn TaskTimeFiles>>,
+    book: HistoryBook,
+}
+
 /// What was found of a part of a day.
-enum Part {
+pub(super) enum Part {
     History(TaskTimes),
     /// The store tells of it in place of a file that cannot be read.
     Recorded(Span, Option<(HistoryFile, TaskTimesError)>),
@@ -58,14 +66,24 @@ impl<'a> Past<'a> {
         owners: &'a NodeBook,
         tasks: bool,
     ) -> Result<Self, Problem> {
-        let book = history_book(api)?;
-        Ok(Self { api, view, owners, tasks, book, intervals: None, warnings: Vec::new() })
+        let reader = Reader { files: api.task_times.clone(), book: history_book(api)? };
+        Ok(Self { api, view, owners, tasks, reader, intervals: None, warnings: Vec::new() })
     }
 
-    /// What tasks took in a day, or in a part of it.
-    pub(super) fn day(&mut self, day: Span, subjects: &mut Subjects) -> Result<Use, Problem> {
+    /// What reads the history as it is now.
+    pub(super) fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// What tasks took in a day, or in a part of it, of which `read` was found.
+    pub(super) fn day(
+        &mut self,
+        day: Span,
+        read: Vec<Part>,
+        subjects: &mut Subjects,
+    ) -> Result<Use, Problem> {
         let mut gathering = Gathering::default();
-        for part in self.parts(day)? {
+        for part in self.parts(day, read)? {
             match part {
                 Part::History(times) => {
                     gathering.add_history(&times, |series| subjects.number(&self.of_series(series)));
@@ -79,46 +97,26 @@ impl<'a> Past<'a> {
     /// From when on samples are known, and what could not be read.
     pub(super) fn told(self) -> Result<(Option<Timestamp>, Vec<String>), Problem> {
         let oldest = self.api.history.oldest_usage()?;
-        let from = self.book.from.into_iter().chain(oldest).min();
+        let from = self.reader.book.from.into_iter().chain(oldest).min();
         Ok((from, self.warnings))
     }
 
-    fn parts(&mut self, day: Span) -> Result<Vec<Part>, Problem> {
+    fn parts(&mut self, day: Span, read: Vec<Part>) -> Result<Vec<Part>, Problem> {
+        let mut parts = read;
         for _ in 1..TRIES {
-            let parts = self.read(day);
             let unread = parts.iter().any(|part| matches!(part, Part::Recorded(_, Some(_))));
             if !unread {
-                return Ok(parts);
+                break;
             }
             // The historian merges files and deletes old ones while they are read.
             let fresh = history_book(self.api)?;
-            if fresh.files == self.book.files {
-                return Ok(parts);
+            if fresh.files == self.reader.book.files {
+                break;
             }
-            self.book = fresh;
+            self.reader.book = fresh;
+            parts = self.reader.read(day);
         }
-        Ok(self.read(day))
-    }
-
-    fn read(&self, (from, to): Span) -> Vec<Part> {
-        let recorded = |from, to| Part::Recorded((from, to), None);
-        let Some((files, (begin, end))) = self.api.task_times.as_ref().zip(self.book.span()) else {
-            return vec![recorded(from, to)];
-        };
-        // Steps that the span has a part of are left to the store: the history does not cut them.
-        let (begin, end) = (begin.max(step_from(from)), end.min(step_of(to)));
-        if begin >= end {
-            return vec![recorded(from, to)];
-        }
-        let mut parts = vec![recorded(from, begin), recorded(end, to)];
-        for file in self.book.within(begin, end) {
-            let span = (begin.max(file.from), end.min(file.until));
-            parts.push(match files.hours(file, span.0, span.1) {
-                Ok(times) => Part::History(times),
-                Err(error) => Part::Recorded(span, Some((file.clone(), error))),
-            });
-        }
-        parts
+        Ok(parts)
     }
 
     fn recorded(
@@ -171,6 +169,30 @@ impl<'a> Past<'a> {
             kind: series.kind,
             owner: series.owner.clone(),
         }
+    }
+}
+
+impl Reader {
+    /// What the history has of a part of a day, and what is left to the store.
+    pub(super) fn read(&self, (from, to): Span) -> Vec<Part> {
+        let recorded = |from, to| Part::Recorded((from, to), None);
+        let Some((files, (begin, end))) = self.files.as_ref().zip(self.book.span()) else {
+            return vec![recorded(from, to)];
+        };
+        // Steps that the span has a part of are left to the store: the history does not cut them.
+        let (begin, end) = (begin.max(step_from(from)), end.min(step_of(to)));
+        if begin >= end {
+            return vec![recorded(from, to)];
+        }
+        let mut parts = vec![recorded(from, begin), recorded(end, to)];
+        for file in self.book.within(begin, end) {
+            let span = (begin.max(file.from), end.min(file.until));
+            parts.push(match files.hours(file, span.0, span.1) {
+                Ok(times) => Part::History(times),
+                Err(error) => Part::Recorded(span, Some((file.clone(), error))),
+            });
+        }
+        parts
     }
 }
 

@@ -30,6 +30,8 @@ const LATE_MAX: SignedDuration = SignedDuration::from_mins(5);
 const PARTS_MAX: usize = 48;
 /// Days that are merged in one pass.
 const DAYS_MAX: usize = 2;
+/// Days that are added up to hours in one pass: a month in two, where an earlier version wrote it.
+const SUMMED_MAX: usize = 16;
 const HOUR: i64 = 3600;
 
 /// The historian's loop body.
@@ -71,7 +73,7 @@ fn keep_book(store: &dyn Store, book: &HistoryBook) -> Result<(), StoreError> {
 }
 
 impl Historian {
-    /// Writes what can be written, merges days that are over, deletes what is too old.
+    /// Writes what can be written, merges days that are over and adds them up, deletes what is too old.
     pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.state.clock().now();
         let world = self.state.world().await.clone();
@@ -86,8 +88,9 @@ impl Historian {
             writer.write(&world, now)?;
             // The old goes even where a day cannot be merged: it may be for want of room.
             let merged = writer.merge();
+            let summed = writer.sum_up();
             writer.forget(before)?;
-            merged
+            merged.and(summed)
         })
         .await
     }
@@ -183,6 +186,31 @@ impl Writer {
             keep_book(&*self.store, &book)?;
         }
         first_error
+    }
+
+    /// Adds days up to hours, for reports. A step is written once and never changed, so neither are its hours.
+    fn sum_up(&self) -> Result<(), StoreError> {
+        let mut book = read_book(&*self.store)?;
+        let mut summed = 0;
+        for file in book.whole_days() {
+            if summed == SUMMED_MAX {
+                break;
+            }
+            if !self.files.lacks_hours(&file) {
+                continue;
+            }
+            match self.files.sum_up(&file) {
+                Ok(hours) => {
+                    summed += 1;
+                    book.sum_up(&file, hours);
+                    keep_book(&*self.store, &book)?;
+                }
+                // Every report that needs the file tells of it by name.
+                Err(TaskTimesError::Missing { .. } | TaskTimesError::Damaged { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what is too old, and what was merged. The book says first that it does not count.

@@ -25,6 +25,22 @@ pub struct HistoryFile {
     pub sha256: String,
     /// The time of all its rows.
     pub task_microseconds: i64,
+    /// Its rows added up to hours; absent where that was not done yet.
+    #[serde(default)]
+    pub hours: Option<HourFile>,
+}
+
+/// The rows of a file added up to hours, in a file beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourFile {
+    /// Its name, with the folder of its day.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// The SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The files of the history.
@@ -70,8 +86,8 @@ impl HistoryBook {
         self.files.iter().filter(move |file| file.from < to && file.until > from)
     }
 
-    /// Days that are over and have more than one file, the oldest first: the day and its files.
-    pub fn scattered(&self) -> Vec<((Timestamp, Timestamp), Vec<HistoryFile>)> {
+    /// Days that are over, the oldest first: the day and its files.
+    fn over(&self) -> Vec<((Timestamp, Timestamp), Vec<HistoryFile>)> {
         let mut days: Vec<((Timestamp, Timestamp), Vec<HistoryFile>)> = Vec::new();
         for file in &self.files {
             let day = day_of(file.from);
@@ -80,8 +96,28 @@ impl HistoryBook {
                 _ => days.push((day, vec![file.clone()])),
             }
         }
-        days.retain(|((_, end), files)| files.len() > 1 && self.until.is_some_and(|until| until >= *end));
+        days.retain(|((_, end), _)| self.until.is_some_and(|until| until >= *end));
         days
+    }
+
+    /// Days that are over and have more than one file, the oldest first: the day and its files.
+    pub fn scattered(&self) -> Vec<((Timestamp, Timestamp), Vec<HistoryFile>)> {
+        let mut days = self.over();
+        days.retain(|(_, files)| files.len() > 1);
+        days
+    }
+
+    /// The files of days that are over and have no other, the newest first: reports of lately are asked for most.
+    pub fn whole_days(&self) -> Vec<HistoryFile> {
+        let days = self.over().into_iter().rev();
+        days.filter_map(|(_, files)| <[HistoryFile; 1]>::try_from(files).ok()).map(|[file]| file).collect()
+    }
+
+    /// Notes that the rows of a file were added up to hours. Nothing where the file counts no longer.
+    pub fn sum_up(&mut self, file: &HistoryFile, hours: HourFile) {
+        if let Some(file) = self.files.iter_mut().find(|known| *known == file) {
+            file.hours = Some(hours);
+        }
     }
 
     /// Puts one file in the place of several.
@@ -122,6 +158,7 @@ mod tests {
             bytes: 1,
             sha256: String::new(),
             task_microseconds: 1,
+            hours: None,
         }
     }
 
@@ -145,6 +182,15 @@ mod tests {
         assert_eq!(book.files.len(), 2);
         assert!(book.scattered().is_empty(), "the other day is not over");
         assert_eq!(book.within(at("21T23:30"), at("22T00:00")).count(), 1);
+        let days = book.whole_days();
+        assert_eq!(days, [file("21T22:00", "22T00:00")]);
+        let hours = HourFile { name: "hours.parquet".into(), rows: 1, bytes: 1, sha256: String::new() };
+        book.sum_up(&days[0], hours.clone());
+        assert_eq!(book.files[0].hours, Some(hours.clone()));
+        let merged_anew = HistoryFile { rows: 2, ..days[0].clone() };
+        book.replace(&[book.files[0].clone()], merged_anew.clone());
+        book.sum_up(&days[0], hours);
+        assert_eq!(book.whole_days(), [merged_anew], "hours of other rows do not count");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::history_book::HistoryFile;
+use crate::domain::history_book::{HistoryFile, HourFile};
 use crate::domain::task_time::TaskTimes;
 
 /// Why a file of the history was not written or read.
@@ -50,7 +50,14 @@ pub trait TaskTimeFiles: Send + Sync {
     /// Writes the rows of all parts of a day into one file, without holding all of them. The parts stay.
     fn merge(&self, parts: &[HistoryFile]) -> Result<HistoryFile, TaskTimesError>;
 
-    /// Rows of a file in the time from `from` to `until`, added up to hours of UTC.
+    /// Adds the rows of a file up to hours of UTC, and writes that beside it.
+    fn sum_up(&self, file: &HistoryFile) -> Result<HourFile, TaskTimesError>;
+
+    /// Whether the hours of a file are not there: never written, or gone.
+    fn lacks_hours(&self, file: &HistoryFile) -> bool;
+
+    /// Rows of a file in the time from `from` to `until`, added up to hours of UTC. It reads the hours that are
+    /// written beside the file, where they hold for that time; where they cannot be read, the file itself.
     fn hours(
         &self,
         file: &HistoryFile,
@@ -58,6 +65,6 @@ pub trait TaskTimeFiles: Send + Sync {
         until: Timestamp,
     ) -> Result<TaskTimes, TaskTimesError>;
 
-    /// Deletes a file; one that is gone already is no error.
+    /// Deletes a file and its hours; what is gone already is no error.
     fn remove(&self, file: &HistoryFile) -> Result<(), TaskTimesError>;
 }

@@ -11,7 +11,7 @@ mod cookies;
 mod forms;
 mod frame;
 mod login;
-mod made_bills;
+mod made_reports;
 mod pages;
 mod parts;
 mod sessions;
@@ -27,9 +27,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceExt;
 
+use crate::accounting::bill::report::BillReport;
+use crate::accounting::report::Report;
 use crate::ports::clock::Clock;
 use crate::web::backend::Failure;
-use crate::web::made_bills::MadeBills;
+use crate::web::made_reports::MadeReports;
 use crate::web::sessions::Sessions;
 
 /// Only what comes from here is loaded, run or sent to; no script or style stands in a page.
@@ -44,14 +46,17 @@ struct Web {
     /// Who is logged in.
     sessions: Arc<Sessions>,
     /// Bills that were made lately.
-    bills: Arc<MadeBills>,
+    bills: Arc<MadeReports<BillReport>>,
+    /// Reports of requests that were made lately.
+    requests: Arc<MadeReports<Report>>,
     /// The time.
     clock: Arc<dyn Clock>,
 }
 
 /// The pages around the API, at one address. `tls`: whether that address is reached by TLS only.
 pub fn router(api: Router, clock: Arc<dyn Clock>, port: u16, tls: bool) -> Router {
-    let web = Web { api, sessions: Arc::new(Sessions::new(port, tls)), bills: Arc::default(), clock };
+    let sessions = Arc::new(Sessions::new(port, tls));
+    let web = Web { api, sessions, bills: Arc::default(), requests: Arc::default(), clock };
     Router::new()
         .merge(pages::routes())
         .route("/act", post(acts::act))

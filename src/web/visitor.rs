@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::accounting::bill::report::BillReport;
+use crate::accounting::report::Report;
 use crate::api::answers::WhoAmI;
 use crate::web::backend::{Asker, Failure};
+use crate::web::made_reports::MadeReports;
 use crate::web::{Web, cookies, sessions};
 
 /// Set by the page's script, read here.
@@ -59,6 +61,21 @@ impl Visitor {
 
     /// Reads a bill of the API; none where it is still being made.
     pub(super) async fn bill(&self, path: &str) -> Result<Option<Arc<BillReport>>, Failure> {
+        self.made(&self.web.bills, path, path).await
+    }
+
+    /// Reads a report of requests of the API; none where it is still being made. Windows that end now have another
+    /// path at each look: `name` tells that it is the same one.
+    pub(super) async fn requests(&self, name: &str, path: &str) -> Result<Option<Arc<Report>>, Failure> {
+        self.made(&self.web.requests, name, path).await
+    }
+
+    async fn made<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        reports: &MadeReports<T>,
+        name: &str,
+        path: &str,
+    ) -> Result<Option<Arc<T>>, Failure> {
         if !self.may_report() {
             // The API refuses it in its own words; what others had made is not shown.
             return self.get(path).await.map(|report| Some(Arc::new(report)));
@@ -66,7 +83,7 @@ impl Visitor {
         let (asker, api) = (self.asker.clone(), self.web.api.clone());
         let asked = path.to_owned();
         let make = async move { asker.get(&api, &asked).await };
-        self.web.bills.get(path, self.now, make).await.map_err(|failure| failure.wanting(&self.path))
+        reports.get(name, self.now, make).await.map_err(|failure| failure.wanting(&self.path))
     }
 
     /// Asks for a change.

@@ -1,7 +1,7 @@
 //! The history of what tasks had and used: a month that the store has pruned is reported as it was before, to the
 //! last micro-cent, and a file that is damaged or missing is told by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -155,6 +155,16 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// Changes a bit in the first of two files, and deletes the second.
+fn spoil(folder: &Path, names: &[String; 2]) {
+    let damaged = folder.join(&names[0]);
+    let mut content = fs::read(&damaged).expect("a file");
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&damaged, content).expect("written");
+    fs::remove_file(folder.join(&names[1])).expect("gone");
+}
+
 #[expect(clippy::disallowed_methods, reason = "the engine goes by the clock of the machine")]
 fn today() -> Timestamp {
     day_of(Timestamp::now()).0
@@ -174,9 +184,11 @@ async fn a_month_that_the_store_has_pruned_is_reported_as_before() {
     let history = place.data.join("history");
     let name = |at: Timestamp| format!("day={}/day.parquet", &at.to_string()[..10]);
     let days = [name(day), name(hour(day, 24, 0))];
+    let hours = days.clone().map(|day| day.replace("day.parquet", "hours.parquet"));
+    let all: BTreeSet<&String> = days.iter().chain(&hours).collect();
 
     let mut engine = place.start();
-    wait("writing two days", || files(&history).keys().eq(days.iter()));
+    wait("writing two days and their hours", || files(&history).keys().eq(all.iter().copied()));
     let written = report(&engine, day).await;
     assert!(written.warnings.is_empty(), "{:?}", written.warnings);
     let from = written.sampled_from.expect("samples");
@@ -204,13 +216,17 @@ async fn a_month_that_the_store_has_pruned_is_reported_as_before() {
     assert_eq!(report(&engine, day).await, written, "to the micro-cent");
     assert_eq!(files(&history), before, "nothing is written twice");
 
-    // A damaged file and one that is gone: told by name, with what they knew; the bill still adds up.
-    let damaged = history.join(&days[0]);
-    let mut content = fs::read(&damaged).expect("a file");
-    let middle = content.len() / 2;
-    content[middle] ^= 1;
-    fs::write(&damaged, content).expect("written");
-    fs::remove_file(history.join(&days[1])).expect("gone");
+    // Hours that are damaged and hours that are gone: the days have them. The other way about, too.
+    spoil(&history, &hours);
+    assert_eq!(report(&engine, day).await, written, "from the days");
+    for (name, content) in &before {
+        fs::write(history.join(name), content).expect("put back");
+    }
+    spoil(&history, &days);
+    assert_eq!(report(&engine, day).await, written, "from the hours");
+
+    // Both damaged, or gone: told by name, with what they knew; the bill still adds up.
+    spoil(&history, &hours);
     let spoilt = report(&engine, day).await;
     let told = spoilt.warnings.join("\n");
     assert!(told.contains(&format!("history/{} is damaged", days[0])), "{told}");

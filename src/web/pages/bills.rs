@@ -12,7 +12,7 @@ use crate::accounting::bill::report::{BillReport, BillRow, By};
 use crate::accounting::bill::savings::Saving;
 use crate::domain::money::MicroCents;
 use crate::web::backend::Failure;
-use crate::web::frame::{Sheet, page};
+use crate::web::frame::{Page, Sheet, page};
 use crate::web::pages::reports::spans;
 use crate::web::parts::{empty, figure, money, path, time};
 use crate::web::visitor::Visitor;
@@ -75,17 +75,22 @@ pub(super) async fn show(visitor: &Visitor, asked: &Asked) -> Result<Response, F
     let body = html! {
         (spans(""))
         (choice(visitor, &bill))
-        @if let Some(report) = &made { (shown(visitor, &bill, report)) } @else {
-            p role="status" { "The bill is being made. It is shown here once it is there; a month of thousands of tasks takes some seconds." }
-        }
+        @if let Some(report) = &made { (shown(visitor, &bill, report)) } @else { (being_made()) }
     };
     let sheet = Sheet { title: "Reports", room: "/reports", json: Some(&json), about: None };
-    let page = page(visitor, &sheet, &body);
-    if made.is_some() {
-        Ok(page.into_response())
-    } else {
-        Ok(([(header::REFRESH, "1")], page).into_response())
-    }
+    Ok(once_made(made.is_some(), page(visitor, &sheet, &body)))
+}
+
+/// What stands in the place of a report that is not there yet.
+pub(super) fn being_made() -> Markup {
+    html! { p role="status" {
+        "The report is being made. It is shown here once it is there; a month of thousands of tasks takes some seconds."
+    } }
+}
+
+/// The page, which is asked for again until the report is there.
+pub(super) fn once_made(made: bool, page: Page) -> Response {
+    if made { page.into_response() } else { ([(header::REFRESH, "1")], page).into_response() }
 }
 
 fn choice(visitor: &Visitor, bill: &Bill) -> Markup {

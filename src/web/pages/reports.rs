@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::accounting::report::{Report, Sums};
 use crate::domain::workload::Owner;
 use crate::web::backend::Failure;
-use crate::web::frame::{Page, Sheet, page};
+use crate::web::frame::{Sheet, page};
 use crate::web::pages::bills::{self, Asked};
 use crate::web::parts::{empty, figure, money, path, time};
 use crate::web::visitor::Visitor;
@@ -68,32 +68,40 @@ pub(super) async fn show(
     if window.window.is_empty() {
         return bills::show(&visitor, &asked).await;
     }
-    requests(visitor, window).await.map(Page::into_response)
+    requests(visitor, window).await
 }
 
-async fn requests(visitor: Visitor, window: Window) -> Result<Page, Failure> {
-    let json = window.json(&visitor);
-    let report: Report = visitor.get(&json).await?;
-    let word = window.word();
+async fn requests(visitor: Visitor, window: Window) -> Result<Response, Failure> {
+    let (json, word) = (window.json(&visitor), window.word());
+    // Months are of the reader's calendar.
+    let name = format!("{word} {}", visitor.zone.iana_name().unwrap_or_default());
+    let made = visitor.requests(&name, &json).await?;
     let body = html! {
         (spans(word))
-        p { "From " (time(&visitor, report.from)) " to " (time(&visitor, report.to)) ". "
-            a.download href=(format!("/reports.csv?window={word}")) download="loadline-report.csv" { "Download as CSV" } }
+        p { a.download href=(format!("/reports.csv?window={word}")) download="loadline-report.csv" { "Download as CSV" } }
+        @if let Some(report) = &made { (shown(&visitor, report)) } @else { (bills::being_made()) }
+    };
+    let sheet = Sheet { title: "Reports", room: "/reports", json: Some(&json), about: None };
+    Ok(bills::once_made(made.is_some(), page(&visitor, &sheet, &body)))
+}
+
+fn shown(visitor: &Visitor, report: &Report) -> Markup {
+    let paid = &report.totals.amounts.price;
+    html! {
+        p { "From " (time(visitor, report.from)) " to " (time(visitor, report.to)) "." }
         @if report.rows.is_empty() {
             (empty("No task ran in this time.", &html! { p { "Choose a longer window, or come back once something runs." } }))
         } @else {
             div.figures {
-                (figure("Requested", &price(report.totals.amounts.price.requested), "what was reserved"))
-                (figure("Used", &price(report.totals.amounts.price.used), ""))
-                (figure("Idle", &price(report.totals.amounts.price.idle), "reserved, not used"))
+                (figure("Requested", &price(paid.requested), "what was reserved"))
+                (figure("Used", &price(paid.used), ""))
+                (figure("Idle", &price(paid.idle), "reserved, not used"))
                 @if let Some(saving) = report.totals.saving_micro_cents { (figure("Could have been saved", &price(saving), "at the recommended sizes")) }
             }
-            section { h2 { "By team and cost centre" } (owners(&report)) }
-            section { h2 { "By workload" } (rows(&report)) }
+            section { h2 { "By team and cost centre" } (owners(report)) }
+            section { h2 { "By workload" } (rows(report)) }
         }
-    };
-    let sheet = Sheet { title: "Reports", room: "/reports", json: Some(&json), about: None };
-    Ok(page(&visitor, &sheet, &body))
+    }
 }
 
 /// Where one goes from here: the bill, and the windows.

@@ -18,6 +18,7 @@ pub mod load_feed;
 pub mod load_forecasts;
 pub mod machines;
 pub mod notices;
+mod own_sizing;
 mod read_ahead;
 mod readings;
 pub mod real_use;

@@ -112,7 +112,7 @@ pub(super) async fn one(visitor: Visitor, Path(id): Path<u64>) -> Result<Page, F
                 dt { "Price per hour" } dd { (money(proposal.price_before.units())) " → " (money(proposal.price_after.units())) }
             }
             @if waits && visitor.may_change(None) {
-                (forms::button(&visitor, "approve", &id.to_string(), "Approve"))
+                (forms::asks(&visitor, ("approve", &id.to_string()), "Approve", "It is carried out at once. What it changed can be changed back by hand."))
             }
             h2 { "What was known" }
             @if proposal.inputs.is_empty() { p.quiet { "Nothing beyond the reason." } }

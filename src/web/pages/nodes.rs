@@ -151,7 +151,7 @@ fn card(visitor: &Visitor, node: &NodeDto, drains: &[&ActionDto]) -> Markup {
                 }
             }
             @if visitor.may_operate() { div.acts {
-                @if drained { (forms::button(visitor, "activate", &node.name, "Take tasks again")) }
+                @if drained { (forms::asks(visitor, ("activate", &node.name), "Take tasks again", "It is no longer drained.")) }
                 @else { (act(visitor, &Act { does: "drain", subject: &node.name, button: "Drain",
                     words: "Its tasks move elsewhere, and it takes no new ones.", lasting: true }, &html! {})) }
             } }

@@ -16,6 +16,10 @@ if (zoneIsNew) cookie("loadline_zone", zone);
 
 for (const element of document.querySelectorAll(".script")) element.hidden = false;
 
+// Where rooms stand in a row that scrolls, the one that this is in is in sight.
+const room = document.querySelector("nav a[aria-current]");
+if (room) room.parentElement.scrollLeft = room.offsetLeft - (room.parentElement.clientWidth - room.offsetWidth) / 2;
+
 const theme = document.querySelector("button.theme");
 if (theme) {
   theme.addEventListener("click", () => {

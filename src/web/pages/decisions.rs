@@ -56,7 +56,7 @@ pub(super) fn table(visitor: &Visitor, decisions: &[Decision]) -> Markup {
     html! {
         @if decisions.is_empty() { p.quiet { "Nothing was decided yet." } }
         @else { div.scroll tabindex="0" { table {
-            thead { tr { th { "When" } th { "About" } th { "Change" } th { "Price /h" } th { "Outcome" } th { "Why" } } }
+            thead { tr { th { "When" } th { "About" } th { "Change" } th.number { "Price /h" } th { "Outcome" } th { "Why" } } }
             tbody { @for decision in decisions {
                 @let kind = &decision.proposal.kind;
                 tr {

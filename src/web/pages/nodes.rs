@@ -131,6 +131,7 @@ fn heat(title: &str, nodes: &[NodeDto], of: fn(&NodeDto) -> f64) -> Markup {
                 a class=(format!("h{}", ((share * 10.0).floor() as i64).clamp(0, 10))) href=(format!("#{}", node.name))
                     title=(format!("{}: {:.0} %, {}", node.name, share * 100.0, node.state)) { span.hidden { (node.name) (format!(" {:.0} %", share * 100.0)) } }
             } }
+            p.heat-scale aria-hidden="true" { span { "0 %" } @for step in 0..=10 { i class=(format!("h{step}")) {} } span { "100 %" } }
         }
     }
 }

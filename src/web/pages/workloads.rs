@@ -245,9 +245,9 @@ fn table(visitor: &Visitor, rows: &[Row<'_>], courses: &UsageCoursesDto, may: &[
     html! {
         div.scroll tabindex="0" { table.rows {
             thead { tr {
-                @if may.contains(&true) { th { input.script type="checkbox" hidden data-all="workload" aria-label="Choose all"; } }
-                th { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th { "Ready" }
-                th { "CPU" } th { "Lately" } th { "Memory" } th { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
+                @if may.contains(&true) { th.mark { input.script type="checkbox" hidden data-all="workload" aria-label="Choose all"; } }
+                th.mark { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th.number { "Ready" }
+                th { "CPU" } th { "Lately" } th { "Memory" } th.number { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
             tbody { @for (row, may_row) in rows.iter().zip(may) {
                 (line(visitor, row, by_name.get(row.workload.name.as_str()).copied(), may.contains(&true).then_some(*may_row)))
             } }
@@ -307,9 +307,9 @@ fn line(visitor: &Visitor, row: &Row<'_>, course: Option<&UsageCourseDto>, chose
     let (cpu_used, memory_used) = (workload.cpu_used.unwrap_or(0.0), workload.memory_used.unwrap_or(0));
     html! {
         tr data-key=(workload.name) {
-            @if let Some(may) = chosen { td { @if may {
+            @if let Some(may) = chosen { td.mark { @if may {
                 input type="checkbox" name="workload" value=(workload.name) aria-label=(format!("Choose {}", workload.name)); } } }
-            td { (star(visitor, &workload.name)) }
+            td.mark { (star(visitor, &workload.name)) }
             th scope="row" { a href=(path("/workloads", &workload.name)) { (workload.name) } " " small { (workload.kind) } }
             td { (state(&workload.state)) }
             td { (workload.team.as_deref().unwrap_or("-")) }

@@ -220,3 +220,17 @@ pub(super) fn events(visitor: &Visitor, events: &[EventDto]) -> Markup {
         } } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_drawn_where_there_are_enough_of_them() {
+        let drawn = scatter("Latency", &[(0.0, 0.0), (4.0, 0.02)], None, in_ms).into_string();
+        assert_eq!(drawn.matches("<circle").count(), 2, "{drawn}");
+        assert!(drawn.contains("to 4.0/s, 22.0 ms") && !drawn.contains("NaN"), "{drawn}");
+        assert!(drawn.contains("cx=\"338.0\"") && !drawn.contains("class=\"fit\""), "{drawn}");
+        assert_eq!(scatter("Latency", &[(1.0, 1.0)], None, in_ms).into_string(), "");
+    }
+}

@@ -36,6 +36,7 @@ fn present(action: &Action) -> ActionDto {
         until: action.until,
         count_before: action.count_before,
         task: action.task.as_ref().map(ToString::to_string),
+        policy: action.policy.clone(),
         size: action.size.map(|size| size.to_string()),
         due: match action.due {
             Some(Due::At(at)) => Some(at),
@@ -55,8 +56,8 @@ async fn list(State(api): State<ApiState>) -> Json<Vec<ActionDto>> {
 /// End an action and undo what it did.
 #[utoipa::path(delete, path = "/v1/actions/{kind}/{subject}", tag = "actions", operation_id = "cancel_action",
     security(("token" = ["write"])),
-    params(("kind" = String, Path, description = "`scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss` or \
-            `schedule`"),
+    params(("kind" = String, Path, description = "`scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss`, \
+            `schedule` or `size-policy`"),
         ("subject" = String, Path, description = "The workload, the node or the kind of change"),
         MessageQuery),
     responses((status = 200, description = "What changed", body = Changed)))]

@@ -44,7 +44,7 @@ pub struct RevisionDto {
 /// Something that is in force by hand, or by the engine in an emergency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActionDto {
-    /// `scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss` or `schedule`.
+    /// `scale`, `pause`, `bounce`, `drain`, `freeze`, `dismiss`, `schedule` or `size-policy`.
     pub kind: String,
     /// The workload, the node or the kind of change.
     pub subject: String,
@@ -69,6 +69,9 @@ pub struct ActionDto {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub due: Option<Timestamp>,
+    /// The policy that the workload's sizes come from.
+    #[serde(default)]
+    pub policy: Option<String>,
 }
 
 /// A kind of change that can be frozen.

@@ -126,7 +126,8 @@ fn workload_of(intent: &Intent) -> Option<&WorkloadName> {
         | Intent::Pause { workload, .. }
         | Intent::Resume(workload)
         | Intent::DismissAdvice { workload, .. }
-        | Intent::ScheduleAdvice { workload, .. } => Some(workload),
+        | Intent::ScheduleAdvice { workload, .. }
+        | Intent::SetSizePolicyOf { workload, .. } => Some(workload),
         Intent::CancelAction(key) => key.workload(),
         Intent::CancelRun(run) => Some(&run.workload),
         Intent::StopTask(task) => Some(task.workload()),

@@ -26,6 +26,7 @@ pub mod requests;
 mod scaling;
 pub mod server;
 pub mod size_policies;
+pub mod stars;
 pub mod totals;
 pub mod usage_courses;
 
@@ -77,6 +78,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::api::access::Access;
 use crate::api::gate::Gate;
+use crate::api::stars::Stars;
 use crate::api::totals::Totals;
 use crate::domain::money::Prices;
 use crate::ports::backtests::Backtests;
@@ -129,6 +131,8 @@ pub struct ApiState {
     pub own: Arc<dyn OwnState>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// Which workloads callers keep in sight.
+    pub stars: Arc<Stars>,
     /// Sums over the cluster, as they were lately.
     pub totals: Arc<Totals>,
 }
@@ -156,6 +160,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(decisions::routes())
         .merge(events::routes())
         .merge(tokens::routes())
+        .merge(stars::routes())
         .merge(reports::routes())
         .merge(bill::routes())
 }

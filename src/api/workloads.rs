@@ -8,12 +8,12 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::caller::Writing;
+use crate::api::caller::{Caller, Writing};
 use crate::api::dto::{Changed, MessageRequest, Problem, ScaleRequest, WorkloadDto};
 use crate::api::extract::{At, Body, Params};
 use crate::api::names::{SizeWish, lasting, resized, task_id, workload_name};
 use crate::api::requests::{BounceRequest, LastingRequest, ResizeRequest};
-use crate::api::{ApiState, present};
+use crate::api::{ApiState, present, stars};
 use crate::domain::intent::Intent;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -27,12 +27,29 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(resume))
 }
 
+/// Which workloads are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those that the caller starred (`/v1/stars`).
+    #[serde(default)]
+    starred: bool,
+}
+
 /// All workloads.
-#[utoipa::path(get, path = "/v1/workloads", tag = "workloads", security(("token" = ["read"])),
+#[utoipa::path(get, path = "/v1/workloads", tag = "workloads", security(("token" = ["read"])), params(ListQuery),
     responses((status = 200, description = "Each workload and where it stands", body = Vec<WorkloadDto>)))]
-async fn list(State(api): State<ApiState>) -> Json<Vec<WorkloadDto>> {
+async fn list(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<Vec<WorkloadDto>>, Problem> {
+    let stars = if query.starred { Some(stars::starred(&api, &caller).await?) } else { None };
     let (view, now) = (api.control.view().await, api.clock.now());
-    Json(view.world.workloads.values().map(|each| present::workload(&view, each, now)).collect())
+    let wanted = |name: &str| stars.as_ref().is_none_or(|stars| stars.contains(name));
+    let found = view.world.workloads.values().filter(|each| wanted(each.name.as_str()));
+    Ok(Json(found.map(|each| present::workload(&view, each, now)).collect()))
 }
 
 /// One workload.

@@ -36,6 +36,7 @@ use crate::adapters::storage::SqliteStore;
 use crate::adapters::system_clock::SystemClock;
 use crate::analytics::task_time_files;
 use crate::api::access::Access;
+use crate::api::stars::Stars;
 use crate::api::{ApiState, server};
 use crate::app::clusters::AnyCluster;
 use crate::app::endpoint::{Agent, listen};
@@ -308,6 +309,7 @@ fn api_state(
         own: Arc::new(own),
         clock,
         access,
+        stars: Arc::new(Stars::new(store.clone())),
         totals: Arc::default(),
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn list(client: &Client, output: Output, _args: ActionsArgs) ->
                     None => format!("{size} with the next rollout"),
                 },
                 (None, None, Some(size)) => size.clone(),
-                (None, None, None) => "-".to_owned(),
+                (None, None, None) => or_dash(action.policy.as_deref(), str::to_owned),
             };
             rows.add_row(vec![
                 format!("{}/{}", action.kind, action.subject),

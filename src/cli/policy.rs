@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::api::client::Client;
-use crate::api::size_policies::SizePolicyRequest;
+use crate::api::size_policies::{OwnPolicyRequest, SizePolicyRequest};
 use crate::cli::backtest_history::{History, recorded};
 use crate::cli::backtest_run::{How, score};
 use crate::cli::backtest_table::say_report;
-use crate::cli::change::{Message, duration, say_changes};
+use crate::cli::change::{Message, duration, say_changes, whole_seconds};
 use crate::cli::exit::{Exit, ended};
 use crate::cli::output::{
     Output, age, can_ask, confirmed, now, or_dash, say, say_error, say_json, say_table, table,
@@ -37,6 +37,12 @@ enum PolicyAction {
 struct SetArgs {
     /// The policy as NAME[:key=value]..., for example krr:margin=1.3.
     policy: String,
+    /// Only the sizes of this service; may be given several times. Undone by `loadline cancel size-policy/NAME`.
+    #[arg(long = "workload", value_name = "NAME")]
+    workloads: Vec<String>,
+    /// For so long, for example 2d; then its sizes come from the policy of all others again.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, requires = "workloads")]
+    lasting: Option<SignedDuration>,
     /// Do not ask.
     #[arg(short, long)]
     yes: bool,
@@ -71,6 +77,15 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
         ]);
     }
     say_table(&rows)?;
+    for own in &found.own {
+        say(&format!(
+            "{} is sized by {}, chosen by {}, {} ago",
+            own.workload,
+            own.policy,
+            own.by,
+            age(own.since, now())
+        ))?;
+    }
     let since = or_dash(found.since, |since| format!("{} ago", age(since, now())));
     match (&found.chosen, &found.by) {
         (Some(chosen), Some(by)) => Ok(say(&format!("{chosen} was chosen by {by}, {since}"))?),
@@ -97,7 +112,7 @@ async fn set(client: &Client, output: Output, args: SetArgs) -> anyhow::Result<(
         let known = names.join(", ");
         return Err(ended(Exit::BadInput, format!("the engine cannot size by `{name}`; it can by {known}")));
     }
-    if found.chosen.as_deref().unwrap_or(&found.in_force) == args.policy {
+    if args.workloads.is_empty() && found.chosen.as_deref().unwrap_or(&found.in_force) == args.policy {
         return match output {
             Output::Json => say_json(&Chosen { reports: Vec::new(), changes: Vec::new() }),
             Output::Table => Ok(say(&format!("sizes come from policy {} already", args.policy))?),
@@ -119,17 +134,36 @@ async fn set(client: &Client, output: Output, args: SetArgs) -> anyhow::Result<(
                 format!("sizes stay with policy {}: there is nobody to ask here; give --yes", found.in_force);
             return Err(ended(Exit::Refused, text));
         }
-        let question = format!("Take sizes from policy {} in place of {}?", args.policy, found.in_force);
+        let whose = if args.workloads.is_empty() {
+            String::new()
+        } else {
+            format!(" of {}", args.workloads.join(", "))
+        };
+        let question =
+            format!("Take sizes{whose} from policy {} in place of {}?", args.policy, found.in_force);
         if !confirmed(&question)? {
             return Err(ended(Exit::Refused, format!("sizes stay with policy {}", found.in_force)));
         }
     }
-    let request = SizePolicyRequest { policy: args.policy, message: args.why.message };
-    let changes = client.set_size_policy(&request).await?.changes;
+    let changes = taken(client, args).await?;
     match output {
         Output::Json => say_json(&Chosen { reports, changes }),
         Output::Table => say_changes(&changes),
     }
+}
+
+/// Takes the policy into force: for all workloads, or for those that were named, in their order.
+async fn taken(client: &Client, args: SetArgs) -> anyhow::Result<Vec<String>> {
+    let (policy, message) = (args.policy, args.why.message);
+    if args.workloads.is_empty() {
+        return Ok(client.set_size_policy(&SizePolicyRequest { policy, message }).await?.changes);
+    }
+    let request = OwnPolicyRequest { policy, message, for_seconds: args.lasting.map(whole_seconds) };
+    let mut changes = Vec::new();
+    for workload in &args.workloads {
+        changes.extend(client.set_own_policy(workload, &request).await?.changes);
+    }
+    Ok(changes)
 }
 
 /// The policy in force and the proposed one on recorded usage.

@@ -1,6 +1,6 @@
 //! In: readings of agents and of the front door. Out: samples in the history, recommendations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use crate::controllers::control::{blocking, shared};
 use crate::controllers::driver::chain;
 use crate::controllers::load_feed::{self, LoadFeed};
 use crate::controllers::node_peaks::{self, Peaks};
+use crate::controllers::own_sizing::{self, OwnSizing};
 use crate::controllers::run_peaks::{self, RunPeaks};
 use crate::controllers::sizing::{CHECKPOINT, InForce, Past, Sizing, oom_kill};
 use crate::controllers::state::EngineState;
@@ -28,8 +29,8 @@ use crate::domain::task::TaskId;
 use crate::domain::usage::{INTERVAL_SECONDS_MAX, TaskReading, UsageSample};
 use crate::domain::workload::WorkloadName;
 use crate::domain::world::World;
-use crate::estimation::Subject;
 use crate::estimation::node_peak::PeakSettings;
+use crate::estimation::{Estimator, Subject};
 use crate::ports::control::ScrapeHealth;
 use crate::ports::front_door::FrontDoor;
 use crate::ports::store::StoreError;
@@ -59,6 +60,8 @@ pub struct Analysis {
     pub size_policy: String,
     /// Why that is not the one that was chosen, if so.
     pub size_policy_problem: Option<String>,
+    /// Why workloads are not sized by the policies that were chosen for them alone.
+    pub own_policy_problems: Vec<String>,
 }
 
 impl Default for Analysis {
@@ -74,6 +77,7 @@ impl Default for Analysis {
             at: None,
             size_policy: String::new(),
             size_policy_problem: None,
+            own_policy_problems: Vec::new(),
         }
     }
 }
@@ -101,6 +105,7 @@ pub struct Analyst {
 /// What the analyst remembers from one pass to the next.
 struct Memory {
     in_force: InForce,
+    own: OwnSizing,
     runs: RunPeaks,
     feed: LoadFeed,
     peaks: Peaks,
@@ -131,6 +136,7 @@ impl Analyst {
         let memory = Memory {
             peaks: Peaks::restored(peaks, known.as_deref(), (&past, now))?,
             in_force,
+            own: OwnSizing::default(),
             runs,
             feed: feed.restored(state.store().document(load_feed::CHECKPOINT)?.as_deref()),
             changes: state.subscribe(),
@@ -157,6 +163,7 @@ impl Analyst {
             memory.take_ends(&world);
             for sample in &usage {
                 memory.in_force.estimator.observe(sample);
+                memory.own.observe(sample);
                 memory.runs.sampled(sample);
                 memory.feed.sampled(&world, sample);
                 memory.peaks.sampled(sample);
@@ -180,6 +187,7 @@ impl Analyst {
     pub async fn recommend(&self) -> Result<(), StoreError> {
         let world = self.state.world().await;
         self.follow_choice(&world).await;
+        self.follow_own_choices(&world).await;
         let now = self.state.clock().now();
         self.model_load(&world).await?;
         let checkpoint = {
@@ -207,7 +215,9 @@ impl Analyst {
                         rungs.extend((!learned.is_empty()).then(|| (workload.name.clone(), learned)));
                         return (workload.name.clone(), memory.runs.estimate(&subject, now));
                     }
-                    (workload.name.clone(), memory.in_force.estimator.estimate(&subject, now))
+                    let own = memory.own.estimate(&subject, now);
+                    let said = own.unwrap_or_else(|| memory.in_force.estimator.estimate(&subject, now));
+                    (workload.name.clone(), said)
                 })
                 .collect();
             self.published.send_modify(|analysis| {
@@ -267,28 +277,51 @@ impl Analyst {
         if self.lock().in_force.follows(&asked) {
             return;
         }
-        let found = match self.sizing.make(&asked) {
-            Ok(estimator) => {
-                let (past, world, now) = (self.past.clone(), Arc::clone(world), self.state.clock().now());
-                let began = std::time::Instant::now();
-                match blocking(move || past.tell(estimator, &world, now)).await {
-                    Ok(warm) => {
-                        tracing::info!(policy = asked, took = ?began.elapsed(), "sizes come from this policy");
-                        Ok(warm)
-                    }
-                    // What is measured from now on is worth more than what cannot be read.
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "the recorded usage cannot be read");
-                        self.sizing.make(&asked)
-                    }
-                }
-            }
-            Err(why) => Err(why),
-        };
+        let found = self.warm(&asked, world, None).await;
         let mut memory = self.lock();
         let Memory { in_force, usage, .. } = &mut *memory;
         in_force.take(&asked, found, usage.values());
         in_force.publish(&self.published);
+    }
+
+    /// Puts the policies in force that the world names for single workloads.
+    async fn follow_own_choices(&self, world: &Arc<World>) {
+        let lacks = self.lock().own.lacks(&own_sizing::wanted(world));
+        for (policy, workloads) in lacks {
+            let found = self.warm(&policy, world, Some(workloads.clone())).await;
+            let mut memory = self.lock();
+            let Memory { own, usage, .. } = &mut *memory;
+            own.take(policy, workloads, found, usage.values());
+        }
+        let problems = self.lock().own.problems();
+        self.published.send_if_modified(|analysis| {
+            let changed = analysis.own_policy_problems != problems;
+            analysis.own_policy_problems = problems;
+            changed
+        });
+    }
+
+    /// An estimator of a policy that was told what was recorded, of all workloads or of some.
+    async fn warm(
+        &self,
+        policy: &str,
+        world: &Arc<World>,
+        only: Option<BTreeSet<WorkloadName>>,
+    ) -> Result<Box<dyn Estimator>, String> {
+        let estimator = self.sizing.make(policy)?;
+        let (past, world, now) = (self.past.clone(), Arc::clone(world), self.state.clock().now());
+        let began = std::time::Instant::now();
+        match blocking(move || past.tell(estimator, &world, only.as_ref(), now)).await {
+            Ok(warm) => {
+                tracing::info!(policy, took = ?began.elapsed(), "sizes come from this policy");
+                Ok(warm)
+            }
+            // What is measured from now on is worth more than what cannot be read.
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the recorded usage cannot be read");
+                self.sizing.make(policy)
+            }
+        }
     }
 
     /// When a task of the workload was last killed for want of memory.
@@ -415,10 +448,13 @@ impl Memory {
                     let declared =
                         || world.workloads.get(task.workload()).map(crate::domain::world::Workload::size);
                     let Some(size) = known.or_else(declared) else { continue };
-                    self.in_force.estimator.observe_oom(&oom_kill(task, exit, size));
+                    let kill = oom_kill(task, exit, size);
+                    self.in_force.estimator.observe_oom(&kill);
+                    self.own.observe_oom(&kill);
                 }
                 Change::WorkloadForgotten { workload } => {
                     self.in_force.estimator.forget(workload);
+                    self.own.forget(workload);
                     self.runs.forget(workload);
                 }
                 _ => {}

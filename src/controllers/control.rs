@@ -114,6 +114,7 @@ impl Control for EngineControl {
         problems.extend(failing.map(|alarm| format!("{}: {}", alarm.kind, alarm.message)));
         problems.extend(self.hooks.iter().filter_map(|hook| hook.borrow().problem()));
         problems.extend(analysis.size_policy_problem);
+        problems.extend(analysis.own_policy_problems);
         let disasters = Arc::clone(&self.disasters.borrow());
         let scaling = self.scaling.borrow().clone();
         View {
@@ -145,7 +146,7 @@ impl Control for EngineControl {
         if let Some(words) = self.answered(request.as_deref()).await? {
             return Ok(words);
         }
-        if let Intent::SetSizePolicy(policy) = &intent {
+        if let Intent::SetSizePolicy(policy) | Intent::SetSizePolicyOf { policy, .. } = &intent {
             recipe(policy).map_err(|error| ControlError::Invalid(chain(&error)))?;
         }
         if let Intent::Apply(declared) = &intent {

@@ -19,6 +19,7 @@ pub mod load_forecasts;
 pub mod machines;
 mod node_peaks;
 pub mod notices;
+mod own_sizing;
 mod read_ahead;
 mod readings;
 pub mod real_use;

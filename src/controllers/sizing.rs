@@ -2,7 +2,7 @@
 //!
 //! In: the choice in the world, recorded samples and ends of tasks. Out: an estimator that knows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,7 @@ use crate::controllers::driver::chain;
 use crate::domain::quantity::TaskSize;
 use crate::domain::task::{ExitRecord, Task, TaskId};
 use crate::domain::usage::UsageSample;
+use crate::domain::workload::WorkloadName;
 use crate::domain::world::{Workload, World};
 use crate::estimation::{EstimationError, Estimator, OomKill};
 use crate::ports::history::History;
@@ -159,28 +160,31 @@ pub struct Past {
 }
 
 impl Past {
-    /// Tells an estimator what was recorded of the workloads that there are, in the order of time.
+    /// Tells an estimator what was recorded of the workloads that there are, or of these `only`, in the order of time.
     pub(super) fn tell(
         &self,
         mut estimator: Box<dyn Estimator>,
         world: &World,
+        only: Option<&BTreeSet<WorkloadName>>,
         now: Timestamp,
     ) -> Result<Box<dyn Estimator>, StoreError> {
+        let wanted = |name: &WorkloadName| {
+            world.workloads.contains_key(name) && only.is_none_or(|only| only.contains(name))
+        };
         let ended = self.archive.tasks(None, TASKS_MAX)?;
         let tasks: BTreeMap<&TaskId, &Task> =
             ended.iter().map(|task| (&task.id, task)).chain(&world.tasks).collect();
         let mut kills: Vec<OomKill> = tasks.into_values().filter_map(kill_of).collect();
         kills.sort_by_key(|kill| kill.at);
-        let mut kills =
-            kills.into_iter().filter(|kill| world.workloads.contains_key(kill.task.workload())).peekable();
+        let mut kills = kills.into_iter().filter(|kill| wanted(kill.task.workload())).peekable();
         let mut from = now.checked_sub(PAST_MAX).unwrap_or(Timestamp::UNIX_EPOCH);
         while from < now {
             let to = from.checked_add(PART).unwrap_or(now).min(now);
-            for sample in self.history.usage(None, from, to)? {
+            for sample in self.samples(only, from, to)? {
                 while let Some(kill) = kills.next_if(|kill| kill.at <= sample.at) {
                     estimator.observe_oom(&kill);
                 }
-                if world.workloads.contains_key(&sample.workload) {
+                if wanted(&sample.workload) {
                     estimator.observe(&sample);
                 }
             }
@@ -188,6 +192,22 @@ impl Past {
         }
         kills.for_each(|kill| estimator.observe_oom(&kill));
         Ok(estimator)
+    }
+
+    /// Samples of a part of the past, by time.
+    fn samples(
+        &self,
+        only: Option<&BTreeSet<WorkloadName>>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageSample>, StoreError> {
+        let Some(only) = only else { return self.history.usage(None, from, to) };
+        let mut found = Vec::new();
+        for name in only {
+            found.extend(self.history.usage(Some(name), from, to)?);
+        }
+        found.sort_by_key(|sample| sample.at);
+        Ok(found)
     }
 }
 

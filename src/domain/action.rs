@@ -1,5 +1,5 @@
 //! What people, or the engine in an emergency, set in force for a while: scaled counts, paused
-//! workloads, bounces, drained nodes, frozen kinds of change, advice that was dismissed or is applied later. Each
+//! workloads, bounces, drained nodes, frozen kinds of change, advice that was dismissed or is applied later, sizes from another policy. Each
 //! has at most one in force on a subject, may revert by itself, and can be cancelled; who did it and why stays with it.
 
 use std::fmt;
@@ -76,6 +76,8 @@ pub enum ActionKey {
     Dismiss(WorkloadName),
     /// The size that is advised for a workload is applied later.
     Schedule(WorkloadName),
+    /// Sizes of a workload come from a policy of its own.
+    SizePolicy(WorkloadName),
 }
 
 impl ActionKey {
@@ -86,7 +88,8 @@ impl ActionKey {
             | Self::Pause(name)
             | Self::Bounce(name)
             | Self::Dismiss(name)
-            | Self::Schedule(name) => Some(name),
+            | Self::Schedule(name)
+            | Self::SizePolicy(name) => Some(name),
             Self::Drain(_) | Self::Freeze(_) => None,
         }
     }
@@ -115,6 +118,7 @@ impl fmt::Display for ActionKey {
             Self::Freeze(switch) => format!("freeze/{switch}"),
             Self::Dismiss(name) => format!("dismiss/{name}"),
             Self::Schedule(name) => format!("schedule/{name}"),
+            Self::SizePolicy(name) => format!("size-policy/{name}"),
         })
     }
 }
@@ -133,6 +137,7 @@ impl std::str::FromStr for ActionKey {
             "freeze" => subject.parse().map(Self::Freeze).map_err(|_| invalid()),
             "dismiss" => workload().map(Self::Dismiss),
             "schedule" => workload().map(Self::Schedule),
+            "size-policy" => workload().map(Self::SizePolicy),
             _ => Err(invalid()),
         }
     }
@@ -181,6 +186,9 @@ pub struct Action {
     /// When it is applied (`Schedule`).
     #[serde(default)]
     pub due: Option<Due>,
+    /// The policy that sizes come from (`SizePolicy`), as it was written.
+    #[serde(default)]
+    pub policy: Option<String>,
 }
 
 impl Action {
@@ -188,8 +196,8 @@ impl Action {
     pub fn new(key: ActionKey, by: Actor, message: &str, at: Timestamp) -> Self {
         let message = message.to_owned();
         let (until, count_before, task, count, before_task) = Default::default();
-        let (size, due) = (None, None);
-        Self { key, by, message, at, until, count_before, task, count, before_task, size, due }
+        let (size, due, policy) = (None, None, None);
+        Self { key, by, message, at, until, count_before, task, count, before_task, size, due, policy }
     }
 
     /// Who did it and why, for reasons and messages.
@@ -238,6 +246,7 @@ mod tests {
             "freeze/cron",
             "dismiss/web",
             "schedule/web",
+            "size-policy/web",
         ] {
             let key: ActionKey = text.parse().expect("a key");
             assert_eq!(key.to_string(), text);

@@ -90,6 +90,15 @@ pub enum Intent {
     },
     /// Take sizes from another policy: `NAME[:key=value]...`.
     SetSizePolicy(String),
+    /// Take the sizes of one workload from a policy of its own.
+    SetSizePolicyOf {
+        /// The workload.
+        workload: WorkloadName,
+        /// The policy: `NAME[:key=value]...`.
+        policy: String,
+        /// After this its sizes come from the policy of all others again.
+        lasting: Option<SignedDuration>,
+    },
     /// Stop a run and close it as cancelled.
     CancelRun(RunKey),
     /// Stop one task; a service replaces it.

@@ -383,6 +383,14 @@ impl World {
         self.actions.get(&ActionKey::Pause(workload.clone()))
     }
 
+    /// The policy that somebody chose for the sizes of this workload alone.
+    pub fn size_policy_of(&self, workload: &WorkloadName) -> Option<&str> {
+        if self.actions.is_empty() {
+            return None;
+        }
+        self.actions.get(&ActionKey::SizePolicy(workload.clone()))?.policy.as_deref()
+    }
+
     /// Whether somebody dismissed what is advised for a workload's size, or said when it is to be applied: then nobody
     /// else applies it.
     pub fn advice_is_settled(&self, workload: &WorkloadName) -> bool {

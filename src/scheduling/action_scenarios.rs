@@ -231,3 +231,30 @@ fn advice_is_dismissed_for_a_while_scheduled_instead_and_over_once_the_size_is_s
     assert!(sim.world.actions.is_empty(), "{}", sim.tail());
     sim.assert_says("web has got that size");
 }
+
+#[test]
+fn a_policy_for_the_sizes_of_one_service_lasts_as_said_and_goes_with_it() {
+    let mut sim = web(1);
+    let workload = name("web");
+    let choose = |policy: &str, lasting| Intent::SetSizePolicyOf {
+        workload: workload.clone(),
+        policy: policy.to_owned(),
+        lasting,
+    };
+    sim.ask("it won", &choose("krr", Some(seconds(60)))).expect("a policy");
+    assert_eq!(sim.world.size_policy_of(&workload), Some("krr"));
+    sim.run_for(70);
+    assert_eq!(sim.world.size_policy_of(&workload), None, "{}", sim.tail());
+
+    sim.ask("", &choose("krr", None)).expect("a policy");
+    assert_eq!(sim.ask("", &choose("krr", None)).expect("the same"), Vec::<String>::new());
+    let words = sim.ask("", &choose("vpa", None)).expect("another");
+    assert!(words[0].ends_with("is overtaken"), "{words:?}");
+    sim.ask("", &Intent::CancelAction("size-policy/web".parse().expect("a key"))).expect("undone");
+    assert_eq!(sim.world.size_policy_of(&workload), None);
+
+    sim.ask("", &choose("vpa", None)).expect("a policy");
+    sim.ask("", &Intent::Delete(workload.clone())).expect("deleted");
+    sim.run_for(60);
+    assert!(sim.world.actions.is_empty(), "{}", sim.tail());
+}

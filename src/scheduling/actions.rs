@@ -63,6 +63,11 @@ fn over(view: &View<'_>, action: &Action) -> Option<(ActionEnd, String)> {
                 return superseded(format!("{name} has got that size"));
             }
         }
+        ActionKey::SizePolicy(name) => {
+            if view.workload(name).is_none_or(|workload| workload.deleted) {
+                return superseded(format!("{name} was deleted"));
+            }
+        }
         ActionKey::Freeze(_) => {}
     }
     let until = action.until.filter(|until| *until <= view.now)?;
@@ -105,6 +110,7 @@ pub(super) fn undone(
         | ActionKey::Bounce(_)
         | ActionKey::Freeze(_)
         | ActionKey::Dismiss(_)
-        | ActionKey::Schedule(_) => None,
+        | ActionKey::Schedule(_)
+        | ActionKey::SizePolicy(_) => None,
     }
 }

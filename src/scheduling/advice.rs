@@ -1,5 +1,5 @@
-//! In: the world and what a person makes of an advised size: not wanted, or wanted later. Out: the action that records
-//! it. Not here: whether the advice still stands, and its application (`scaling::advice`).
+//! In: the world and what a person makes of an advised size: not wanted, wanted later, or wanted from another policy. Out:
+//! the action that records it. Not here: whether the advice still stands, and its application (`scaling::advice`).
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -61,6 +61,33 @@ pub(super) fn schedule(
     let mut worded = overtaken(world, ActionKey::Dismiss(name.clone()));
     worded.extend(begin(world, action, format!("{name} gets {size} a task {when}")));
     Ok(worded)
+}
+
+/// Sizes of one workload from a policy of its own. That there is such a policy is checked by who knows them all.
+pub(super) fn size_policy(
+    world: &World,
+    name: &WorkloadName,
+    policy: &str,
+    lasting: Option<SignedDuration>,
+    asked: &Asked<'_>,
+) -> Answer {
+    let workload = find(world, name)?;
+    if workload.spec.run_policy().is_some() {
+        return refused(format!(
+            "{name} is a {}: the sizes of runs come from what they peak at, whatever the policy",
+            workload.spec.kind()
+        ));
+    }
+    let key = ActionKey::SizePolicy(name.clone());
+    let present = world.actions.get(&key);
+    if lasting.is_none()
+        && present.is_some_and(|action| action.policy.as_deref() == Some(policy) && action.until.is_none())
+    {
+        return Ok(Vec::new());
+    }
+    let action = Action { policy: Some(policy.to_owned()), ..asked.action(key, lasting)? };
+    let until = action.until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
+    Ok(begin(world, action, format!("sizes of {name} come from policy {policy} from now on{until}")))
 }
 
 /// Ends what the new word contradicts.

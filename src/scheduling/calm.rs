@@ -41,6 +41,10 @@ pub(super) fn acted_on(world: &World) -> impl Iterator<Item = &WorkloadName> {
     world.actions.keys().filter_map(|key| match key {
         ActionKey::Scale(name) | ActionKey::Pause(name) | ActionKey::Bounce(name) => Some(name),
         // What is advised shows in tasks once it is applied, which is a change of its own.
-        ActionKey::Drain(_) | ActionKey::Freeze(_) | ActionKey::Dismiss(_) | ActionKey::Schedule(_) => None,
+        ActionKey::Drain(_)
+        | ActionKey::Freeze(_)
+        | ActionKey::Dismiss(_)
+        | ActionKey::Schedule(_)
+        | ActionKey::SizePolicy(_) => None,
     })
 }

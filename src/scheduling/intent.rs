@@ -92,6 +92,9 @@ pub fn changes(world: &World, intent: &Intent, asked: &Asked<'_>) -> Result<Vec<
             let change = Change::SizePolicySet { policy: policy.clone() };
             Ok(one(change, format!("sizes come from policy {policy} from now on")))
         }
+        Intent::SetSizePolicyOf { workload, policy, lasting } => {
+            advice::size_policy(world, workload, policy, *lasting, asked)
+        }
         Intent::CancelRun(key) => intent_runs::cancel(world, key),
         Intent::DismissAdvice { workload, size, lasting } => {
             advice::dismiss(world, workload, *size, *lasting, asked)

@@ -55,6 +55,10 @@ impl Call {
         Self { method: Method::POST, path, body: Some(body) }
     }
 
+    fn put(path: String, body: Value) -> Self {
+        Self { method: Method::PUT, path, body: Some(body) }
+    }
+
     /// One whose words stand in the query.
     fn delete(path: &str, message: &str) -> Self {
         Self { method: Method::DELETE, path: format!("{path}?message={}", encoded(message)), body: None }
@@ -90,6 +94,24 @@ pub(super) async fn act(
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(local(fields.get("next")))).into_response())
 }
 
+/// Gives a star or takes it back. It is the visitor's own and changes nothing for anybody else: it needs no reason,
+/// and every role has it.
+pub(super) async fn star(
+    State(_): State<Web>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let fields = Fields(fields);
+    is_ours(&headers, &visitor.csrf, fields.get("csrf"))?;
+    for (button, method) in [("star", Method::PUT), ("unstar", Method::DELETE)] {
+        for name in fields.all(button) {
+            visitor.send((method.clone(), &format!("/v1/stars/{}", encoded(name))), None).await?;
+        }
+    }
+    Ok(Redirect::to(local(fields.get("next"))).into_response())
+}
+
 /// What the API says that it did.
 fn told(answer: &Value) -> String {
     if let (Some(id), Some(phase)) = (answer["id"].as_u64(), answer["phase"].as_str()) {
@@ -108,6 +130,7 @@ fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
     let does = fields.get("do");
     let Some(verb) = does.strip_prefix("bulk-") else { return one(visitor, fields).map(|call| vec![call]) };
     let body = match verb {
+        "size-policy" => own_policy(fields)?,
         "apply" | "restart" | "resume" => json!({ "message": fields.get("message") }),
         "pause" | "dismiss" => lasting(fields)?,
         "scale" => scale(fields)?,
@@ -116,10 +139,13 @@ fn calls(visitor: &Visitor, fields: &Fields) -> Result<Vec<Call>, Failure> {
     };
     let path = |name: &str| match verb {
         "restart" => format!("/v1/workloads/{}/bounce", encoded(name)),
-        "pause" | "resume" | "scale" => format!("/v1/workloads/{}/{verb}", encoded(name)),
+        "pause" | "resume" | "scale" | "size-policy" => format!("/v1/workloads/{}/{verb}", encoded(name)),
         _ => format!("/v1/recommendations/{}/{verb}", encoded(name)),
     };
-    Ok(fields.all("workload").map(|name| Call::post(path(name), body.clone())).collect())
+    let method = if verb == "size-policy" { Method::PUT } else { Method::POST };
+    let call = |name| Call { method: method.clone(), path: path(name), body: Some(body.clone()) };
+    // Names may be ticked, or written into one field.
+    Ok(fields.all("workload").flat_map(str::split_whitespace).map(call).collect())
 }
 
 /// When advice is applied: at a time by the reader's clock, or with the next rollout where none is said.
@@ -148,6 +174,13 @@ fn one(visitor: &Visitor, fields: &Fields) -> Result<Call, Failure> {
         "advance" => workload("rollout/advance", said),
         "abort" => workload("rollout/abort", said),
         "run" => workload("run", run(fields)),
+        "cancel-run" => match subject.rsplit_once('@') {
+            Some((of, at)) => {
+                Call::post(format!("/v1/workloads/{}/runs/{}/cancel", encoded(of), encoded(at)), said)
+            }
+            None => return Err(refused(format!("`{subject}` is no run that can be cancelled."))),
+        },
+        "resize" => workload("resize", resize(fields)?),
         "stop-task" => Call::post(format!("/v1/tasks/{name}/stop"), said),
         "drain" => Call::post(format!("/v1/nodes/{name}/drain"), lasting(fields)?),
         "activate" => Call::post(format!("/v1/nodes/{name}/activate"), said),
@@ -158,16 +191,13 @@ fn one(visitor: &Visitor, fields: &Fields) -> Result<Call, Failure> {
             }
             None => return Err(refused(format!("`{subject}` is nothing that can be undone."))),
         },
-        "freeze" => {
-            Call { method: Method::PUT, path: format!("/v1/freezes/{name}"), body: Some(lasting(fields)?) }
-        }
+        "freeze" => Call::put(format!("/v1/freezes/{name}"), lasting(fields)?),
         "backtest" => Call::post("/v1/backtests".to_owned(), backtest(visitor, fields)?),
         "cancel-backtest" => Call::delete(&format!("/v1/backtests/{name}"), message),
-        "size-policy" => Call {
-            method: Method::PUT,
-            path: "/v1/size-policies".to_owned(),
-            body: Some(json!({ "policy": fields.get("policy"), "message": message })),
-        },
+        "size-policy" => {
+            let body = json!({ "policy": fields.get("policy"), "message": message });
+            Call::put("/v1/size-policies".to_owned(), body)
+        }
         "unfreeze" => Call::delete(&format!("/v1/freezes/{name}"), message),
         _ => return Err(refused(format!("`{does}` is nothing that can be done here."))),
     })
@@ -183,8 +213,26 @@ fn scale(fields: &Fields) -> Result<Value, Failure> {
     Ok(body)
 }
 
+/// A policy for some workloads, maybe for a while.
+fn own_policy(fields: &Fields) -> Result<Value, Failure> {
+    let mut body = lasting(fields)?;
+    body["policy"] = fields.get("policy").into();
+    Ok(body)
+}
+
 fn lasting(fields: &Fields) -> Result<Value, Failure> {
     Ok(json!({ "message": fields.get("message"), "for_seconds": fields.number::<u64>("for")? }))
+}
+
+/// Another size of a task: what is not said stays.
+fn resize(fields: &Fields) -> Result<Value, Failure> {
+    Ok(json!({
+        "cpu": fields.number::<f64>("cpu")?,
+        "memory": fields.number::<u64>("memory")?,
+        "cpu_limit": fields.number::<f64>("cpu_limit")?,
+        "memory_limit": fields.number::<u64>("memory_limit")?,
+        "message": fields.get("message"),
+    }))
 }
 
 /// A run with other arguments, where some were given: a line each.

@@ -1,5 +1,5 @@
 "use strict";
-// What pages do beyond what the server says: the reader's zone and theme, stars, parts that stay up to date,
+// What pages do beyond what the server says: the reader's zone and theme, stars without a load, parts that stay up to date,
 // charts that tell what is pointed at. Pages are whole without it.
 const cookie = (name, value) => {
   document.cookie = `${name}=${encodeURIComponent(value)}; Path=/; Max-Age=31536000; SameSite=Strict`;
@@ -16,6 +16,10 @@ if (zoneIsNew) cookie("loadline_zone", zone);
 
 for (const element of document.querySelectorAll(".script")) element.hidden = false;
 
+// Where rooms stand in a row that scrolls, the one that this is in is in sight.
+const room = document.querySelector("nav a[aria-current]");
+if (room) room.parentElement.scrollLeft = room.offsetLeft - (room.parentElement.clientWidth - room.offsetWidth) / 2;
+
 const theme = document.querySelector("button.theme");
 if (theme) {
   theme.addEventListener("click", () => {
@@ -27,13 +31,19 @@ if (theme) {
   });
 }
 
-document.addEventListener("click", (event) => {
-  const star = event.target.closest("button[data-star]");
-  if (!star) return;
-  const stars = new Set(cookieOf("loadline_stars").split(",").filter(Boolean));
-  const on = !stars.delete(star.dataset.star);
-  if (on) stars.add(star.dataset.star);
-  cookie("loadline_stars", [...stars].slice(-100).join(","));
+// A star is sent without leaving the page.
+document.addEventListener("submit", async (event) => {
+  const star = event.submitter;
+  if (event.target.id !== "stars" || !star?.name) return;
+  event.preventDefault();
+  const fields = new URLSearchParams(new FormData(event.target));
+  fields.delete(star.name);
+  fields.append(star.name, star.value);
+  const answer = await fetch(event.target.action, { method: "POST", body: fields, redirect: "manual" }).catch(() => null);
+  // What is refused shows as it was; the page says when the engine does not answer.
+  if (answer?.type !== "opaqueredirect") return;
+  const on = star.name === "star";
+  star.name = on ? "unstar" : "star";
   star.setAttribute("aria-pressed", String(on));
   star.textContent = on ? "★" : "☆";
 });
@@ -58,7 +68,7 @@ unfold();
 // A form is sent once, however often it is pressed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post") return;
+  if (form.method !== "post" || form.id === "stars") return;
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "1";
   // Later: a button that is disabled now would not say its name with the form.

@@ -78,15 +78,9 @@ pub(super) fn hidden(visitor: &Visitor, does: &str, subject: &str) -> Markup {
     }
 }
 
-/// A button that needs no further word: its message says what was pressed.
-pub(super) fn button(visitor: &Visitor, does: &str, subject: &str, name: &str) -> Markup {
-    html! {
-        form.inline method="post" action="/act" {
-            (hidden(visitor, does, subject))
-            input type="hidden" name="message" value=(format!("{name} (web)"));
-            button type="submit" { (name) }
-        }
-    }
+/// A change that needs nothing but its reason.
+pub(super) fn asks(visitor: &Visitor, (does, subject): (&str, &str), button: &str, words: &str) -> Markup {
+    act(visitor, &Act { does, subject, button, words, lasting: false }, &html! {})
 }
 
 /// What is in force by hand: who did it and why, until when, and how it is undone.
@@ -107,9 +101,24 @@ pub(super) fn in_force(visitor: &Visitor, actions: &[&ActionDto], may: bool) -> 
                         "Ends " (away(visitor, until)) ", at " (time(visitor, until)) "."
                     } @else { "Until it is undone." }
                 }
-                @if may { (button(visitor, "undo", &format!("{}/{}", action.kind, action.subject), "Undo")) }
+                @if may { (asks(visitor, ("undo", &format!("{}/{}", action.kind, action.subject)), "Undo", then(action))) }
             }
         }
+    }
+}
+
+/// What is once it is undone.
+fn then(action: &ActionDto) -> &'static str {
+    match action.kind.as_str() {
+        "scale" => "It goes back to the count before.",
+        "pause" => "Its tasks are wanted again.",
+        "bounce" => "Instances that were not replaced yet stay.",
+        "drain" => "The node takes tasks again.",
+        "dismiss" => "The advice is shown again.",
+        "schedule" => "The advice is not applied then, and is open again.",
+        "freeze" => "Changes of this kind go on.",
+        "size-policy" => "Its sizes come from the policy of all others again.",
+        _ => "",
     }
 }
 
@@ -122,6 +131,13 @@ fn words(action: &ActionDto) -> String {
         ("drain", _) => "Being drained".to_owned(),
         ("dismiss", _) => "Advice is dismissed".to_owned(),
         ("schedule", _) => "Advice is applied later".to_owned(),
+        ("size-policy", _) => {
+            format!(
+                "Sizes of {} come from policy {}",
+                action.subject,
+                action.policy.as_deref().unwrap_or("?")
+            )
+        }
         ("freeze", _) => format!("Frozen: {}", action.subject),
         (other, _) => other.to_owned(),
     }

@@ -29,8 +29,8 @@ for (const log of document.querySelectorAll("details.log")) {
       const place = piece.places?.[at] ?? "";
       const line = Object.assign(document.createElement("a"), { className: "line", textContent: words || " " });
       if (place) {
-        line.id = `L${place}`;
-        line.href = `${log.dataset.page}&from=${place}#L${place}`;
+        line.id = `${log.dataset.mark}${place}`;
+        line.href = `${log.dataset.page}&from=${place}#${log.dataset.anchor}${place}`;
       }
       code.append(line);
     });

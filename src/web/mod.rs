@@ -60,6 +60,7 @@ pub fn router(api: Router, clock: Arc<dyn Clock>, port: u16, tls: bool) -> Route
     Router::new()
         .merge(pages::routes())
         .route("/act", post(acts::act))
+        .route("/star", post(acts::star))
         .route("/login", get(login::show).post(login::enter))
         .route("/logout", post(login::leave))
         .route("/assets/{file}", get(assets::serve))

@@ -22,7 +22,6 @@ use crate::web::{Web, cookies, sessions};
 /// Set by the page's script, read here.
 const ZONE_COOKIE: &str = "loadline_zone";
 const THEME_COOKIE: &str = "loadline_theme";
-const STARS_COOKIE: &str = "loadline_stars";
 /// What is said once, after something was done.
 pub(super) const SAID_COOKIE: &str = "loadline_said";
 
@@ -38,8 +37,8 @@ pub(super) struct Visitor {
     pub(super) zone: TimeZone,
     /// `light` or `dark`, where the visitor chose.
     pub(super) theme: Option<&'static str>,
-    /// Workloads with a star.
-    pub(super) stars: Vec<String>,
+    /// Workloads with a star, once `with_stars` has asked.
+    stars: Vec<String>,
     /// What is said once.
     pub(super) said: Option<String>,
     /// Path and query of the page.
@@ -107,6 +106,12 @@ impl Visitor {
         self.who.role != "viewer"
     }
 
+    /// The same, knowing which workloads have a star of this visitor's.
+    pub(super) async fn with_stars(mut self) -> Result<Self, Failure> {
+        self.stars = self.get("/v1/stars").await?;
+        Ok(self)
+    }
+
     /// Whether a workload has a star.
     pub(super) fn has_star(&self, workload: &str) -> bool {
         self.stars.iter().any(|star| star == workload)
@@ -131,14 +136,13 @@ impl FromRequestParts<Web> for Visitor {
         };
         let zone = cookies::read(headers, ZONE_COOKIE).and_then(|zone| TimeZone::get(&zone).ok());
         let theme = cookies::read(headers, THEME_COOKIE);
-        let stars = cookies::read(headers, STARS_COOKIE).unwrap_or_default();
         Ok(Self {
             asker,
             who,
             csrf: web.sessions.csrf(session.as_ref()),
             zone: zone.unwrap_or(TimeZone::UTC),
             theme: ["light", "dark"].into_iter().find(|known| theme.as_deref() == Some(known)),
-            stars: stars.split(',').filter(|star| !star.is_empty()).map(str::to_owned).collect(),
+            stars: Vec::new(),
             said: cookies::read(headers, SAID_COOKIE).filter(|said| !said.is_empty()),
             path,
             now: web.clock.now(),

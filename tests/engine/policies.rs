@@ -172,3 +172,38 @@ async fn an_engine_that_is_told_nothing_sizes_by_loadlines_own_policy() {
     engine.restart();
     assert_eq!(recommended(&engine, &by).await, size, "after a crash");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_service_is_sized_by_a_policy_of_its_own_after_a_crash_too() {
+    let mut engine = Engine::start(ONE);
+    engine.wait_ready("one", 1).await;
+    engine.kill();
+    record(&engine);
+    engine.restart();
+    engine.wait_ready("one", 1).await;
+    for (wrong, code) in [(["best", "--workload", "one"], 2), (["krr", "--workload", "nobody"], 5)] {
+        let output = loadline(&engine, &[&["policy", "set", "--yes"][..], &wrong].concat());
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{wrong:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let own = ["policy", "set", "krr:margin=1.3", "--workload", "one", "--yes", "-m", "it won here"];
+    let said = text(&loadline(&engine, &own));
+    assert!(said.contains("sizes of one come from policy krr:margin=1.3 from now on"), "{said}");
+    assert_eq!(recommended(&engine, "policy krr:margin=1.3").await, 390_000_000);
+    assert_eq!(engine.status().await.engine.size_policy, "vpa", "that of all others stays");
+    let listed = text(&loadline(&engine, &["policy", "list"]));
+    assert!(listed.contains("one is sized by krr:margin=1.3, chosen by "), "{listed}");
+    let actions = text(&loadline(&engine, &["actions"]));
+    assert!(actions.contains("size-policy/one") && actions.contains("it won here"), "{actions}");
+
+    engine.kill();
+    engine.restart();
+    assert_eq!(recommended(&engine, "policy krr:margin=1.3").await, 390_000_000, "after a crash");
+    text(&loadline(&engine, &["cancel", "size-policy/one", "-m", "enough"]));
+    // The policy of all others has a state of its own, from before those days were put into the store.
+    assert_ne!(recommended(&engine, "p90 of daily peaks").await, 390_000_000);
+}

@@ -16,6 +16,7 @@ use crate::harness::binary;
 use crate::machine::{processes_in, signal};
 use crate::web::browser_work;
 use crate::web::chromium::{Chromium, program};
+use crate::web::cost;
 use crate::web::operator;
 
 /// The demo must be open, and its figures there, within this time.
@@ -120,6 +121,7 @@ async fn every_page_of_a_running_demo_works_in_a_browser() {
     operator::looks_around(&mut browser, &demo.address, &client, &pictures()).await;
     browser_work::steps(&mut browser, &demo.address, &client).await;
     walk(&mut browser, &demo, &client).await;
+    println!("{}", cost::of_tabs(&mut browser, &demo.address, demo.child.id()));
 
     let elsewhere: Vec<&String> = browser
         .requests
@@ -145,7 +147,7 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
     let banner = banner.as_str().expect("text").to_owned();
     assert!(banner.contains("Scaled by hand (was 1)") && banner.contains("“a test”"), "{banner}");
     assert!(banner.contains("Ends in"), "{banner}");
-    browser.go("document.querySelector('.banner form').requestSubmit()");
+    send(browser, "undo-scale-extra", &[("message", "enough")]);
     within("it is undone", async || (extra().await.wanted == Some(1)).then_some(())).await;
 
     // Back to the first revision.
@@ -161,6 +163,20 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
     };
     within("it ran", async || (!runs().await.is_empty()).then_some(())).await;
 
+    // A star stays without a load of the page, and is there in the next one.
+    browser.open(&format!("{base}/workloads"));
+    browser.eval("window.stayed = true; document.querySelector('button[name=star][value=extra]').click()");
+    browser.until(
+        "it has a star",
+        "document.querySelector('button[name=unstar][value=extra]')?.textContent === '★'",
+    );
+    assert_eq!(browser.eval("window.stayed"), true);
+    browser.open(&format!("{base}/workloads?starred=1"));
+    assert_eq!(
+        browser.eval("[...document.querySelectorAll('tr[data-key]')].map((row) => row.dataset.key).join()"),
+        "extra"
+    );
+
     let node = client.get::<Vec<NodeDto>>("/v1/nodes").await.expect("nodes").remove(0).name;
     browser.open(&format!("{base}/nodes"));
     send(browser, &format!("drain-{node}"), &[("for", "60"), ("message", "a look inside")]);
@@ -171,7 +187,7 @@ async fn acts(browser: &mut Chromium, demo: &Demo, client: &Client) {
             .expect("text")
             .contains("Being drained")
     );
-    browser.go("document.querySelector('#drains form').requestSubmit()");
+    send(browser, &format!("undo-drain-{node}"), &[("message", "seen")]);
 
     // The web service only observes: its advice stays until somebody takes it.
     let advice = async || -> Option<RecommendationDto> {
@@ -268,6 +284,12 @@ async fn walk(browser: &mut Chromium, demo: &Demo, client: &Client) {
             assert!(sideways.as_i64() <= Some(0), "{path} scrolls sideways by {sideways} at {width}");
             browser.picture(&folder.join(format!("{name}-{width}-{theme}.png")));
         }
+        let twice = browser.eval(
+            "(() => { const ids = [...document.querySelectorAll('[id]')].map((each) => each.id); return ids.filter((id, at) => ids.indexOf(id) !== at).join(' '); })()",
+        );
+        assert_eq!(twice, "", "{path}: ids that are there twice");
+        let json = browser.eval("document.querySelectorAll('main a.json[href^=\"/v1/\"]').length");
+        assert!(json.as_u64() >= Some(1), "{path}: no link to the same as JSON");
         let zone = browser.eval("document.querySelector('footer b').textContent");
         assert_eq!(zone, "Asia/Tokyo", "{path}: times are in the reader's zone");
     }

@@ -167,6 +167,29 @@ impl Chromium {
         self.wait_for("Page.loadEventFired");
     }
 
+    /// Opens a page in a window of its own, as one that somebody looks at, and leaves it open; tells how to close it.
+    pub(super) fn open_beside(&mut self, address: &str) -> Value {
+        let first = self.session.take();
+        let target =
+            self.call("Target.createTarget", &json!({"url": address, "newWindow": true}))["targetId"].clone();
+        let attached = self.call("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
+        self.session = attached["sessionId"].as_str().map(str::to_owned);
+        self.call("Emulation.setFocusEmulationEnabled", &json!({"enabled": true}));
+        let there = format!(
+            "document.readyState === 'complete' && location.href === {address:?} && !document.hidden"
+        );
+        self.until("the page beside is there and seen", &there);
+        self.session = first;
+        target
+    }
+
+    /// Closes a page that was opened beside.
+    pub(super) fn close_beside(&mut self, target: &Value) {
+        let first = self.session.take();
+        self.call("Target.closeTarget", &json!({ "targetId": target }));
+        self.session = first;
+    }
+
     /// What an expression comes to in the page.
     pub(super) fn eval(&mut self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});

@@ -1,14 +1,16 @@
 //! What an open page costs the server: CPU time of the engine's process while browsers look at a page, less the same
-//! while nobody does. To be run on an optimised build, on a machine that does little else:
-//! `cargo build --release`, then
+//! while nobody does. With simulated browsers on every page, to be run by hand on an optimised build and a machine that
+//! does little else: `cargo build --release`, then
 //! `LOADLINE_TEST_BINARY=target/release/loadline cargo test --test it web::cost -- --ignored --nocapture`.
+//! With real tabs of Chromium on the pages that live most, a step of the walk through the demo (`browser`).
 
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::harness::Place;
+use crate::harness::{Place, binary};
 use crate::machine::cpu_seconds;
+use crate::web::chromium::Chromium;
 
 /// Browsers that look at a page.
 const BROWSERS: usize = 5;
@@ -69,6 +71,45 @@ async fn look(base: String, page: (&str, u32), until: Instant) {
         tokio::time::sleep(SPACING.min(until.saturating_duration_since(Instant::now()))).await;
     }
     beside.abort_all();
+}
+
+/// Pages that real tabs are kept open on.
+const TABS: [&str; 3] = ["/", "/workloads/web", "/nodes"];
+/// Time that they are open for: of a build that is not optimised only the way is tried.
+const TAB_TIMES: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(8));
+
+/// Keeps a real tab open on each of the pages that live, and tells what that costs the engine for each.
+pub(super) fn of_tabs(browser: &mut Chromium, base: &str, engine: u32) -> String {
+    let optimised = binary().contains("/release/");
+    let span = if optimised { TAB_TIMES.0 } else { TAB_TIMES.1 };
+    let share = || {
+        let (before, began) = (cpu_seconds(engine).expect("a process"), Instant::now());
+        std::thread::sleep(span);
+        (cpu_seconds(engine).expect("a process") - before) / began.elapsed().as_secs_f64()
+    };
+    browser.open("about:blank");
+    let before = share();
+    let tabs: Vec<_> = TABS.iter().map(|page| browser.open_beside(&format!("{base}{page}"))).collect();
+    // Loading them is not what keeping them open costs.
+    std::thread::sleep(Duration::from_secs(2));
+    let with = share();
+    for tab in &tabs {
+        browser.close_beside(tab);
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let after = share();
+    // The demo's day goes on meanwhile: what the engine does alone is taken from before and after.
+    let each = (with - f64::midpoint(before, after)).max(0.0) / TABS.len() as f64;
+    let told = format!(
+        "an open tab of Chromium costs {:.2} % of a core (with {} open {:.2} %, alone {:.2} % before and {:.2} % after)",
+        each * 100.0,
+        TABS.len(),
+        with * 100.0,
+        before * 100.0,
+        after * 100.0
+    );
+    assert!(!optimised || each < SHARE_MAX, "{told}");
+    told
 }
 
 #[tokio::test(flavor = "multi_thread")]

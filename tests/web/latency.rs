@@ -16,6 +16,7 @@ use loadline::adapters::storage::{Retention, SqliteStore};
 use loadline::adapters::system_clock::SystemClock;
 use loadline::api::ApiState;
 use loadline::api::access::Access;
+use loadline::api::stars::Stars;
 use loadline::backtests::Backtester;
 use loadline::config::ApiLimits;
 use loadline::domain::change::{Change, RecordedChange};
@@ -267,6 +268,7 @@ async fn every_page_answers_in_time_where_many_tasks_run() {
         prices,
         currency: "EUR".to_owned(),
         backtests: Arc::new(Backtester::new(store.clone(), Arc::clone(&clock))),
+        stars: Arc::new(Stars::new(store.clone())),
         own: Arc::new(Own(store)),
         access: Arc::new(access),
         totals: Arc::default(),

@@ -8,5 +8,6 @@ mod given;
 mod latency;
 mod operator;
 mod roles;
+mod stars;
 mod visitor;
 mod work;

@@ -7,7 +7,7 @@ use loadline::api::client::Client;
 use loadline::api::dto::RecommendationDto;
 use loadline::domain::decision::Decision;
 
-use crate::web::browser::within;
+use crate::web::browser::{send, within};
 use crate::web::chromium::Chromium;
 
 /// Chooses workloads in a list of them and presses a button of the form around it.
@@ -46,7 +46,7 @@ pub(super) async fn settles_advice(browser: &mut Chromium, base: &str, client: &
     let banner = text_of(browser, ".banner");
     assert!(banner.contains("Advice is applied later") && banner.contains("next rollout"), "{banner}");
     browser.open(&format!("{page}?show=scheduled"));
-    browser.go("document.querySelector('#settled form').requestSubmit()");
+    send(browser, "undo-schedule-extra", &[("message", "not with a deploy")]);
     assert_eq!(row().await.scheduled, None);
 
     browser.open(&page);
@@ -55,7 +55,7 @@ pub(super) async fn settles_advice(browser: &mut Chromium, base: &str, client: &
     browser.open(&format!("{page}?show=dismissed"));
     let shown = text_of(browser, "#settled");
     assert!(shown.contains("extra") && shown.contains("it is meant to have room"), "{shown}");
-    browser.go("document.querySelector('#settled form').requestSubmit()");
+    send(browser, "undo-dismiss-extra", &[("message", "it has room enough")]);
     assert_eq!(row().await.dismissed, None);
 }
 

@@ -40,6 +40,13 @@ const PAGES: [&str; 12] = [
     "/engine",
 ];
 
+/// Ids that a page has more than once.
+fn twice(page: &str) -> Vec<&str> {
+    let mut ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    ids.sort_unstable();
+    ids.chunk_by(|a, b| a == b).filter(|same| same.len() > 1).map(|same| same[0]).collect()
+}
+
 async fn given() -> Given {
     let given = Given::start(Place::new(), SPECS).await;
     given.engine.wait_ready("ours", 1).await;
@@ -66,9 +73,8 @@ async fn an_open_engine_just_works_and_every_page_holds_the_browser_to_the_polic
         for elsewhere in ["src=\"http", "href=\"http", "src=\"//", "url(http"] {
             assert!(!page.text.contains(elsewhere), "{path}: {elsewhere}");
         }
-        if path != "/search?q=our" {
-            assert!(page.text.contains("class=\"json\" href=\"/v1/"), "{path}: no link to the same as JSON");
-        }
+        assert!(page.text.contains("class=\"json\" href=\"/v1/"), "{path}: no link to the same as JSON");
+        assert_eq!(twice(&page.text), Vec::<&str>::new(), "{path}: an id is there twice");
     }
     given.end();
 }
@@ -136,6 +142,12 @@ async fn a_viewer_neither_sees_nor_sends_an_action() {
         ("undo", "scale/ours"),
         ("freeze", "deploys"),
         ("approve", "1"),
+        ("advance", "ours"),
+        ("abort", "ours"),
+        ("resize", "ours"),
+        ("cancel-run", "rare@2026-01-01T00:00:00Z"),
+        ("activate", "local"),
+        ("unfreeze", "deploys"),
         ("undo", "dismiss/ours"),
         ("backtest", ""),
         ("cancel-backtest", "1"),

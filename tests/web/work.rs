@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use loadline::adapters::storage::SqliteStore;
 use loadline::adapters::system_clock::SystemClock;
+use loadline::api::answers::AuditDto;
 use loadline::api::backtests::{BacktestDto, BacktestRequest};
 use loadline::api::client::Client;
-use loadline::api::dto::{LogDto, NodeDto};
+use loadline::api::dto::{ApplyRequest, Changed, ExplanationDto, LogDto, NodeDto, SpecFile};
 use loadline::api::environment::EnvironmentDto;
 use loadline::api::exec::{ExecRequest, ExecResult};
 use loadline::api::own_state::EngineDto;
@@ -254,6 +255,92 @@ async fn ended(client: &Client) -> BacktestDto {
     }
 }
 
+/// Services of two teams and a cron job, as the root declares them.
+async fn declared(given: &Given, root: &str) -> Client {
+    const ONE: &str = "command = \"exec sleep 100000\"\nmemory = \"300MiB\"\ncpu = 0.5\n";
+    let specs = format!(
+        "[service.web]\nteam = \"a\"\n{ONE}[service.db]\nteam = \"b\"\n{ONE}[cron.night]\nteam = \"a\"\nschedule = \"0 3 * * *\"\n{ONE}"
+    );
+    let client = given.client(Some(root));
+    let files = vec![SpecFile { name: "all.toml".to_owned(), text: specs }];
+    let _: Changed = client
+        .post("/v1/apply", &ApplyRequest { files, message: "x".to_owned(), dry_run: false })
+        .await
+        .expect("valid specs");
+    client
+}
+
+/// What won for one service is taken into force for that one alone, by its team, for a while, and undone.
+async fn for_one_workload(given: &Given, root: &str, dev: &mut Visitor, vera: &mut Visitor) {
+    let client = declared(given, root).await;
+    let page = dev.get("/backtest").await.text;
+    assert!(page.contains("id=\"enable-some\"") && !page.contains("id=\"enable\""), "{page}");
+    assert!(page.contains("name=\"workload\" value=\"web\" checked"), "what was replayed is ticked: {page}");
+    assert!(!vera.get("/backtest").await.text.contains("id=\"enable"));
+    let csrf = dev.own_csrf("/backtest").await;
+    let fields = |policy, names: &[&'static str]| {
+        let mut fields =
+            vec![("csrf", csrf.clone()), ("do", "bulk-size-policy".to_owned()), ("for", "86400".to_owned())];
+        fields.push(("message", "it won here".to_owned()));
+        fields.push(("policy", policy));
+        fields.extend(names.iter().map(|name| ("workload", (*name).to_owned())));
+        fields
+    };
+    let send = async |visitor: &mut Visitor, fields: Vec<(&str, String)>| {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        visitor.post("/act", &fields, &[]).await
+    };
+    let policy = || "crane:margin=1.5".to_owned();
+    for (policy, name, status) in [
+        (policy(), "db", StatusCode::FORBIDDEN),
+        (policy(), "night", StatusCode::CONFLICT),
+        (policy(), "nobody", StatusCode::NOT_FOUND),
+        ("best".to_owned(), "web", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let answer = send(dev, fields(policy, &[name])).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text);
+    }
+    assert_eq!(send(dev, fields(policy(), &["web"])).await.status, StatusCode::SEE_OTHER);
+    // What it says rests on the three days that were recorded.
+    let advised = async || -> String {
+        let found: ExplanationDto = client.get("/v1/recommendations/web").await.expect("advice");
+        found.recommendation.reason
+    };
+    let mut reason = advised().await;
+    while !reason.starts_with("policy crane:margin=1.5: ") {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        reason = advised().await;
+    }
+    let told = client.size_policies().await.expect("policies");
+    let own: Vec<_> =
+        told.own.iter().map(|own| (own.workload.as_str(), own.policy.as_str(), own.by.as_str())).collect();
+    assert_eq!(
+        (own, told.chosen.as_deref()),
+        (vec![("web", "crane:margin=1.5", "dev")], Some("krr:margin=1.3"))
+    );
+    for path in ["/backtest", "/workloads/web"] {
+        let page = dev.get(path).await.text;
+        assert!(page.contains("Sizes of web come from policy crane:margin=1.5</b> by dev"), "{path}: {page}");
+        assert!(page.contains("Ends in") && page.contains("undo-size-policy-web"), "{path}: {page}");
+    }
+    let undo =
+        [("csrf", csrf.as_str()), ("do", "undo"), ("subject", "size-policy/web"), ("message", "not so good")];
+    let hers = vera.own_csrf("/workloads").await;
+    let theirs = [("csrf", hers.as_str()), undo[1], undo[2], undo[3]];
+    assert_eq!(vera.post("/act", &theirs, &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(dev.post("/act", &undo, &[]).await.status, StatusCode::SEE_OTHER);
+    while !reason.starts_with("policy krr:margin=1.3: ") {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        reason = advised().await;
+    }
+    let audit = client.get::<Vec<AuditDto>>("/v1/audit?limit=5").await.expect("the log");
+    assert!(
+        audit
+            .iter()
+            .any(|entry| entry.path.ends_with("/actions/size-policy/web") && entry.message == "not so good")
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backtest_is_asked_for_watched_and_taken_into_force() {
     let mut place = Place::new();
@@ -308,5 +395,6 @@ async fn a_backtest_is_asked_for_watched_and_taken_into_force() {
     assert_eq!(ask(&mut operator, &take).await.status, StatusCode::SEE_OTHER);
     let page = operator.get("/backtest").await.text;
     assert!(page.contains("Chosen: <b>krr:margin=1.3</b> by root"), "{page}");
+    for_one_workload(&given, &root, &mut dev, &mut vera).await;
     given.end();
 }

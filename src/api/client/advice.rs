@@ -1,10 +1,11 @@
-//! A method for each route of `api::advice`, and for what is forecast.
+//! A method for each route of `api::advice`, for policies of single workloads, and for what is forecast.
 
 use crate::api::advice::ScheduleRequest;
 use crate::api::client::{Client, ClientError, encoded};
 use crate::api::courses::ForecastDto;
 use crate::api::dto::{Changed, MessageRequest};
 use crate::api::requests::LastingRequest;
+use crate::api::size_policies::OwnPolicyRequest;
 
 type Answer<T> = Result<T, ClientError>;
 
@@ -27,6 +28,11 @@ impl Client {
     /// Has it applied later.
     pub async fn schedule_advice(&self, name: &str, request: &ScheduleRequest) -> Answer<Changed> {
         self.post(&path(name, "schedule"), request).await
+    }
+
+    /// Takes the sizes of one workload from a policy of its own.
+    pub async fn set_own_policy(&self, name: &str, request: &OwnPolicyRequest) -> Answer<Changed> {
+        self.put(&format!("/v1/workloads/{}/size-policy", encoded(name)), request).await
     }
 
     /// The load that is forecast for a service.

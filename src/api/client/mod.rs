@@ -24,6 +24,7 @@
 mod advice;
 mod follow;
 mod routes;
+mod stars;
 
 use std::time::Duration;
 

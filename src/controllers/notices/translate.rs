@@ -101,6 +101,7 @@ fn acted<'a>(key: &'a ActionKey, what: &str) -> (NoticeKind, String, Option<&'a 
         ActionKey::Freeze(_) => "freeze",
         ActionKey::Dismiss(_) => "dismiss",
         ActionKey::Schedule(_) => "schedule",
+        ActionKey::SizePolicy(_) => "size-policy",
     };
     (NoticeKind::Action, format!("{noun}-{what}"), key.workload())
 }

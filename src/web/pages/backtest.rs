@@ -8,10 +8,12 @@ use axum::extract::Query;
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
+use crate::api::answers::ActionDto;
 use crate::api::backtests::BacktestDto;
 use crate::api::dto::WorkloadDto;
 use crate::api::size_policies::SizePoliciesDto;
 use crate::charts::draw::{COLOURS, Chart, Frame, Mark, Series, svg_for_strict_page};
+use crate::domain::workload::WorkloadKind;
 use crate::ports::backtests::{BacktestPoint, BacktestTable, ResourceResult};
 use crate::web::backend::Failure;
 use crate::web::forms::{self, hidden, why};
@@ -44,15 +46,17 @@ pub(super) async fn show(visitor: Visitor, Query(place): Query<Place>) -> Result
         None => None,
     };
     let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads").await?;
+    let actions: Vec<ActionDto> = visitor.get("/v1/actions").await?;
     let may = visitor.may_operate() || visitor.who.role == "developer";
     let body = html! {
         p { "Sizes come from " b { (policies.in_force) } "."
             @if let Some(chosen) = &policies.chosen { " Chosen: " b { (chosen) } @if let Some(by) = &policies.by { " by " (by) } "." }
             " " (json_link("/v1/size-policies")) }
+        (own(&visitor, &actions, &workloads))
         p.quiet { "A backtest replays the usage that this engine recorded past each policy: what it would have cost, "
             "and what would have been killed. It runs on one thread that yields to everything else." }
         @if may { details.act.wide #new open[shown.is_none()] { summary { "New backtest" } (order(&visitor, &policies, &workloads)) } }
-        @if let Some(shown) = &shown { (one(&visitor, shown, &policies)) }
+        @if let Some(shown) = &shown { (one(&visitor, shown, &policies, &workloads)) }
         @else { (empty("No backtest was run since the engine started.", &html! { p { "Choose workloads, a window and policies. "
             "The first 24 hours of a workload are its cold start and are told apart, so that a window should be longer." } })) }
         @if !all.is_empty() { section #all data-live { h2 { "Backtests " (json_link("/v1/backtests")) } (list(&visitor, &all)) } }
@@ -104,7 +108,12 @@ fn order(visitor: &Visitor, policies: &SizePoliciesDto, workloads: &[WorkloadDto
 }
 
 /// One backtest: how far it is, then what it came to.
-fn one(visitor: &Visitor, shown: &BacktestDto, policies: &SizePoliciesDto) -> Markup {
+fn one(
+    visitor: &Visitor,
+    shown: &BacktestDto,
+    policies: &SizePoliciesDto,
+    workloads: &[WorkloadDto],
+) -> Markup {
     let json = format!("/v1/backtests/{}", shown.id);
     let mine = visitor.may_operate() || (visitor.who.role == "developer" && visitor.who.name == shown.by);
     html! {
@@ -116,13 +125,13 @@ fn one(visitor: &Visitor, shown: &BacktestDto, policies: &SizePoliciesDto) -> Ma
             @if !shown.ended {
                 div.progress { (bar(&Bar { whole: 1.0, requested: 0.0, used: shown.done, recommended: None }, &format!("{:.0} % done", shown.done * 100.0)))
                     span { (doing(shown)) } }
-                @if mine { (forms::button(visitor, "cancel-backtest", &shown.id.to_string(), "Call it off")) }
+                @if mine { (forms::asks(visitor, ("cancel-backtest", &shown.id.to_string()), "Call it off", "What it has replayed so far is lost.")) }
             }
             @if let Some(problem) = &shown.problem { div.banner.bad { div { "There is no result: " (problem) "." } } }
             @if let Some(result) = &shown.result {
                 p.quiet { (result.extent) @for repair in &result.repairs { "; " (repair) } "." }
                 @for resource in &result.resources { (came_to(resource)) }
-                @if visitor.may_operate() { (enable(visitor, shown, policies)) }
+                (enable(visitor, shown, policies, workloads))
             }
         }
     }
@@ -205,25 +214,64 @@ fn chart(result: &ResourceResult) -> Chart {
     }
 }
 
-/// Takes a policy of the backtest into force. It is one for all workloads.
-fn enable(visitor: &Visitor, shown: &BacktestDto, policies: &SizePoliciesDto) -> Markup {
+/// Takes a policy of the backtest into force: for all workloads, or for some of them alone.
+fn enable(
+    visitor: &Visitor,
+    shown: &BacktestDto,
+    policies: &SizePoliciesDto,
+    workloads: &[WorkloadDto],
+) -> Markup {
     let known = |policy: &&String| policies.policies.iter().any(|entry| entry.name == name(policy));
     let offered: Vec<&String> = shown.policies.iter().filter(known).collect();
+    let meant = |each: &WorkloadDto| shown.workloads.is_empty() || shown.workloads.contains(&each.name);
+    let mine: Vec<&WorkloadDto> = workloads
+        .iter()
+        .filter(|each| each.kind == WorkloadKind::Service && visitor.may_change(each.team.as_deref()))
+        .filter(|each| meant(each))
+        .collect();
+    let policy = html! {
+        label { "Policy" select name="policy" { @for policy in &offered {
+            option value=(policy) selected[**policy == policies.in_force] { (policy) } } } }
+    };
     html! {
-        @if !offered.is_empty() {
-            details.act #enable { summary { "Take sizes from one of them" }
+        @if !offered.is_empty() { div.acts {
+            @if !mine.is_empty() { details.act.wide #enable-some { summary { "Take sizes of some workloads from one of them" }
                 form method="post" action="/act" {
-                    p { "From the next analysis on the sizes of all workloads are recommended by it; what is done with them "
-                        "each workload's policy says." }
+                    p { "From the next analysis on the sizes of the chosen services are recommended by it; what is done with them "
+                        "each one's policy says." }
+                    (hidden(visitor, "bulk-size-policy", ""))
+                    @if mine.len() <= OFFERED {
+                        fieldset { legend { "Services" }
+                            div.ticks { @for each in &mine { label.check {
+                                input type="checkbox" name="workload" value=(each.name) checked[!shown.workloads.is_empty()]; (each.name)
+                            } } } }
+                    } @else { label { "Services, split by blanks" input name="workload" required maxlength="4000"; } }
+                    (policy) (forms::how_long("until it is undone")) (why())
+                    button type="submit" { "Enable for these" }
+                } } }
+            @if visitor.may_operate() { details.act #enable { summary { "Take all sizes from one of them" }
+                form method="post" action="/act" {
+                    p { "From the next analysis on the sizes of all workloads are recommended by it, but of those that have a policy "
+                        "of their own; what is done with them each workload's policy says. To go back, choose another." }
                     (hidden(visitor, "size-policy", ""))
-                    label { "Policy" select name="policy" { @for policy in offered {
-                        option value=(policy) selected[**policy == policies.in_force] { (policy) } } } }
-                    (why())
+                    (policy) (why())
                     button type="submit" { "Enable" }
-                }
-            }
-        }
+                } } }
+        } }
     }
+}
+
+/// Workloads with a policy of their own, and the way back.
+fn own(visitor: &Visitor, actions: &[ActionDto], workloads: &[WorkloadDto]) -> Markup {
+    let may = |action: &ActionDto| {
+        let found = workloads.iter().find(|each| each.name == action.subject);
+        visitor.may_change(found.and_then(|each| each.team.as_deref()))
+    };
+    html! { div #own data-live {
+        @for action in actions.iter().filter(|action| action.kind == "size-policy") {
+            (forms::in_force(visitor, &[action], may(action)))
+        }
+    } }
 }
 
 fn list(visitor: &Visitor, all: &[BacktestDto]) -> Markup {

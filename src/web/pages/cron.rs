@@ -10,7 +10,7 @@ use crate::domain::cron_advice::CronAdvice;
 use crate::domain::workload::WorkloadKind;
 use crate::domain::world::RunOutcome;
 use crate::web::backend::Failure;
-use crate::web::forms::{Act, act};
+use crate::web::forms::{Act, act, asks};
 use crate::web::frame::{Page, Sheet, json_link, page};
 use crate::web::parts::{away, bytes, cores, counted, empty, lasting, money, path, state, time};
 use crate::web::visitor::Visitor;
@@ -187,7 +187,7 @@ fn card(visitor: &Visitor, job: &WorkloadDto, runs: &[RunDto]) -> Markup {
                 @for note in &job.notes { p.quiet { (note) } }
             }
             @if visitor.may_change(job.team.as_deref()) { div.acts {
-                (act(visitor, &one("run", "Run now", "One run now, with the arguments of the spec or others.", false), &html! {
+                (act(visitor, &one("run", "Run now", "One run now, with the arguments of the spec or others. While it goes on it can be cancelled, on its page.", false), &html! {
                     label { "Other arguments, one a line" textarea name="args" rows="2" placeholder="as the spec says" {} } }))
                 (act(visitor, &one("pause", "Pause", "No run starts for a while.", true), &html! {}))
             } }
@@ -226,14 +226,16 @@ fn taken(run: &RunDto) -> Option<SignedDuration> {
 }
 
 /// Runs as rows, newest first, with what they used.
-pub(super) fn runs(visitor: &Visitor, runs: &[RunDto], used: &[RunUsageDto]) -> Markup {
+pub(super) fn runs(visitor: &Visitor, runs: &[RunDto], used: &[RunUsageDto], may: bool) -> Markup {
     let of = |run: &RunDto| used.iter().find(|used| used.at == run.at);
     html! {
         @if !runs.is_empty() { div.scroll tabindex="0" { table {
             thead { tr { th { "Planned" } th { "Outcome" } th.number { "Took" } th.number { "Cores" } th.number { "Memory" } th { "Tasks" } th { "Why" } } }
             tbody { @for run in runs { tr {
                 td { (time(visitor, run.at)) @if run.manual { " " small { "by hand" } } }
-                td { (state(outcome(run))) }
+                td { (state(outcome(run))) @if may && run.outcome == RunOutcome::Active {
+                    " " (asks(visitor, ("cancel-run", &format!("{}@{}", run.workload, run.at)), "Cancel", "Its tasks are stopped. That cannot be undone; it can be run again."))
+                } }
                 td.number { @if let Some(span) = taken(run) { (lasting(span)) } @else { "-" } }
                 td.number { @if let Some(mean) = of(run).and_then(|used| used.cpu_mean) { (cores(mean)) } @else { "-" } }
                 td.number { @if let Some(most) = of(run).and_then(|used| used.memory_max) { (bytes(most)) } @else { "-" } }

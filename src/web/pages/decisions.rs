@@ -56,7 +56,7 @@ pub(super) fn table(visitor: &Visitor, decisions: &[Decision]) -> Markup {
     html! {
         @if decisions.is_empty() { p.quiet { "Nothing was decided yet." } }
         @else { div.scroll tabindex="0" { table {
-            thead { tr { th { "When" } th { "About" } th { "Change" } th { "Price /h" } th { "Outcome" } th { "Why" } } }
+            thead { tr { th { "When" } th { "About" } th { "Change" } th.number { "Price /h" } th { "Outcome" } th { "Why" } } }
             tbody { @for decision in decisions {
                 @let kind = &decision.proposal.kind;
                 tr {
@@ -112,7 +112,7 @@ pub(super) async fn one(visitor: Visitor, Path(id): Path<u64>) -> Result<Page, F
                 dt { "Price per hour" } dd { (money(proposal.price_before.units())) " → " (money(proposal.price_after.units())) }
             }
             @if waits && visitor.may_change(None) {
-                (forms::button(&visitor, "approve", &id.to_string(), "Approve"))
+                (forms::asks(&visitor, ("approve", &id.to_string()), "Approve", "It is carried out at once. What it changed can be changed back by hand."))
             }
             h2 { "What was known" }
             @if proposal.inputs.is_empty() { p.quiet { "Nothing beyond the reason." } }

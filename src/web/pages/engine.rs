@@ -139,7 +139,7 @@ fn store(visitor: &Visitor, own: &EngineDto) -> Markup {
 fn frozen(visitor: &Visitor, freeze: &FreezeDto) -> Markup {
     html! {
         article.card {
-            div #(format!("freeze-{}", freeze.switch)) data-live {
+            div #(format!("switch-{}", freeze.switch)) data-live {
                 h3 { (freeze.switch) " " span class=(if freeze.frozen { "state bad" } else { "state rest" }) { @if freeze.frozen { "frozen" } @else { "not frozen" } } }
                 @if freeze.frozen {
                     p { "Frozen by " (freeze.by.as_deref().unwrap_or("somebody"))
@@ -149,7 +149,7 @@ fn frozen(visitor: &Visitor, freeze: &FreezeDto) -> Markup {
                 }
             }
             @if visitor.may_operate() { div.acts {
-                @if freeze.frozen { (forms::button(visitor, "unfreeze", &freeze.switch, "Unfreeze")) }
+                @if freeze.frozen { (forms::asks(visitor, ("unfreeze", &freeze.switch), "Unfreeze", "Changes of this kind go on.")) }
                 @else { (act(visitor, &Act { does: "freeze", subject: &freeze.switch, button: "Freeze", words: "", lasting: true }, &html! {})) }
             } }
         }

@@ -52,12 +52,15 @@ fn drawn(
     let text = log.map_or("", |log| log.text.as_str());
     let open = stream == "stdout" || together || !text.is_empty();
     let page = format!("{}?stream={stream}", path("/tasks", &task.id));
+    // Places are counted for each log by itself: several logs of one page tell them apart.
+    let anchor = if stream == "stdout" { "L" } else { "E" };
+    let mark = if together { format!("{}-{anchor}", task.id) } else { anchor.to_owned() };
     html! {
-        details.log open[open] data-log=(source) data-page=(page) data-open[!text.is_empty() && !text.ends_with('\n')] data-next=[log.map(|log| log.next.as_str())] {
+        details.log open[open] data-log=(source) data-page=(page) data-mark=(mark) data-anchor=(anchor) data-open[!text.is_empty() && !text.ends_with('\n')] data-next=[log.map(|log| log.next.as_str())] {
             summary { (stream) " " (json_link(asked)) }
             @if !together { div.tools.script hidden { (tools(from.is_none() && !task.state.is_terminal())) span.quiet aria-live="off" {} } }
             @if from.is_some() { p.quiet { "From the line that was linked to. " a href=(path("/tasks", &task.id)) { "The newest lines" } } }
-            pre tabindex="0" { code { @if let Some(log) = log { (lines(&page, log)) } } }
+            pre tabindex="0" { code { @if let Some(log) = log { (lines((&page, anchor, &mark), log)) } } }
             @if text.is_empty() { p.quiet.nothing { "It has printed nothing here." } }
         }
     }
@@ -71,12 +74,13 @@ fn tools(follow: bool) -> Markup {
     }
 }
 
-fn lines(page: &str, log: &LogDto) -> Markup {
+/// The lines: where a link to one leads, the letter of its place there, and what its place is called here.
+fn lines((page, anchor, mark): (&str, &str, &str), log: &LogDto) -> Markup {
     let all = log.text.strip_suffix('\n').unwrap_or(&log.text);
     let places = log.places.iter();
     html! {
         @for (line, place) in all.split('\n').zip(places) {
-            a.line id=(format!("L{place}")) href=(format!("{page}&from={place}#L{place}")) { (if line.is_empty() { " " } else { line }) }
+            a.line id=(format!("{mark}{place}")) href=(format!("{page}&from={place}#{anchor}{place}")) { (if line.is_empty() { " " } else { line }) }
         }
     }
 }

@@ -131,6 +131,7 @@ fn heat(title: &str, nodes: &[NodeDto], of: fn(&NodeDto) -> f64) -> Markup {
                 a class=(format!("h{}", ((share * 10.0).floor() as i64).clamp(0, 10))) href=(format!("#{}", node.name))
                     title=(format!("{}: {:.0} %, {}", node.name, share * 100.0, node.state)) { span.hidden { (node.name) (format!(" {:.0} %", share * 100.0)) } }
             } }
+            p.heat-scale aria-hidden="true" { span { "0 %" } @for step in 0..=10 { i class=(format!("h{step}")) {} } span { "100 %" } }
         }
     }
 }
@@ -151,7 +152,7 @@ fn card(visitor: &Visitor, node: &NodeDto, drains: &[&ActionDto]) -> Markup {
                 }
             }
             @if visitor.may_operate() { div.acts {
-                @if drained { (forms::button(visitor, "activate", &node.name, "Take tasks again")) }
+                @if drained { (forms::asks(visitor, ("activate", &node.name), "Take tasks again", "It is no longer drained.")) }
                 @else { (act(visitor, &Act { does: "drain", subject: &node.name, button: "Drain",
                     words: "Its tasks move elsewhere, and it takes no new ones.", lasting: true }, &html! {})) }
             } }

@@ -12,7 +12,7 @@ use crate::api::dto::{RecommendationDto, SizeDto, WorkloadDto};
 use crate::domain::money::MicroCents;
 use crate::domain::quantity::TaskSize;
 use crate::web::backend::Failure;
-use crate::web::forms;
+use crate::web::forms::{self, Act};
 use crate::web::frame::{Page, Sheet, page};
 use crate::web::parts::{away, bytes, cores, counted, empty, figure, money, path, size, time};
 use crate::web::visitor::Visitor;
@@ -41,8 +41,8 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
     let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads").await?;
     let teams: std::collections::HashMap<&str, Option<&str>> =
         workloads.iter().map(|each| (each.name.as_str(), each.team.as_deref())).collect();
-    let may =
-        |one: &RecommendationDto| visitor.may_change(teams.get(one.workload.as_str()).copied().flatten());
+    let may_named = |name: &str| visitor.may_change(teams.get(name).copied().flatten());
+    let may = |one: &RecommendationDto| may_named(&one.workload);
     all.sort_by(|a, b| a.price_per_month.total_cmp(&b.price_per_month));
     let (told, withheld): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.recommended.is_some());
     let of = |show: &str| -> Vec<&RecommendationDto> {
@@ -59,7 +59,7 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
         (sums(&open, &all, &dismissed))
         (tabs(&visitor, &filter.show, &counts))
         @match filter.show.as_str() {
-            "applied" if visitor.may_report() => (applied(&visitor, saved(&visitor).await?.as_deref())),
+            "applied" if visitor.may_report() => (applied(&visitor, saved(&visitor).await?.as_deref(), &may_named)),
             "scheduled" => (settled(&visitor, &scheduled, &may, Settled::Scheduled)),
             "dismissed" => (settled(&visitor, &dismissed, &may, Settled::Dismissed)),
             _ => { (waiting(&visitor, &open, &may)) (without(&withheld)) }
@@ -195,7 +195,7 @@ fn settled(
                     td { (due(visitor, act)) }
                     td { (act.by) ", " (time(visitor, act.at)) }
                     td.words { (act.message) }
-                    td { @if may(one) { (forms::button(visitor, "undo", &format!("{kind}/{}", one.workload), "Undo")) } }
+                    td { @if may(one) { (forms::asks(visitor, ("undo", &format!("{kind}/{}", one.workload)), "Undo", "The advice is open again.")) } }
                 } }
             } }
         } } }
@@ -217,15 +217,36 @@ async fn saved(visitor: &Visitor) -> Result<Option<Vec<Saving>>, Failure> {
 }
 
 /// What applied advice came to this month.
-fn applied(visitor: &Visitor, savings: Option<&[Saving]>) -> Markup {
+fn applied(visitor: &Visitor, savings: Option<&[Saving]>, may: &impl Fn(&str) -> bool) -> Markup {
     let Some(savings) = savings else {
         return html! { div #applied data-live { p.quiet { "What was saved is being worked out, and shows in a moment." } } };
     };
-    html! { div #applied data-live { (comparison(visitor, savings)) } }
+    html! { div #applied data-live { (comparison(visitor, savings, may)) } }
 }
 
-fn comparison(visitor: &Visitor, savings: &[Saving]) -> Markup {
+/// The way back from a size that was applied.
+fn back(visitor: &Visitor, one: &Saving) -> Markup {
+    let (name, from) = (one.workload.as_str(), SizeDto::from(one.from));
+    let words = "Its tasks get the size before again. Where its policy applies sizes by itself, dismiss the advice as well.";
+    forms::act(
+        visitor,
+        &Act { does: "resize", subject: name, button: "Undo", words, lasting: false },
+        &html! {
+            input type="hidden" name="cpu" value=(from.cpu_request);
+            input type="hidden" name="memory" value=(from.memory_request);
+            input type="hidden" name="memory_limit" value=(from.memory_limit);
+            @if let Some(limit) = from.cpu_limit { input type="hidden" name="cpu_limit" value=(limit); }
+        },
+    )
+}
+
+fn comparison(visitor: &Visitor, savings: &[Saving], may: &impl Fn(&str) -> bool) -> Markup {
     let still = |one: &Saving| visitor.now.duration_since(one.until) < STILL;
+    // What was applied later stands on what was applied before: the way back is from the newest.
+    let newest = |one: &Saving| {
+        let last = savings.iter().rev().find(|each| each.workload == one.workload);
+        last.is_some_and(|last| last.decision == one.decision)
+    };
     let size = |of: TaskSize| size(&SizeDto::from(of));
     let sum = |of: fn(&Saving) -> MicroCents| savings.iter().map(of).sum::<MicroCents>().units();
     html! {
@@ -238,7 +259,7 @@ fn comparison(visitor: &Visitor, savings: &[Saving]) -> Markup {
                 (figure("Difference", &money(sum(|one| one.difference)), "counts and lives of tasks were other than promised"))
             }
             div.scroll tabindex="0" { table {
-                thead { tr { th { "Workload" } th { "Applied" } th { "In force until" } th { "Size" } th.number { "Promised" } th.number { "Saved" } th.number { "Difference" } th { "Decision" } } }
+                thead { tr { th { "Workload" } th { "Applied" } th { "In force until" } th { "Size" } th.number { "Promised" } th.number { "Saved" } th.number { "Difference" } th { "Decision" } th { span.hidden { "Undo" } } } }
                 tbody { @for one in savings.iter().rev().take(ROWS) { tr {
                     th scope="row" { a href=(path("/workloads", one.workload.as_str())) { (one.workload) } }
                     td { (time(visitor, one.at)) }
@@ -248,6 +269,7 @@ fn comparison(visitor: &Visitor, savings: &[Saving]) -> Markup {
                     td.number { (money(one.realised.units())) }
                     td.number { (money(one.difference.units())) }
                     td { a href=(format!("/decisions/{}", one.decision)) { (one.decision) } }
+                    td { @if still(one) && newest(one) && one.from != one.to && may(one.workload.as_str()) { (back(visitor, one)) } }
                 } } }
             } }
         }

@@ -54,12 +54,13 @@ struct Hit {
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Page, Failure> {
+    let visitor = visitor.with_stars().await?;
     let hits = find(&visitor, asked.q.trim()).await?;
     let body = html! {
         form.filters role="search" action="/search" { label { "Look for" input type="search" name="q" value=(asked.q) autofocus; } button type="submit" { "Search" } }
         div #results { (list(&hits)) }
     };
-    let sheet = Sheet { title: "Search", room: "/search", json: None, about: None };
+    let sheet = Sheet { title: "Search", room: "/search", json: Some("/v1/workloads"), about: None };
     Ok(page(&visitor, &sheet, &body))
 }
 

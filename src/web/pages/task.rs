@@ -52,7 +52,7 @@ pub(super) async fn show(
             div.acts {
                 @if visitor.may_change(team.as_deref()) {
                     (act(&visitor, &Act { does: "stop-task", subject: &task.id, button: "Stop this task",
-                        words: "A service replaces it by another.", lasting: false }, &html! {}))
+                        words: "A service replaces it by another. That cannot be undone.", lasting: false }, &html! {}))
                 }
                 @if visitor.may_operate() && task.state.holds_resources() { (console::folded(&visitor, &task)) }
             }

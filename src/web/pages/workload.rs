@@ -49,6 +49,7 @@ pub(super) async fn show(
     Query(span): Query<Span>,
 ) -> Result<Page, Failure> {
     let (json, hours) = (path("/v1/workloads", &name), span.hours());
+    let visitor = visitor.with_stars().await?;
     let workload: WorkloadDto = visitor.get(&json).await?;
     let name = crate::api::client::encoded(&workload.name);
     let known = Known {
@@ -129,7 +130,7 @@ fn job(
             h2 { "Runs " (json_link(&format!("/v1/runs?workload={}&limit=100", crate::api::client::encoded(name)))) }
             (cron::strip(visitor, runs))
             (cron::took(runs))
-            (cron::runs(visitor, &runs[..runs.len().min(RUNS)], used))
+            (cron::runs(visitor, &runs[..runs.len().min(RUNS)], used, visitor.may_change(known.workload.team.as_deref())))
         }
         section { h2 { "Usage" } (spans(&path("/workloads", name), hours))
             div.columns { (usage_charts(visitor, name, &known.advice, hours)) } }
@@ -145,6 +146,7 @@ fn head(visitor: &Visitor, known: &Known) -> Markup {
     let actions =
         known.actions.iter().filter(|action| action.subject == workload.name && action.kind != "freeze");
     html! {
+        (workloads::stars(visitor))
         div #state data-live {
             p.lead {
                 (workloads::star(visitor, &workload.name)) " " (state(&workload.state)) " " (workload.kind)
@@ -154,7 +156,7 @@ fn head(visitor: &Visitor, known: &Known) -> Markup {
             }
             @for note in &workload.notes { p.quiet { (note) } }
             (forms::in_force(visitor, &actions.collect::<Vec<_>>(), may))
-            (rollout(visitor, workload, may))
+            (rollout(visitor, known, may))
             (figures(visitor, workload))
         }
     }
@@ -194,21 +196,25 @@ fn latency(workload: &WorkloadDto) -> String {
 }
 
 /// The banner of a rollout that moves or waits.
-fn rollout(visitor: &Visitor, workload: &WorkloadDto, may: bool) -> Markup {
+fn rollout(visitor: &Visitor, known: &Known, may: bool) -> Markup {
+    let workload = &known.workload;
     let Some(rollout) = workload.rollout.as_ref().filter(|rollout| rollout.state.is_open()) else {
         return html! {};
     };
     let stage = rollout.open_stage();
+    let brought = known.revisions.iter().find(|revision| revision.number == rollout.to);
     html! {
         @if let Some(from) = rollout.from {
             div.banner { div {
-                b { "Rollout from revision " (from) " to " (rollout.to) } ", since " (time(visitor, rollout.started_at))
+                b { "Rollout from revision " (from) " to " (rollout.to) } @if let Some(brought) = brought { " by " (brought.by) } ", since " (time(visitor, rollout.started_at))
                 @if let Some(stage) = stage { ": " (rollout.title(stage)) " " (stage.waits) }
                 @if let Some(verdict) = stage.and_then(|stage| stage.verdict.as_ref()) { " (" (verdict) ")" }
                 @if rollout.failures > 0 { ", " (rollout.failures) " failures" } "." }
                 @if may { div.buttons {
-                    @if stage.is_some() { (forms::button(visitor, "advance", &workload.name, "Advance")) }
-                    (forms::button(visitor, "abort", &workload.name, "Abort"))
+                    @if stage.is_some() { (forms::asks(visitor, ("advance", &workload.name), "Advance",
+                        "The rollout goes on without waiting. That cannot be undone; the rollout can be aborted.")) }
+                    (forms::asks(visitor, ("abort", &workload.name), "Abort",
+                        &format!("All instances go back to revision {from} at once. That cannot be undone: to try again, deploy again.")))
                 } }
             }
         }
@@ -231,16 +237,16 @@ fn acts(visitor: &Visitor, known: &Known) -> Markup {
                     label { "Instances" input type="number" name="count" min="0" max="10000" required value=(wanted); }
                     label.check { input type="checkbox" name="acknowledged" value="1"; "fewer than half of them is meant" }
                 }))
-                (act(visitor, &one("restart", "Restart", "Replaces each instance by an equal one, one after the other.", false), &html! {}))
+                (act(visitor, &one("restart", "Restart", "Replaces each instance by an equal one, one after the other. Undone, those that are left stay.", false), &html! {}))
             } @else {
-                (act(visitor, &one("run", "Run now", "One run now, whatever the schedule says.", false), &html! {
+                (act(visitor, &one("run", "Run now", "One run now, whatever the schedule says. While it goes on it can be cancelled.", false), &html! {
                     label { "Other arguments, one a line" textarea name="args" rows="2" placeholder="as the spec says" {} }
                 }))
             }
             @if paused { (act(visitor, &one("resume", "Resume", "Its tasks are wanted again.", false), &html! {})) }
             @else { (act(visitor, &one("pause", "Pause", "No task of it is wanted for a while.", true), &html! {})) }
             @if service.is_some() && known.revisions.len() > 1 {
-                (act(visitor, &one("rollback", "Roll back", "Goes back to an earlier revision, as a rollout.", false), &html! {
+                (act(visitor, &one("rollback", "Roll back", "Goes back to an earlier revision, as a rollout: it can be aborted, and rolled back itself.", false), &html! {
                     label { "To revision" select name="to" {
                         @for revision in known.revisions.iter().rev().filter(|revision| !revision.in_force) {
                             option value=(revision.number) { (revision.number) " by " (revision.by) } } } }

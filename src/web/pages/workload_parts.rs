@@ -8,6 +8,7 @@ use crate::api::dto::{ExplanationDto, RecommendationDto, TaskDto, UsagePartDto, 
 use crate::api::load_models::LoadModelDto;
 use crate::charts::time::{Stroke, TimeChart, TimeLine};
 use crate::domain::decision::DecisionKind;
+use crate::domain::load_model::{ModelPoint, Relation};
 use crate::domain::workload::WorkloadKind;
 use crate::web::charted::chart;
 use crate::web::forms;
@@ -125,26 +126,47 @@ pub(super) fn model(told: &LoadModelDto) -> Markup {
     html! {
         ul { @for words in &told.words { li { (words) } } }
         @if let Some(model) = told.model.as_ref().filter(|model| model.points.len() > 1) {
-            @let points: Vec<(f64, f64)> = model.points.iter().map(|point| (point.load, point.cpu)).collect();
-            @let right = points.iter().map(|(load, _)| *load).fold(f64::MIN_POSITIVE, f64::max);
-            @let fit = |load: f64| model.cpu.at(load);
-            @let ends = fit(0.0).zip(fit(right));
-            @let top = points.iter().map(|(_, cpu)| *cpu).chain(ends.map(|(_, end)| end)).fold(f64::MIN_POSITIVE, f64::max) * 1.1;
-            figure.chart.small {
-                figcaption { b { "CPU of an instance by its load" } small { "to " (rate(right)) ", " (in_cores(top)) } }
-                svg.scatter viewBox="0 0 340 150" role="img" aria-label="CPU of an instance by its load" {
-                    rect.frame x="0.5" y="0.5" width="339" height="149" {}
-                    @if let Some((start, end)) = ends {
-                        line.fit x1="0" y1=(150.0 - start / top * 150.0) x2="340" y2=(150.0 - end / top * 150.0) {}
-                    }
-                    @for (load, cpu) in &points {
-                        circle cx=(load / right * 336.0 + 2.0) cy=(150.0 - cpu / top * 150.0) r="3" {
-                            title { (rate(*load)) ": " (in_cores(*cpu)) }
-                        }
+            @let points = |of: fn(&ModelPoint) -> Option<f64>| -> Vec<(f64, f64)> {
+                model.points.iter().filter_map(|point| Some((point.load, of(point)?))).collect()
+            };
+            div.columns {
+                (scatter("CPU of an instance by its load", &points(|point| Some(point.cpu)), Some(&model.cpu), in_cores))
+                (scatter("Memory of an instance by its load", &points(|point| Some(point.memory)), Some(&model.memory), in_bytes))
+                (scatter("Latency (95 %) by the load of an instance", &points(|point| point.latency), None, in_ms))
+            }
+        }
+    }
+}
+
+fn in_ms(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}
+
+/// What was observed at each load, from nothing on, with the line that was fitted.
+fn scatter(
+    title: &str,
+    points: &[(f64, f64)],
+    fitted: Option<&Relation>,
+    format: fn(f64) -> String,
+) -> Markup {
+    let right = points.iter().map(|(load, _)| *load).fold(f64::MIN_POSITIVE, f64::max);
+    let ends = fitted.and_then(|fitted| fitted.at(0.0).zip(fitted.at(right)));
+    let values = points.iter().map(|(_, value)| *value).chain(ends.into_iter().flat_map(|(a, b)| [a, b]));
+    let top = values.fold(f64::MIN_POSITIVE, f64::max) * 1.1;
+    let y = |value: f64| format!("{:.1}", 150.0 - value / top * 150.0);
+    html! {
+        @if points.len() > 1 { figure.chart.small {
+            figcaption { b { (title) } small { "to " (rate(right)) ", " (format(top)) } }
+            svg.scatter viewBox="0 0 340 150" role="img" aria-label=(title) {
+                rect.frame x="0.5" y="0.5" width="339" height="149" {}
+                @if let Some((start, end)) = ends { line.fit x1="0" y1=(y(start)) x2="340" y2=(y(end)) {} }
+                @for (load, value) in points {
+                    circle cx=(format!("{:.1}", load / right * 336.0 + 2.0)) cy=(y(*value)) r="3" {
+                        title { (rate(*load)) ": " (format(*value)) }
                     }
                 }
             }
-        }
+        } }
     }
 }
 
@@ -196,5 +218,19 @@ pub(super) fn events(visitor: &Visitor, events: &[EventDto]) -> Markup {
                 td.words { (event.reason) }
             } } }
         } } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_drawn_where_there_are_enough_of_them() {
+        let drawn = scatter("Latency", &[(0.0, 0.0), (4.0, 0.02)], None, in_ms).into_string();
+        assert_eq!(drawn.matches("<circle").count(), 2, "{drawn}");
+        assert!(drawn.contains("to 4.0/s, 22.0 ms") && !drawn.contains("NaN"), "{drawn}");
+        assert!(drawn.contains("cx=\"338.0\"") && !drawn.contains("class=\"fit\""), "{drawn}");
+        assert_eq!(scatter("Latency", &[(1.0, 1.0)], None, in_ms).into_string(), "");
     }
 }

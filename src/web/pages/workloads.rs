@@ -14,6 +14,8 @@ use crate::web::pages::overview;
 use crate::web::parts::{Bar, bar, bytes, cores, counted, empty, money, path, state};
 use crate::web::visitor::Visitor;
 
+/// The form of stars on a page.
+const STARS_FORM: &str = "stars";
 /// Rows of a page.
 const ROWS: usize = 100;
 /// Orders: the word in the address, and the one that is shown.
@@ -74,7 +76,7 @@ impl Row<'_> {
 }
 
 impl Filter {
-    fn takes(&self, visitor: &Visitor, row: &Row<'_>) -> bool {
+    fn takes(&self, row: &Row<'_>) -> bool {
         let (workload, q) = (row.workload, self.q.to_lowercase());
         let text = |text: Option<&str>| text.is_some_and(|text| text.to_lowercase().contains(&q));
         let found = q.is_empty()
@@ -95,7 +97,6 @@ impl Filter {
             && fits
             && (self.kind.is_empty() || workload.kind.to_string().starts_with(&self.kind))
             && (self.team.is_empty() || workload.team.as_deref() == Some(&self.team))
-            && (self.starred.is_empty() || visitor.has_star(&workload.name))
     }
 
     fn order(&self, rows: &mut [Row<'_>]) {
@@ -129,14 +130,16 @@ impl Filter {
 }
 
 pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Result<Page, Failure> {
-    let workloads: Vec<WorkloadDto> = visitor.get("/v1/workloads").await?;
+    let visitor = visitor.with_stars().await?;
+    let json = if filter.starred.is_empty() { "/v1/workloads" } else { "/v1/workloads?starred=true" };
+    let workloads: Vec<WorkloadDto> = visitor.get(json).await?;
     let advice: Vec<RecommendationDto> = visitor.get("/v1/recommendations").await?;
     let by_name: std::collections::HashMap<&str, &RecommendationDto> =
         advice.iter().map(|each| (each.workload.as_str(), each)).collect();
     let rows = workloads
         .iter()
         .map(|workload| Row { workload, advice: by_name.get(workload.name.as_str()).copied() });
-    let mut rows: Vec<Row<'_>> = rows.filter(|row| filter.takes(&visitor, row)).collect();
+    let mut rows: Vec<Row<'_>> = rows.filter(|row| filter.takes(row)).collect();
     filter.order(&mut rows);
     let first = filter.page.min(rows.len() / ROWS) * ROWS;
     let shown = &rows[first..rows.len().min(first + ROWS)];
@@ -145,7 +148,10 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
     let any = may.contains(&true);
     let rows_shown = html! { div #list data-live {
         (counts(rows.len(), first, shown.len(), workloads.len()))
-        @if workloads.is_empty() {
+        @if workloads.is_empty() && !filter.starred.is_empty() {
+            (empty("No workload has a star of yours.", &html! { p { "Press ☆ beside one in "
+                a href="/workloads" { "all of them" } ", or on its page, to find it here from any browser." } }))
+        } @else if workloads.is_empty() {
             (empty("Nothing is declared yet.", &html! { p { "Declare workloads with " code { "loadline apply PATH" } ": "
                 "the repository's " code { "config/examples" } " shows every key." } }))
         } @else if shown.is_empty() {
@@ -153,6 +159,7 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
         } @else { (table(&visitor, shown, &courses, &may)) }
     } };
     let body = html! {
+        (stars(&visitor))
         (filters(&filter, &workloads))
         @if any {
             form method="post" action="/act" {
@@ -166,7 +173,7 @@ pub(super) async fn show(visitor: Visitor, Query(filter): Query<Filter>) -> Resu
             @if first + ROWS < rows.len() { a rel="next" href=(filter.at(first / ROWS + 1)) { "After" } }
         } }
     };
-    let sheet = Sheet { title: "Workloads", room: "/workloads", json: Some("/v1/workloads"), about: None };
+    let sheet = Sheet { title: "Workloads", room: "/workloads", json: Some(json), about: None };
     Ok(page(&visitor, &sheet, &body))
 }
 
@@ -238,9 +245,9 @@ fn table(visitor: &Visitor, rows: &[Row<'_>], courses: &UsageCoursesDto, may: &[
     html! {
         div.scroll tabindex="0" { table.rows {
             thead { tr {
-                @if may.contains(&true) { th { input.script type="checkbox" hidden data-all="workload" aria-label="Choose all"; } }
-                th { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th { "Ready" }
-                th { "CPU" } th { "Lately" } th { "Memory" } th { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
+                @if may.contains(&true) { th.mark { input.script type="checkbox" hidden data-all="workload" aria-label="Choose all"; } }
+                th.mark { span.hidden { "Star" } } th { "Workload" } th { "State" } th { "Team" } th.number { "Ready" }
+                th { "CPU" } th { "Lately" } th { "Memory" } th.number { "Requests/s" } th.number { "Price a month" } th.number { "Saving" } } }
             tbody { @for (row, may_row) in rows.iter().zip(may) {
                 (line(visitor, row, by_name.get(row.workload.name.as_str()).copied(), may.contains(&true).then_some(*may_row)))
             } }
@@ -271,12 +278,23 @@ fn spark(course: Option<&UsageCourseDto>) -> Markup {
     }
 }
 
-/// A button that keeps a workload in sight.
+/// A button that keeps a workload in sight. It belongs to the form of `stars`, as it may stand within another one.
 pub(super) fn star(visitor: &Visitor, name: &str) -> Markup {
     let on = visitor.has_star(name);
     html! {
-        button.star.script type="button" hidden data-star=(name) aria-pressed=(on.to_string())
-            title="Star: kept in this browser" aria-label=(format!("Star {name}")) { @if on { "★" } @else { "☆" } }
+        button.star type="submit" form=(STARS_FORM) name=(if on { "unstar" } else { "star" }) value=(name)
+            aria-pressed=(on.to_string()) title=(format!("Star: kept for {}", visitor.who.name))
+            aria-label=(format!("Star {name}")) { @if on { "★" } @else { "☆" } }
+    }
+}
+
+/// The form that the buttons of stars on a page belong to.
+pub(super) fn stars(visitor: &Visitor) -> Markup {
+    html! {
+        form id=(STARS_FORM) method="post" action="/star" hidden {
+            input type="hidden" name="csrf" value=(visitor.csrf);
+            input type="hidden" name="next" value=(visitor.path);
+        }
     }
 }
 
@@ -289,9 +307,9 @@ fn line(visitor: &Visitor, row: &Row<'_>, course: Option<&UsageCourseDto>, chose
     let (cpu_used, memory_used) = (workload.cpu_used.unwrap_or(0.0), workload.memory_used.unwrap_or(0));
     html! {
         tr data-key=(workload.name) {
-            @if let Some(may) = chosen { td { @if may {
+            @if let Some(may) = chosen { td.mark { @if may {
                 input type="checkbox" name="workload" value=(workload.name) aria-label=(format!("Choose {}", workload.name)); } } }
-            td { (star(visitor, &workload.name)) }
+            td.mark { (star(visitor, &workload.name)) }
             th scope="row" { a href=(path("/workloads", &workload.name)) { (workload.name) } " " small { (workload.kind) } }
             td { (state(&workload.state)) }
             td { (workload.team.as_deref().unwrap_or("-")) }

@@ -56,7 +56,13 @@ pub(super) struct Reader {
 pub(super) enum Part {
     History(TaskTimes),
     /// The store tells of it in place of a file that cannot be read.
-    Recorded(Span, Option<(HistoryFile, TaskTimesError)>),
+    Recorded(Span, Option<Box<Unread>>),
+}
+
+/// A file that cannot be read, and why.
+pub(super) struct Unread {
+    file: HistoryFile,
+    error: TaskTimesError,
 }
 
 impl<'a> Past<'a> {
@@ -88,7 +94,7 @@ impl<'a> Past<'a> {
                 Part::History(times) => {
                     gathering.add_history(&times, |series| subjects.number(&self.of_series(series)));
                 }
-                Part::Recorded(span, fault) => self.recorded(span, fault, &mut gathering, subjects)?,
+                Part::Recorded(span, unread) => self.recorded(span, unread, &mut gathering, subjects)?,
             }
         }
         Ok(gathering.finish())
@@ -122,7 +128,7 @@ impl<'a> Past<'a> {
     fn recorded(
         &mut self,
         (from, to): Span,
-        fault: Option<(HistoryFile, TaskTimesError)>,
+        unread: Option<Box<Unread>>,
         gathering: &mut Gathering,
         subjects: &mut Subjects,
     ) -> Result<(), Problem> {
@@ -134,7 +140,8 @@ impl<'a> Past<'a> {
         let intervals = self.intervals()?;
         let subject = |task: &TaskId| subjects.number(&of_task(owners, task, tasks));
         let (found, unsampled) = gathering.add_recorded((from, to), intervals, &samples, subject);
-        if let Some((file, error)) = fault {
+        if let Some(unread) = unread {
+            let Unread { file, error } = *unread;
             let whole = (from, to) == (file.from, file.until);
             let known = if whole { file.task_microseconds.max(found) } else { found };
             self.warnings.push(format!(
@@ -189,7 +196,7 @@ impl Reader {
             let span = (begin.max(file.from), end.min(file.until));
             parts.push(match files.hours(file, span.0, span.1) {
                 Ok(times) => Part::History(times),
-                Err(error) => Part::Recorded(span, Some((file.clone(), error))),
+                Err(error) => Part::Recorded(span, Some(Box::new(Unread { file: file.clone(), error }))),
             });
         }
         parts

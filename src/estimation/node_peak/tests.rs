@@ -226,7 +226,7 @@ fn in_the_long_run_the_stated_share_goes_beyond() {
         let learnt = peaks.calibration();
         let beyond = learnt.beyond as f64 / learnt.windows as f64;
         assert!(learnt.windows > 6 * 2800, "{learnt:?}");
-        assert!((risk * 0.5..risk * 1.1).contains(&beyond), "risk {risk}: {beyond}, {learnt:?}");
+        assert!((risk * 0.3..risk).contains(&beyond), "risk {risk}: {beyond}, {learnt:?}");
     }
 }
 

@@ -152,6 +152,7 @@ async fn measure(folder: &Path, tasks: u32) {
     let began = Instant::now();
     let book = written(folder, tasks);
     let (rows, bytes) = book.files.iter().fold((0, 0), |sum, file| (sum.0 + file.rows, sum.1 + file.bytes));
+    let hours: u64 = book.files.iter().filter_map(|file| file.hours.as_ref()).map(|hours| hours.bytes).sum();
     let made = began.elapsed();
     let (from, _) = last_month();
     {
@@ -192,9 +193,10 @@ async fn measure(folder: &Path, tasks: u32) {
     times.sort();
     let median = times[TURNS / 2];
     println!(
-        "{tasks} tasks, {rows} rows, {} MiB of files (made in {made:.0?}): a report in {median:.2?} (from {:.2?} to {:.2?}), \
-         {peak} MiB resident at most, {before} MiB before",
+        "{tasks} tasks, {rows} rows, {} MiB of days and {} MiB of hours (made in {made:.0?}): \
+         a report in {median:.2?} (from {:.2?} to {:.2?}), {peak} MiB resident at most, {before} MiB before",
         bytes >> 20,
+        hours >> 20,
         times[0],
         times[TURNS - 1]
     );

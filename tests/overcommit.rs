@@ -314,7 +314,6 @@ fn the_stated_risk_holds_on_real_use_and_more_is_placed_than_by_requests() {
         show(Rule::Sigma(5.0));
         for risk in [0.01, 0.05] {
             let found = show(Rule::Risk(risk));
-
             assert!(found.violating() <= risk, "{name}: {found:?}");
             assert!(found.requested > by_requests.requested * 1.2, "{name}: {found:?} {by_requests:?}");
             let learnt = found.learnt.expect("it learns");

@@ -266,10 +266,14 @@ impl TaskSize {
 
 impl fmt::Display for TaskSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (memory limit {}", self.request, self.memory_limit)?;
-        match self.cpu_limit {
-            Some(cpu) => write!(f, ", CPU limit {cpu} cores)"),
-            None => write!(f, ")"),
+        write!(f, "{}", self.request)?;
+        // A limit that is the request goes without saying.
+        let memory = (self.memory_limit != self.request.memory).then_some(self.memory_limit);
+        match (memory, self.cpu_limit) {
+            (Some(memory), Some(cpu)) => write!(f, " (memory limit {memory}, CPU limit {cpu} cores)"),
+            (Some(memory), None) => write!(f, " (memory limit {memory})"),
+            (None, Some(cpu)) => write!(f, " (CPU limit {cpu} cores)"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -277,6 +281,16 @@ impl fmt::Display for TaskSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_tells_limits_that_are_not_the_request() {
+        let plain = TaskSize::of(Resources::new(Millicores::new(200), Bytes::mib(64)));
+        assert_eq!(plain.to_string(), "0.2 cores, 64.0 MiB");
+        let capped = TaskSize { cpu_limit: Some(Millicores::new(500)), ..plain };
+        assert_eq!(capped.to_string(), "0.2 cores, 64.0 MiB (CPU limit 0.5 cores)");
+        let roomy = TaskSize { memory_limit: Bytes::mib(128), ..capped };
+        assert_eq!(roomy.to_string(), "0.2 cores, 64.0 MiB (memory limit 128.0 MiB, CPU limit 0.5 cores)");
+    }
 
     #[test]
     fn cores_round_up_but_not_past_their_decimal_value() {

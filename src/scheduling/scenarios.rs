@@ -262,7 +262,7 @@ fn a_size_that_kills_the_first_instance_is_taken_back() {
     sim.run_for(5);
     sim.change(Change::SizeSet { workload: name("web"), size: size(250, 50), decision: None });
     sim.run_for(20);
-    sim.assert_says("had 0.25 cores, 50.0 MiB (memory limit 50.0 MiB) on trial and failed: OOM: killed");
+    sim.assert_says("had 0.25 cores, 50.0 MiB on trial and failed: OOM: killed");
     assert_eq!(sim.world.workloads[&name("web")].size, None);
     assert_eq!(sim.ready("web"), 2);
     assert!(sim.world.tasks.values().all(|task| task.size == size(250, 100)));

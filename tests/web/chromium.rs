@@ -170,15 +170,15 @@ impl Chromium {
     /// Opens a page in a window of its own, as one that somebody looks at, and leaves it open; tells how to close it.
     pub(super) fn open_beside(&mut self, address: &str) -> Value {
         let first = self.session.take();
-        let target =
-            self.call("Target.createTarget", &json!({"url": address, "newWindow": true}))["targetId"].clone();
+        let asked = json!({"url": "about:blank", "newWindow": true});
+        let target = self.call("Target.createTarget", &asked)["targetId"].clone();
         let attached = self.call("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
         self.session = attached["sessionId"].as_str().map(str::to_owned);
+        self.call("Page.enable", &json!({}));
         self.call("Emulation.setFocusEmulationEnabled", &json!({"enabled": true}));
-        let there = format!(
-            "document.readyState === 'complete' && location.href === {address:?} && !document.hidden"
-        );
-        self.until("the page beside is there and seen", &there);
+        // Nothing can be asked of a page that is on its way.
+        self.open(address);
+        self.until("the page beside is seen", "!document.hidden");
         self.session = first;
         target
     }

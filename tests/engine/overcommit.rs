@@ -33,9 +33,9 @@ cpu = 0.05
 memory = "240MiB"
 "#;
 
-const SETTINGS: &str = r#"
+/// Use would be known after 8 s.
+const NO_RISK: &str = r#"
 [overcommit]
-risk = 0.05
 most = 2.0
 warm_up = "8s"
 window = "4s"
@@ -43,7 +43,7 @@ window = "4s"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_tasks_make_room_for_others_once_their_use_is_known() {
-    let mut engine = Engine::start_with(SPECS, |_| SETTINGS.to_owned());
+    let mut engine = Engine::start_with(SPECS, |_| format!("{NO_RISK}risk = 0.05\n"));
     engine.wait_ready("first", 2).await;
     engine.apply(MORE).await;
     // Requests leave 0.1 cores: whoever is placed is placed by use, and both are before the new ones are known.
@@ -69,9 +69,10 @@ async fn idle_tasks_make_room_for_others_once_their_use_is_known() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_stated_risk_requests_count() {
-    let engine = Engine::start(SPECS);
+    let engine = Engine::start_with(SPECS, |_| NO_RISK.to_owned());
     engine.wait_ready("first", 2).await;
     engine.apply(MORE).await;
+    // Twice and a half the time after which they would be placed with a risk.
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(engine.running("second").await.len(), 0);
 }
